@@ -1,0 +1,29 @@
+//! What the kernel and its tasks share: system calls, calls between tasks, grants, events, errors.
+//!
+//! A task enters the kernel with `syscall`: the number (see [`system_call`]) in `rax`, up to six
+//! arguments in `rdi rsi rdx r10 r8 r9`, the result in `rax`. A result of zero or more is the
+//! value; a negative one is an [`Error`]. Everything here is `repr(C)`, plain data, and the same
+//! on both sides: it is the one definition of the boundary.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod call;
+mod device;
+mod error;
+mod event;
+mod start;
+pub mod system_call;
+mod task;
+
+pub use call::{CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment, Side};
+pub use device::{DeviceInfo, DmaAddress, MsiTarget};
+pub use error::Error;
+pub use event::{Event, EventKind};
+pub use start::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX, Peer, START_INFO_ADDRESS, Start, StartInfo};
+pub use task::{
+    Cause, Counters, DeathReport, LAST_WORDS_BYTES, Registers, Rights, Role, SpawnSpec, TaskInfo,
+    TaskState,
+};
+
+/// Bytes in a page, the unit of mapping, quotas and DMA pins.
+pub const PAGE_BYTES: usize = 4096;

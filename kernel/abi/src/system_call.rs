@@ -1,0 +1,87 @@
+//! The system calls, by number.
+//!
+//! Every pointer is checked against the caller's address space; a bad one is
+//! [`crate::Error::BadAddress`], never a fault of the kernel. Which of them a task may use depends
+//! on its [`crate::Rights`]; using another is a death by [`crate::Cause::BadCall`].
+
+/// `(code)` Ends the task.
+pub const EXIT: u64 = 0;
+/// `(text, len)` Ends the task with last words.
+pub const PANIC: u64 = 1;
+/// `(level, text, len)` Adds a record to the kernel's log; `level` as in the `log` crate, 1 to 5.
+pub const LOG: u64 = 2;
+/// `()` Monotonic time since boot, nanoseconds.
+pub const CLOCK: u64 = 3;
+/// `()` Nanoseconds from the Unix epoch to boot.
+pub const EPOCH: u64 = 4;
+/// `(pages)` Grows the heap by so many zeroed pages; returns the address of the first. Regions
+/// follow each other without a gap. Past the quota: death by `Quota`.
+pub const GROW_HEAP: u64 = 5;
+/// `(*CallDescriptor)` Submits a call; returns its number, which its `Reply` event carries.
+/// Never switches.
+pub const SUBMIT: u64 = 6;
+/// `(call)` Gives a call up: no reply will come, its grants end now.
+pub const CANCEL: u64 = 7;
+/// `(*mut Event, max, deadline_ns)` Waits until there are events or the monotonic clock reaches
+/// the deadline (`u64::MAX`: for ever); returns how many were written, zero at the deadline.
+pub const WAIT: u64 = 8;
+/// `(token, *Message)` Answers a request. Its grants end.
+pub const REPLY: u64 = 9;
+/// `(token, side, offset, *mut u8, len)` Copies out of a grant of a request. The callee may read
+/// the `Send` side, and what it wrote itself on the `Receive` side.
+pub const COPY_FROM: u64 = 10;
+/// `(token, offset, *u8, len)` Copies into the `Receive` grant of a request.
+pub const COPY_TO: u64 = 11;
+/// `(token, side, offset, len, *mut DmaAddress, max)` Pins a part of a grant for the caller's
+/// device; returns the number of pieces. The pages stay pinned until `UNPIN`, whatever happens to
+/// the call; if it ends before, its owner gets other frames.
+pub const PIN: u64 = 12;
+/// `(token)` Releases everything pinned under this request.
+pub const UNPIN: u64 = 13;
+/// `(pages, *mut u64)` Allocates zeroed, physically contiguous memory for the task's device;
+/// returns its virtual address and writes its bus address. It outlives the instance until
+/// `DEVICE_QUIESCED`.
+pub const DMA_ALLOCATE: u64 = 14;
+/// `()` The task has reset its device and seen the reset finish: what earlier instances had pinned
+/// or allocated for DMA is freed, and the device may be given bus mastery.
+pub const DEVICE_QUIESCED: u64 = 15;
+/// `(offset, width)` Reads the device's PCI configuration space; width 1, 2 or 4.
+pub const CONFIGURATION_READ: u64 = 16;
+/// `(offset, width, value)` Writes it. Base address registers and bus mastery are the kernel's.
+pub const CONFIGURATION_WRITE: u64 = 17;
+/// `(bar, *mut u64)` Maps a memory BAR of the device; returns its address, writes its length.
+pub const MAP_BAR: u64 = 18;
+/// `(*mut MsiTarget)` Allocates an interrupt for the device; returns its number.
+pub const ALLOCATE_INTERRUPT: u64 = 19;
+/// `(interrupt)` Lets an ISA interrupt fire again after its event was handled.
+pub const INTERRUPT_DONE: u64 = 20;
+/// `(port)` Reads a byte from an I/O port.
+pub const PORT_READ: u64 = 21;
+/// `(port, *u8, len)` Writes bytes to an I/O port, one after the other.
+pub const PORT_WRITE: u64 = 22;
+/// `(pages, *mut u64)` Maps the memory that outlives instances of this role, allocating it (zeroed)
+/// the first time; returns its address, writes 1 if it was there before, else 0.
+pub const ROLE_MEMORY: u64 = 23;
+/// `(*mut u8, len)` Reads whole log records, each a line of text; returns the bytes written.
+pub const READ_LOG: u64 = 24;
+/// `(*mut TaskInfo, max)` Writes the table of roles; returns how many.
+pub const TASKS: u64 = 25;
+/// `(*mut Counters)` Writes the counters.
+pub const COUNTERS: u64 = 26;
+/// `(*mut DeviceInfo, max)` Writes the table of PCI functions; returns how many.
+pub const DEVICES: u64 = 27;
+/// `(*Name)` Declares a role, or finds it; returns its number.
+pub const DECLARE: u64 = 28;
+/// `(role, *SpawnSpec)` Starts an instance in a role that is `Absent`; returns its generation.
+pub const SPAWN: u64 = 29;
+/// `(role, cause)` Ends the instance of a role, by a trap at its program counter.
+pub const KILL: u64 = 30;
+/// `(role)` Stops a dead role for good: whoever called it or calls it gets `PeerGone`.
+pub const STOP: u64 = 31;
+/// `(role, *mut DeathReport)` How the last instance ended.
+pub const DEATH_REPORT: u64 = 32;
+/// `(*Name, offset, *mut u8, len)` Reads a file of the archive; returns the bytes read.
+pub const READ_ARCHIVE: u64 = 33;
+/// `(how)` Zero switches the machine off, one resets it; a value above one ends QEMU with that
+/// exit status through its debug-exit device.
+pub const POWER: u64 = 34;

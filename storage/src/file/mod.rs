@@ -1,0 +1,355 @@
+//! File calls: what the cache, the logical layer and every file store implement.
+//!
+//! Files are numbered, flat, and have attributes; directories, names and policies are other
+//! layers' business. Numbers are *logical* above the logical layer, where naming picks them, and
+//! *physical* below it, where each file store picks its own.
+
+mod wire;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result,
+    buffer::{Sink, Source},
+    checksum::{Algorithm, Checksum},
+};
+
+pub use wire::{Client, StoreClient, serve, serve_store};
+
+/// Number of a file: logical above the logical layer, physical below it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct FileNumber(pub u64);
+
+/// A checkpoint's timestamp: counts up by one with every global checkpoint of a volume.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Timestamp(pub u64);
+
+/// The attributes of a file. The stack gives meaning to `size` and `class`; the rest is naming's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    /// What the stack must guarantee for the file's data.
+    pub class: Class,
+    /// POSIX file type and permissions (`st_mode`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names that refer to the file.
+    pub links: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Blocks of [`crate::BLOCK_BYTES`] that its data occupies; computed, never set.
+    pub blocks: u64,
+    /// Last access, nanoseconds since the Unix epoch.
+    pub accessed_ns: u64,
+    /// Last change of the data.
+    pub modified_ns: u64,
+    /// Last change of the attributes.
+    pub changed_ns: u64,
+    /// For a physical file, the logical file it is a copy of; zero otherwise.
+    pub logical: FileNumber,
+}
+
+/// What the stack must guarantee for a file's data, chosen when the file is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Class {
+    /// How many copies.
+    pub redundancy: Redundancy,
+    /// Whether the data are part of every checkpoint: stack metadata (directories, the mapping)
+    /// always, user files on request.
+    pub protected: bool,
+}
+
+/// How many copies of a file there are, on different file stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Redundancy {
+    /// One on every file store of the volume.
+    #[default]
+    Mirror,
+    /// One, on the file store that has most room.
+    Single,
+}
+
+/// Which attributes a `setattr` changes; the size is changed by `write` and `truncate` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AttributeChange {
+    /// New type and permissions.
+    pub mode: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New link count.
+    pub links: Option<u32>,
+    /// New time of access.
+    pub accessed_ns: Option<u64>,
+    /// New time of change of the data.
+    pub modified_ns: Option<u64>,
+    /// New time of change of the attributes.
+    pub changed_ns: Option<u64>,
+}
+
+impl AttributeChange {
+    /// Applies the change.
+    pub fn apply(&self, to: &mut Attributes) {
+        to.mode = self.mode.unwrap_or(to.mode);
+        to.uid = self.uid.unwrap_or(to.uid);
+        to.gid = self.gid.unwrap_or(to.gid);
+        to.links = self.links.unwrap_or(to.links);
+        to.accessed_ns = self.accessed_ns.unwrap_or(to.accessed_ns);
+        to.modified_ns = self.modified_ns.unwrap_or(to.modified_ns);
+        to.changed_ns = self.changed_ns.unwrap_or(to.changed_ns);
+    }
+
+    /// The change that makes everything but the size and the class as in `attributes`.
+    #[must_use]
+    pub fn to(attributes: &Attributes) -> Self {
+        Self {
+            mode: Some(attributes.mode),
+            uid: Some(attributes.uid),
+            gid: Some(attributes.gid),
+            links: Some(attributes.links),
+            accessed_ns: Some(attributes.accessed_ns),
+            modified_ns: Some(attributes.modified_ns),
+            changed_ns: Some(attributes.changed_ns),
+        }
+    }
+}
+
+/// A write, whole.
+#[derive(Clone)]
+pub struct Write<'a> {
+    /// The file.
+    pub file: FileNumber,
+    /// Where in it, bytes.
+    pub offset: u64,
+    /// What. Below the cache: whole blocks at block boundaries, the last one zero-padded.
+    pub data: Source<'a>,
+    /// Checksum of each block of `data`; empty above the cache, which computes them.
+    pub checksums: &'a [Checksum],
+    /// Below the cache: length of the file after this write. Above: ignored, the file grows to
+    /// hold what is written.
+    pub size: u64,
+    /// Becomes the time of change of the data and of the attributes.
+    pub modified_ns: u64,
+}
+
+/// What a layer is told when it attaches to the one below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What names the volume.
+    pub volume: u128,
+    /// The checkpoint that the layers below have loaded.
+    pub checkpoint: Timestamp,
+    /// How blocks are to be checksummed.
+    pub algorithm: Algorithm,
+    /// Whether file numbers below this one are reserved for the stack: the first usable one.
+    pub first_file: FileNumber,
+    /// File stores in the volume.
+    pub stores: u32,
+    /// File stores at work; fewer than `stores` is a degraded volume.
+    pub stores_present: u32,
+}
+
+/// How full a volume is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Blocks of [`crate::BLOCK_BYTES`] in all that files can have.
+    pub blocks: u64,
+    /// Blocks free.
+    pub blocks_free: u64,
+    /// Files that there can be.
+    pub files: u64,
+    /// Files that can still be created.
+    pub files_free: u64,
+}
+
+/// How to make a volume of all the stores there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFormat {
+    /// What names the volume: any number that no other volume has.
+    pub volume: u128,
+    /// How blocks are checksummed.
+    pub algorithm: Algorithm,
+    /// TwinFS: blocks between a left and its right twin; the paper's best is 16.
+    pub twin_offset: u32,
+}
+
+/// Files by number. Implemented by the cache and by the logical layer.
+///
+/// Calls may overlap in time; on one file, the caller keeps conflicting calls apart (no read or
+/// write beside a truncate or a delete of the same file), and while a `sync` runs it issues no
+/// call that changes state.
+pub trait FileService {
+    /// Begins or, after a restart of what is below, resumes the use of the service.
+    fn attach(&self) -> impl Future<Output = Result<Attachment>>;
+    /// Makes a new, empty volume on all stores and attaches to it. Everything they held is lost.
+    fn format(&self, format: &VolumeFormat) -> impl Future<Output = Result<Attachment>>;
+    /// Creates an empty file of this number with these attributes.
+    /// [`crate::Error::Exists`] if there is one, [`crate::Error::NoSpace`].
+    fn create(
+        &self,
+        file: FileNumber,
+        attributes: &Attributes,
+    ) -> impl Future<Output = Result<()>>;
+    /// Deletes a file. Its blocks are not used again before the next checkpoint.
+    fn delete(&self, file: FileNumber) -> impl Future<Output = Result<()>>;
+    /// Reads up to `data.len()` bytes from `offset`; returns how many there were before the end of
+    /// the file. Below the cache: whole blocks at block boundaries. Holes read as zeros.
+    fn read(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        data: Sink<'_>,
+    ) -> impl Future<Output = Result<usize>>;
+    /// Writes.
+    fn write(&self, write: Write<'_>) -> impl Future<Output = Result<()>>;
+    /// Makes the file `size` bytes long; what is cut off is gone, what is added reads as zeros.
+    fn truncate(
+        &self,
+        file: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    ) -> impl Future<Output = Result<()>>;
+    /// The attributes.
+    fn getattr(&self, file: FileNumber) -> impl Future<Output = Result<Attributes>>;
+    /// Changes attributes.
+    fn setattr(
+        &self,
+        file: FileNumber,
+        change: &AttributeChange,
+    ) -> impl Future<Output = Result<()>>;
+    /// Makes a global checkpoint; returns its timestamp once it is durable on every file store.
+    fn sync(&self) -> impl Future<Output = Result<Timestamp>>;
+    /// How full the volume is.
+    fn usage(&self) -> impl Future<Output = Result<Usage>>;
+    /// Writes into `bitmap` which file numbers are in use, from `first` (a multiple of 8) on: bit
+    /// `i % 8` of byte `i / 8` for number `first + i`. Returns the number of bytes that carry
+    /// information; beyond them nothing is in use.
+    fn numbers(
+        &self,
+        first: FileNumber,
+        bitmap: Sink<'_>,
+    ) -> impl Future<Output = Result<usize>>;
+}
+
+/// A checkpoint that a store can load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// When it was taken, in checkpoints.
+    pub timestamp: Timestamp,
+    /// The stores that took part in it, one bit a store. A store that is not among them is stale.
+    pub present: u32,
+}
+
+/// What a store says of itself before it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreInfo {
+    /// The volume that the store is a part of.
+    pub volume: u128,
+    /// Which part, counted from zero.
+    pub index: u32,
+    /// How many parts the volume has.
+    pub stores: u32,
+    /// How blocks are checksummed.
+    pub algorithm: Algorithm,
+    /// The newest checkpoint that can be loaded.
+    pub newest: Checkpoint,
+    /// The one before, while it still can.
+    pub previous: Option<Checkpoint>,
+}
+
+/// How to make a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreFormat {
+    /// The volume that the store is to be a part of.
+    pub volume: u128,
+    /// Which part.
+    pub index: u32,
+    /// How many parts.
+    pub stores: u32,
+    /// How blocks are checksummed.
+    pub algorithm: Algorithm,
+    /// Blocks between a left and its right twin.
+    pub twin_offset: u32,
+}
+
+/// A block of a file that was overwritten in place since the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncRange {
+    /// The physical file.
+    pub file: FileNumber,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// The mapping file's physical number, the same on every store, made by `format`.
+pub const MAPPING_FILE: FileNumber = FileNumber(1);
+
+/// A file store: files by physical number on one device, with local checkpoints.
+///
+/// Every data block read is verified; what does not match is [`crate::Error::Corrupt`], never data.
+/// Until `load`, everything but `format`, `info` and `load` is [`crate::Error::NotLoaded`].
+pub trait FileStore {
+    /// Makes an empty store, with an empty mapping file and checkpoint 1 taken. Everything the
+    /// device held is lost.
+    fn format(&self, format: &StoreFormat) -> impl Future<Output = Result<()>>;
+    /// What the store is, and which checkpoints it can load. [`crate::Error::NotFormatted`].
+    fn info(&self) -> impl Future<Output = Result<StoreInfo>>;
+    /// Returns to a checkpoint; everything since is discarded. [`crate::Error::NoCheckpoint`].
+    fn load(&self, checkpoint: Timestamp) -> impl Future<Output = Result<()>>;
+    /// What was overwritten in place since the loaded checkpoint and may differ between stores,
+    /// from the `skip`th range on; empty at the end.
+    fn resync_ranges(
+        &self,
+        skip: u64,
+    ) -> impl Future<Output = Result<heapless::Vec<ResyncRange, 4>>>;
+    /// Announces that blocks will be overwritten with data of these checksums, so that their
+    /// records can be gathered before the overwrite (paper, section V-C).
+    fn prewrite(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> impl Future<Output = Result<()>>;
+    /// Creates an empty file; the store picks its number.
+    fn create(&self, attributes: &Attributes) -> impl Future<Output = Result<FileNumber>>;
+    /// As [`FileService::delete`].
+    fn delete(&self, file: FileNumber) -> impl Future<Output = Result<()>>;
+    /// As [`FileService::read`], in whole blocks.
+    fn read(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        data: Sink<'_>,
+    ) -> impl Future<Output = Result<usize>>;
+    /// As [`FileService::write`], in whole blocks, with their checksums.
+    fn write(&self, write: Write<'_>) -> impl Future<Output = Result<()>>;
+    /// As [`FileService::truncate`].
+    fn truncate(
+        &self,
+        file: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    ) -> impl Future<Output = Result<()>>;
+    /// As [`FileService::getattr`].
+    fn getattr(&self, file: FileNumber) -> impl Future<Output = Result<Attributes>>;
+    /// As [`FileService::setattr`].
+    fn setattr(
+        &self,
+        file: FileNumber,
+        change: &AttributeChange,
+    ) -> impl Future<Output = Result<()>>;
+    /// Takes a local checkpoint; returns once it is on the medium. The caller issues nothing that
+    /// changes state until every store has taken it.
+    fn sync(&self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>>;
+    /// How full the store is.
+    fn usage(&self) -> impl Future<Output = Result<Usage>>;
+}

@@ -1,0 +1,5 @@
+//! To come.
+#![no_std]
+#![no_main]
+
+use runtime as _;
