@@ -185,6 +185,10 @@ pub struct VolumeFormat {
 /// Calls may overlap in time; on one file, the caller keeps conflicting calls apart (no read or
 /// write beside a truncate or a delete of the same file), and while a `sync` runs it issues no
 /// call that changes state.
+///
+/// An instance of the logical layer that has just (re)started answers everything but `attach` and
+/// `format` with [`crate::Error::NotLoaded`]: a call that was queued for its predecessor must not
+/// take effect before the cache has replayed what the predecessor lost.
 pub trait FileService {
     /// Begins or, after a restart of what is below, resumes the use of the service.
     fn attach(&self) -> impl Future<Output = Result<Attachment>>;
@@ -226,6 +230,13 @@ pub trait FileService {
     ) -> impl Future<Output = Result<()>>;
     /// Makes a global checkpoint; returns its timestamp once it is durable on every file store.
     fn sync(&self) -> impl Future<Output = Result<Timestamp>>;
+    /// Completes when what must be remembered until the next `sync` has grown so much that the
+    /// caller should `sync` soon; a call to keep pending beside the timer of the periodic `sync`.
+    /// Only the cache ever completes it. If the caller does not `sync`, its calls fail in the end
+    /// with [`crate::Error::NoMemory`]: then `sync` and issue them again.
+    fn early_sync_wanted(&self) -> impl Future<Output = Result<()>> {
+        core::future::pending()
+    }
     /// How full the volume is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
     /// Writes into `bitmap` which file numbers are in use, from `first` (a multiple of 8) on: bit

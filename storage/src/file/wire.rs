@@ -36,6 +36,7 @@ enum ServiceRequest {
     Create { file: FileNumber, attributes: Attributes },
     File(FileRequest),
     Sync,
+    EarlySyncWanted,
     Numbers { first: FileNumber },
 }
 
@@ -134,6 +135,9 @@ impl<T: Transport> FileService for Client<T> {
     }
     async fn sync(&self) -> Result<Timestamp> {
         self.plain(&ServiceRequest::Sync).await
+    }
+    async fn early_sync_wanted(&self) -> Result<()> {
+        self.plain(&ServiceRequest::EarlySyncWanted).await
     }
     async fn usage(&self) -> Result<Usage> {
         self.plain(&ServiceRequest::File(FileRequest::Usage)).await
@@ -253,6 +257,7 @@ pub async fn serve<S: FileService>(
         }
         Ok(ServiceRequest::File(request)) => serve_file!(service, request, send, receive),
         Ok(ServiceRequest::Sync) => answer(service.sync().await),
+        Ok(ServiceRequest::EarlySyncWanted) => answer(service.early_sync_wanted().await),
         Ok(ServiceRequest::Numbers { first }) => answer(service.numbers(first, receive).await),
     }
 }
