@@ -1,5 +1,6 @@
 //! Block calls: what disk drivers and block filters implement, and file stores stand on.
 
+pub mod ram;
 mod wire;
 
 use serde::{Deserialize, Serialize};
