@@ -1,10 +1,26 @@
-//! To come.
+//! The Galago unikernel's image.
+//!
+//! Small and free of policy: it boots, keeps tasks apart, carries calls between them, lends memory and
+//! delivers interrupts. Everything else, drivers and the restart manager included, is a task.
+//! `docs/kernel.md` says how.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+mod boot;
+mod cpu;
+mod device;
+mod kernel;
+mod memory;
+mod system_call;
+mod task;
+
+/// A broken invariant of the kernel's own. Nothing that a task does leads here.
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    const PANIC_STATUS: u64 = 0x7f;
+    x86_64::instructions::interrupts::disable();
+    cpu::serial::line!("kernel panic: {info}");
+    cpu::power::leave(PANIC_STATUS)
 }
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}

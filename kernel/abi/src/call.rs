@@ -23,13 +23,19 @@ pub struct Message {
 
 impl Message {
     /// A message without payload.
-    pub const EMPTY: Self = Self { len: 0, bytes: [0; MESSAGE_BYTES] };
+    pub const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; MESSAGE_BYTES],
+    };
 
     /// A message that carries `payload`, or nothing if it is longer than [`MESSAGE_BYTES`].
     #[must_use]
     pub fn new(payload: &[u8]) -> Option<Self> {
         let mut message = Self::EMPTY;
-        message.bytes.get_mut(..payload.len())?.copy_from_slice(payload);
+        message
+            .bytes
+            .get_mut(..payload.len())?
+            .copy_from_slice(payload);
         message.len = payload.len() as u64;
         Some(message)
     }
@@ -81,7 +87,10 @@ pub struct Grant {
 
 impl Grant {
     /// Lends nothing.
-    pub const NONE: Self = Self { segments: 0, count: 0 };
+    pub const NONE: Self = Self {
+        segments: 0,
+        count: 0,
+    };
 }
 
 /// What [`crate::system_call::SUBMIT`] takes.

@@ -15,7 +15,9 @@ mod start;
 pub mod system_call;
 mod task;
 
-pub use call::{CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment, Side};
+pub use call::{
+    CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment, Side,
+};
 pub use device::{DeviceInfo, DmaAddress, MsiTarget};
 pub use error::Error;
 pub use event::{Event, EventKind};

@@ -25,14 +25,20 @@ impl Name {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        bytes[..31].get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        bytes[..31]
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
         Some(Self { bytes })
     }
 
     /// The text; a forged name that is not text reads as `?`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let len = self.bytes.iter().position(|&byte| byte == 0).unwrap_or(self.bytes.len());
+        let len = self
+            .bytes
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(self.bytes.len());
         core::str::from_utf8(&self.bytes[..len]).unwrap_or("?")
     }
 }
@@ -71,7 +77,10 @@ pub struct Peer {
 
 impl Peer {
     /// No peer.
-    pub const NONE: Self = Self { name: Name::EMPTY, role: 0 };
+    pub const NONE: Self = Self {
+        name: Name::EMPTY,
+        role: 0,
+    };
 }
 
 /// Who the task is, why it starts, whom it may call, and what it was told.

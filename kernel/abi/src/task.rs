@@ -34,7 +34,7 @@ pub struct SpawnSpec {
     /// The PCI function it drives ([`crate::DeviceInfo::address`]), or `u64::MAX` for none.
     pub device: u64,
     /// First and one past the last I/O port it may touch; equal for none.
-    pub ports: [(u16, u16); 2],
+    pub ports: [[u16; 2]; 2],
     /// ISA interrupts it receives, as bits 0 to 15; event ids are the line numbers.
     pub isa_interrupts: u64,
     /// How many of `peers` are in use.

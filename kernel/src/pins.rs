@@ -1,0 +1,148 @@
+//! Frames that a device may be reading or writing.
+//!
+//! A pin belongs to the device, not to the call it was made for: it holds its frame until the driver
+//! unpins it or the device was seen to be reset. While the calls it was made through live, it is
+//! *attached*: its frame is the one mapped at its owner. When one of them ends early, the owner gets
+//! another frame and the pin is *detached*.
+
+use alloc::vec::Vec;
+
+use crate::{
+    calls::{CALLS_MAX, CallId},
+    frames::Frame,
+};
+
+/// Calls between a driver and the owner of the memory, at most.
+pub const CHAIN_MAX: usize = 8;
+
+/// Pages that can be pinned at a time, in all.
+pub const PINS_MAX: usize = 16_384;
+
+/// The calls through which a driver reached memory, its own request first.
+pub type Chain = heapless::Vec<CallId, CHAIN_MAX>;
+
+/// A pinned page.
+#[derive(Clone)]
+pub struct Pin {
+    /// The role that drives the device.
+    pub driver: usize,
+    /// The frame.
+    pub frame: Frame,
+    /// Whose memory it is.
+    pub owner: usize,
+    /// Where the owner has it mapped, a page's address.
+    pub address: u64,
+    /// The calls it was made through; empty once detached.
+    pub chain: Chain,
+    /// The request it was made for.
+    pub token: CallId,
+}
+
+/// All pins, by the slot of the request they were made for, so that releasing a request's pins does
+/// not look at anyone else's.
+pub struct Pins {
+    slots: Vec<Vec<Pin>>,
+    count: usize,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self {
+            slots: (0..CALLS_MAX).map(|_| Vec::new()).collect(),
+            count: 0,
+        }
+    }
+}
+
+impl Pins {
+    /// Whether `count` more fit.
+    #[must_use]
+    pub fn has_room(&self, count: usize) -> bool {
+        self.count + count <= PINS_MAX
+    }
+
+    /// Adds a pin.
+    pub fn add(&mut self, pin: Pin) {
+        self.count += 1;
+        self.slots[pin.token.slot()].push(pin);
+    }
+
+    /// Takes out what a driver pinned for a request, and gives each pin to `release`.
+    pub fn take_request(&mut self, driver: usize, token: CallId, release: impl FnMut(Pin)) {
+        let pins = &mut self.slots[token.slot()];
+        let before = pins.len();
+        pins.extract_if(.., |pin| pin.driver == driver && pin.token == token)
+            .for_each(release);
+        self.count -= before - pins.len();
+    }
+
+    /// Takes out everything of a device that was reset.
+    pub fn take_device(&mut self, driver: usize, mut release: impl FnMut(Pin)) {
+        for pins in &mut self.slots {
+            let before = pins.len();
+            pins.extract_if(.., |pin| pin.driver == driver)
+                .for_each(&mut release);
+            self.count -= before - pins.len();
+        }
+    }
+
+    /// The pins that were made through a call.
+    pub fn through(&mut self, call: CallId) -> impl Iterator<Item = &mut Pin> + '_ {
+        self.slots
+            .iter_mut()
+            .flatten()
+            .filter(move |pin| pin.chain.contains(&call))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pin(driver: usize, token: CallId, frame: u64, chain: &[CallId]) -> Pin {
+        let chain = Chain::from_slice(chain).unwrap();
+        Pin {
+            driver,
+            frame: Frame(frame),
+            owner: 9,
+            address: frame << 12,
+            chain,
+            token,
+        }
+    }
+
+    #[test]
+    fn pins_go_with_their_request_and_not_with_its_slot() {
+        let (old, new) = (CallId::new(7, 1), CallId::new(7, 2));
+        let mut pins = Pins::default();
+        pins.add(pin(1, old, 10, &[]));
+        pins.add(pin(1, new, 11, &[new]));
+        let mut taken = Vec::new();
+        pins.take_request(1, new, |pin| taken.push(pin.frame));
+        assert_eq!(
+            taken,
+            [Frame(11)],
+            "an earlier request in the same slot keeps its pages"
+        );
+        pins.take_request(2, old, |_| panic!("another driver's pin"));
+        assert_eq!(pins.count(), 1);
+        pins.take_device(1, |pin| taken.push(pin.frame));
+        assert_eq!((taken, pins.count()), (vec![Frame(11), Frame(10)], 0));
+    }
+
+    #[test]
+    fn a_call_in_the_middle_of_the_chain_reaches_the_pin() {
+        let chain = [CallId::new(3, 1), CallId::new(2, 1), CallId::new(1, 1)];
+        let mut pins = Pins::default();
+        pins.add(pin(1, chain[0], 10, &chain));
+        assert_eq!(pins.through(chain[1]).count(), 1);
+        pins.through(chain[1]).for_each(|pin| pin.chain.clear());
+        assert_eq!(pins.through(chain[2]).count(), 0);
+    }
+}

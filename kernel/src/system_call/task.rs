@@ -1,0 +1,139 @@
+//! What every task may do for itself: end, log, ask the time, get memory; and reading the log.
+
+use alloc::{string::String, vec::Vec};
+
+use abi::{Cause, Error, LAST_WORDS_BYTES, Rights};
+
+use super::Outcome;
+use crate::{
+    kernel::Kernel,
+    memory::{
+        PageFlags, copy,
+        layout::{self, stagger},
+        space::{AddressSpace, MapError},
+    },
+    task::death::Reason,
+};
+
+/// Bytes of a log record that are read from a task.
+const LOG_BYTES_MAX: u64 = 512;
+/// Pages of memory that outlives instances, for one role.
+const ROLE_PAGES_MAX: u64 = 1 << 16;
+/// Bytes of log that one read returns.
+const READ_BYTES_MAX: u64 = 16 << 10;
+
+pub(super) const PAGE: u64 = abi::PAGE_BYTES as u64;
+
+impl Kernel {
+    pub(super) fn space(&self, role: usize) -> Result<&AddressSpace, Error> {
+        self.tasks[role].space.as_ref().ok_or(Error::BadState)
+    }
+
+    /// Up to `max` bytes of a task's memory.
+    fn read_bytes(&self, role: usize, address: u64, len: u64, max: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = alloc::vec![0; len.min(max) as usize];
+        copy::read(self.space(role)?, address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn exit(&mut self, role: usize, code: u64) -> Outcome {
+        self.end_task(
+            role,
+            Reason {
+                cause: Cause::Exit,
+                vector: 0,
+                address: code,
+            },
+        );
+        Ok(None)
+    }
+
+    pub(super) fn panicked(&mut self, role: usize, text: u64, len: u64) -> Outcome {
+        let words = self.read_bytes(role, text, len, LAST_WORDS_BYTES as u64);
+        self.tasks[role].last_words = words.unwrap_or_default();
+        self.end_task(role, Reason::of(Cause::Panic));
+        Ok(None)
+    }
+
+    pub(super) fn add_log(&mut self, role: usize, level: u64, text: u64, len: u64) -> Outcome {
+        let bytes = self.read_bytes(role, text, len, LOG_BYTES_MAX)?;
+        self.log_as(role, level.min(5), &String::from_utf8_lossy(&bytes));
+        Ok(Some(0))
+    }
+
+    /// Reads whole records of the log; the console's right.
+    pub(super) fn read_log(&mut self, role: usize, into: u64, len: u64) -> Outcome {
+        if !self.require(role, Rights::READ_LOG) {
+            return Ok(None);
+        }
+        let mut buffer = alloc::vec![0; len.min(READ_BYTES_MAX) as usize];
+        if !self.space(role)?.is_valid(into, buffer.len() as u64, true) {
+            return Err(Error::BadAddress);
+        }
+        self.log_is_read = true;
+        let used = self.log.pop(&mut buffer);
+        copy::write(self.space(role)?, into, &buffer[..used])?;
+        Ok(Some(used as u64))
+    }
+
+    /// Maps zeroed pages one after the other from `*end`. What a failure leaves mapped stays so.
+    fn map_pages(&mut self, role: usize, start: u64, pages: u64) -> Result<(), Error> {
+        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
+        let task = &mut self.tasks[role];
+        let space = task.space.as_mut().ok_or(Error::BadState)?;
+        for page in 0..pages {
+            match space.map_new(&mut self.frames, start + page * PAGE, flags) {
+                Ok(_) => {}
+                Err(MapError::Occupied) => return Err(Error::BadArgument),
+                Err(MapError::NoMemory) => return Err(Error::NoMemory),
+                Err(MapError::Quota) => {
+                    self.end_task(role, Reason::of(Cause::Quota));
+                    return Err(Error::NoMemory);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn grow_heap(&mut self, role: usize, pages: u64) -> Outcome {
+        let start = self.tasks[role].heap_end;
+        if pages == 0 {
+            return Ok(Some(start));
+        }
+        if pages > self.tasks[role].quota_pages {
+            self.end_task(role, Reason::of(Cause::Quota));
+            return Ok(None);
+        }
+        self.map_pages(role, start, pages)?;
+        self.tasks[role].heap_end = start + pages * PAGE;
+        Ok(Some(start))
+    }
+
+    /// Maps the memory that outlives instances, and allocates it the first time. The frames are
+    /// held twice: by the role, for good, and by the mapping.
+    pub(super) fn role_memory(&mut self, role: usize, pages: u64, existed: u64) -> Outcome {
+        if pages == 0 || pages > ROLE_PAGES_MAX {
+            return Err(Error::BadArgument);
+        }
+        let old = self.tasks[role].role_memory.len() as u64;
+        while (self.tasks[role].role_memory.len() as u64) < pages {
+            let frame = self.frames.allocate().ok_or(Error::NoMemory)?;
+            crate::memory::zero(frame);
+            self.tasks[role].role_memory.push(frame);
+        }
+        let start = layout::ROLE_MEMORY + stagger(role, 4);
+        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
+        let task = &mut self.tasks[role];
+        let space = task.space.as_mut().ok_or(Error::BadState)?;
+        for (index, &frame) in task.role_memory.iter().enumerate() {
+            self.frames.hold(frame);
+            let address = start + index as u64 * PAGE;
+            if let Err(error) = space.map(&mut self.frames, address, frame, flags) {
+                self.frames.release(frame);
+                return Err(error.into());
+            }
+        }
+        copy::write_value(space, existed, &u64::from(old > 0))?;
+        Ok(Some(start))
+    }
+}

@@ -1,0 +1,141 @@
+//! Tasks: roles and the instances in them.
+
+pub mod death;
+pub mod events;
+pub mod spawn;
+
+use alloc::{boxed::Box, vec::Vec};
+
+use abi::{DeathReport, Name, Rights, SpawnSpec, TaskInfo, TaskState};
+use kernel_core::{RoleSet, frames::Frame};
+
+use crate::{cpu::entry::Context, memory::space::AddressSpace};
+
+/// Interrupts that a task can be told of: sixteen ISA lines, then its device's own.
+pub const INTERRUPTS_MAX: usize = 32;
+
+/// Number of the first interrupt of a task's own device.
+pub const FIRST_DEVICE_INTERRUPT: usize = 16;
+
+/// What a task waits for.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// Where its events go.
+    pub events: u64,
+    /// How many fit.
+    pub max: usize,
+    /// When it wants to go on all the same, monotonic nanoseconds.
+    pub deadline_ns: u64,
+}
+
+/// Memory that a device may still know, of one instance of its driver.
+pub struct DmaMemory {
+    /// First frame.
+    pub first: Frame,
+    /// How many.
+    pub count: usize,
+    /// Which instance allocated it.
+    pub generation: u64,
+}
+
+/// A role, and the instance in it if there is one.
+pub struct Task {
+    pub name: Name,
+    pub program: Name,
+    pub generation: u64,
+    pub state: TaskState,
+    pub rights: Rights,
+    /// Roles it may call.
+    pub peers: RoleSet,
+    pub ports: [[u16; 2]; 2],
+    pub isa_interrupts: u16,
+    /// Index of its device.
+    pub device: Option<usize>,
+    pub quota_pages: u64,
+    pub context: Box<Context>,
+    pub space: Option<AddressSpace>,
+    pub heap_end: u64,
+    pub dma_end: u64,
+    pub registers_end: u64,
+    pub wait: Option<Wait>,
+    /// How often each interrupt fired since the task was told.
+    pub interrupts: [u32; INTERRUPTS_MAX],
+    pub device_interrupts: usize,
+    /// Deaths that the manager has not been told of.
+    pub deaths: RoleSet,
+    /// What it said last.
+    pub last_words: Vec<u8>,
+    pub report: Option<Box<DeathReport>>,
+    /// Frames that outlive its instances, by their place.
+    pub role_memory: Vec<Frame>,
+    pub dma_memory: Vec<DmaMemory>,
+    /// How it was started, for the kernel to start the manager again.
+    pub spec: Option<Box<SpawnSpec>>,
+    pub calls: u64,
+    pub requests: u64,
+    pub cpu_ns: u64,
+    pub switches: u64,
+    pub last_wait_ns: u64,
+}
+
+impl Task {
+    /// A role without an instance.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            program: Name::EMPTY,
+            generation: 0,
+            state: TaskState::Absent,
+            rights: Rights::empty(),
+            peers: RoleSet::default(),
+            ports: [[0; 2]; 2],
+            isa_interrupts: 0,
+            device: None,
+            quota_pages: 0,
+            context: Box::new(Context::new(0, 0)),
+            space: None,
+            heap_end: 0,
+            dma_end: 0,
+            registers_end: 0,
+            wait: None,
+            interrupts: [0; INTERRUPTS_MAX],
+            device_interrupts: 0,
+            deaths: RoleSet::default(),
+            last_words: Vec::new(),
+            report: None,
+            role_memory: Vec::new(),
+            dma_memory: Vec::new(),
+            spec: None,
+            calls: 0,
+            requests: 0,
+            cpu_ns: 0,
+            switches: 0,
+            last_wait_ns: 0,
+        }
+    }
+
+    /// Whether there is an instance.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, TaskState::Ready | TaskState::Waiting)
+    }
+
+    /// A line of `ps`.
+    pub fn info(&self, role: usize, backlog: usize) -> TaskInfo {
+        TaskInfo {
+            name: self.name,
+            role: role as u64,
+            generation: self.generation,
+            state: self.state as u32,
+            last_cause: self.report.as_ref().map_or(0, |report| report.cause),
+            pages: self.space.as_ref().map_or(0, AddressSpace::pages)
+                + self.role_memory.len() as u64,
+            quota_pages: self.quota_pages,
+            calls: self.calls,
+            requests: self.requests,
+            cpu_ns: self.cpu_ns,
+            switches: self.switches,
+            last_wait_ns: self.last_wait_ns,
+            backlog: backlog as u64,
+        }
+    }
+}
