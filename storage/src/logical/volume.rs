@@ -1,0 +1,141 @@
+//! What is known of a loaded volume: its stores, its checkpoint, its mapping.
+
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use hashbrown::HashSet;
+
+use super::{
+    choose::{Part, bit},
+    entry::{COPIES_MAX, Copies, Copy},
+    mapping::Mapping,
+};
+use crate::{
+    Error,
+    checksum::Algorithm,
+    file::{Attachment, Checkpoint, FileNumber, MAPPING_FILE, Timestamp},
+};
+
+/// The first number that naming may use: 0 is no file.
+const FIRST_FILE: FileNumber = FileNumber(1);
+
+pub(super) struct Volume {
+    id: u128,
+    pub algorithm: Algorithm,
+    /// Stores in the volume, at work or not.
+    stores: u32,
+    /// Where each part of the volume is; `None` if it is not at work.
+    slots: [Cell<Option<usize>>; COPIES_MAX],
+    /// The last checkpoint that was taken or loaded.
+    pub checkpoint: Cell<Timestamp>,
+    /// The newest timestamp ever given to a store, whatever became of it.
+    pub newest_used: Cell<Timestamp>,
+    pub mapping: Mapping,
+    /// Files whose copies may differ, because a change was refused by one of them and could not be
+    /// undone on the others.
+    pub unequal: RefCell<HashSet<FileNumber>>,
+    /// Counts reads, to spread them over the copies.
+    turn: Cell<usize>,
+}
+
+impl Volume {
+    /// The volume that `members`, at least one, make up.
+    pub fn new(members: &[Part], checkpoint: Timestamp, newest_used: Timestamp) -> Option<Self> {
+        let info = members.first()?.info;
+        let slots: [Cell<Option<usize>>; COPIES_MAX] = Default::default();
+        for part in members {
+            slots.get(part.info.index as usize)?.set(Some(part.slot));
+        }
+        Some(Self {
+            id: info.volume,
+            algorithm: info.algorithm,
+            stores: info.stores,
+            slots,
+            checkpoint: Cell::new(checkpoint),
+            newest_used: Cell::new(newest_used),
+            mapping: Mapping::new(0),
+            unequal: RefCell::default(),
+            turn: Cell::new(0),
+        })
+    }
+
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The parts that are at work.
+    pub fn present(&self) -> impl Iterator<Item = u8> {
+        (0..COPIES_MAX as u8).filter(|&store| self.slot(store).is_some())
+    }
+
+    /// Where a part is; `None` if it is not at work.
+    pub fn slot(&self, store: u8) -> Option<usize> {
+        self.slots.get(usize::from(store)).and_then(Cell::get)
+    }
+
+    /// The copies that are on stores at work.
+    pub fn at_work(&self, copies: &[Copy]) -> Copies {
+        copies
+            .iter()
+            .copied()
+            .filter(|copy| self.slot(copy.store).is_some())
+            .collect()
+    }
+
+    /// The copies of the mapping file.
+    pub fn mapping_copies(&self) -> Copies {
+        self.present()
+            .map(|store| Copy {
+                store,
+                physical: MAPPING_FILE,
+            })
+            .collect()
+    }
+
+    /// Takes a store out: it failed, and the volume goes on without it. It is stale from the next
+    /// checkpoint on.
+    pub fn take_out(&self, store: u8, error: Error) {
+        if let Some(slot) = self.slots.get(usize::from(store)).and_then(Cell::take) {
+            let left = self.present().count();
+            log::error!(
+                "file store {slot} failed: {error}; the volume goes on without it, \
+                 degraded, on {left} of {} stores",
+                self.stores
+            );
+        }
+    }
+
+    /// The next checkpoint to take, with a timestamp never used before.
+    pub fn next_checkpoint(&self) -> Checkpoint {
+        let timestamp = Timestamp(self.newest_used.get().0 + 1);
+        self.newest_used.set(timestamp);
+        let present = self
+            .present()
+            .fold(0, |set, store| set | bit(u32::from(store)));
+        Checkpoint { timestamp, present }
+    }
+
+    /// The copies in the order in which to try to read them: another one first each time, except
+    /// that a file whose copies may differ is always read from the same one.
+    pub fn reading_order(&self, file: FileNumber, copies: &[Copy]) -> Vec<Copy> {
+        let mut order = Vec::from(&self.at_work(copies)[..]);
+        if order.len() > 1 && !self.unequal.borrow().contains(&file) {
+            let turn = self.turn.get();
+            self.turn.set(turn.wrapping_add(1));
+            let first = turn % order.len();
+            order.rotate_left(first);
+        }
+        order
+    }
+
+    pub fn attachment(&self) -> Attachment {
+        Attachment {
+            volume: self.id,
+            checkpoint: self.checkpoint.get(),
+            algorithm: self.algorithm,
+            first_file: FIRST_FILE,
+            stores: self.stores,
+            stores_present: self.present().count() as u32,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Global checkpoints: what is loaded after a crash, a power cut, with disks missing or changed.
+
+use futures_executor::block_on;
+use futures_util::FutureExt;
+use memory::Call;
+use storage::{Error, file::FileService};
+
+use crate::*;
+
+#[test]
+fn without_a_volume_there_is_nothing_to_attach_to() {
+    let disks = disks(2);
+    let layer = layer(&disks);
+    assert_eq!(block_on(layer.attach()), Err(Error::NotFormatted));
+    assert_eq!(
+        block_on(layer.create(n(1), &mirrored())),
+        Err(Error::NotLoaded)
+    );
+    assert_eq!(block_on(layer.sync()), Err(Error::NotLoaded));
+    assert_eq!(
+        block_on(Layer::new(vec![None, None]).attach()),
+        Err(Error::NotFormatted)
+    );
+    assert_eq!(
+        block_on(Layer::new(vec![None]).format(&FORMAT)),
+        Err(Error::Device)
+    );
+    disks[0].fail(Call::Info, Error::Device, 1);
+    let unreadable = block_on(layer.attach());
+    assert_eq!(
+        unreadable,
+        Err(Error::Device),
+        "nobody must take it for an empty disk"
+    );
+}
+
+#[test]
+fn attaching_again_only_reports() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 7);
+    let before = block_on(layer.attach()).unwrap();
+    assert_eq!(read(&layer, 1), [7]);
+    assert_eq!(sync(&layer), before.checkpoint.0 + 1);
+    assert_eq!(
+        block_on(layer.attach()).unwrap().checkpoint.0,
+        before.checkpoint.0 + 1
+    );
+}
+
+#[test]
+fn what_was_not_synced_is_gone_and_what_was_is_there() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    create(&layer, 2);
+    write(&layer, 1, 1);
+    let synced = sync(&layer);
+    write(&layer, 1, 2);
+    block_on(layer.delete(n(2))).unwrap();
+    create(&layer, 3);
+    drop(layer);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.checkpoint.0, synced);
+    assert_eq!(read(&layer, 1), [1]);
+    assert_eq!(read(&layer, 2), []);
+    assert_eq!(block_on(layer.getattr(n(3))), Err(Error::NotFound));
+}
+
+/// A volume that was made but never synced is an empty one.
+#[test]
+fn a_new_volume_is_there_before_the_first_sync() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    drop(layer);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!((attachment.checkpoint.0, attachment.stores_present), (1, 2));
+    assert_eq!(block_on(layer.getattr(n(1))), Err(Error::NotFound));
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_sync_loads_the_one_before_on_all() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    let synced = sync(&layer);
+    write(&layer, 1, 2);
+    disks[1].fail(Call::Sync, Error::PeerDied, 1);
+    assert!(layer.sync().now_or_never().is_none());
+    drop(layer);
+    for _ in 0..2 {
+        let (layer, attachment) = attached(crate::layer(&disks));
+        assert_eq!(
+            (attachment.checkpoint.0, attachment.stores_present),
+            (synced, 2)
+        );
+        assert_eq!([read(&layer, 1), read(&layer, 1)], [[1], [1]]);
+    }
+    let (layer, _) = attached(crate::layer(&disks));
+    write(&layer, 1, 3);
+    assert_eq!(each_alone(&layer, &disks, 1), [[3], [3]]);
+}
+
+#[test]
+fn a_disk_that_was_away_is_left_out_when_it_comes_back() {
+    for away in [0, 1] {
+        let disks = disks(2);
+        let layer = formatted(&disks);
+        create(&layer, 1);
+        write(&layer, 1, 1);
+        sync(&layer);
+        let (layer, attachment) = attached(layer_without(&disks, away));
+        assert_eq!((attachment.stores, attachment.stores_present), (2, 1));
+        assert_eq!(read(&layer, 1), [1]);
+        write(&layer, 1, 2);
+        create(&layer, 2);
+        sync(&layer);
+        for _ in 0..3 {
+            let (layer, attachment) = attached(crate::layer(&disks));
+            assert_eq!(attachment.stores_present, 1);
+            assert_eq!(
+                [read(&layer, 1), read(&layer, 1)],
+                [[2], [2]],
+                "never the stale copy"
+            );
+            assert_eq!(read(&layer, 2), []);
+            sync(&layer);
+        }
+    }
+}
+
+/// Nothing was synced while it was away, so it missed nothing.
+#[test]
+fn a_disk_that_missed_nothing_is_welcome() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    sync(&layer);
+    let (alone, _) = attached(layer_without(&disks, 1));
+    write(&alone, 1, 5);
+    drop(alone);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 2);
+    assert_eq!([read(&layer, 1), read(&layer, 1)], [[], []]);
+}
+
+#[test]
+fn swapped_disks_are_the_same_volume() {
+    let mut disks = disks(3);
+    let layer = formatted(&disks);
+    for file in 1..50 {
+        create(&layer, file);
+        write(&layer, file, file as u8);
+    }
+    sync(&layer);
+    disks.rotate_left(1);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 3);
+    for file in 1..50 {
+        for _ in 0..3 {
+            assert_eq!(read(&layer, file), [file as u8]);
+        }
+    }
+}
+
+#[test]
+fn a_disk_of_another_volume_is_neither_read_nor_written() {
+    let ours = disks(2);
+    let layer = formatted(&ours);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    sync(&layer);
+    let theirs = disks(1);
+    let other = crate::layer(&theirs);
+    block_on(other.format(&VolumeFormat {
+        volume: 0xdef,
+        ..FORMAT
+    }))
+    .unwrap();
+    create(&other, 1);
+    write(&other, 1, 99);
+    sync(&other);
+
+    let mixed = [ours[0].clone(), ours[1].clone(), theirs[0].clone()];
+    let (layer, attachment) = attached(crate::layer(&mixed));
+    assert_eq!(
+        (attachment.volume, attachment.stores_present),
+        (FORMAT.volume, 2)
+    );
+    assert_eq!(
+        [read(&layer, 1), read(&layer, 1), read(&layer, 1)],
+        [[1], [1], [1]]
+    );
+    write(&layer, 1, 2);
+    sync(&layer);
+    assert_eq!(read(&attached(crate::layer(&theirs)).0, 1), [99]);
+}
+
+#[test]
+fn a_store_that_cannot_load_is_left_out() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    sync(&layer);
+    for error in [Error::Corrupt, Error::Device, Error::PeerGone] {
+        disks[0].fail(Call::Load, error, 1);
+        let (layer, attachment) = attached(crate::layer(&disks));
+        assert_eq!(attachment.stores_present, 1);
+        assert_eq!(read(&layer, 1), [1]);
+    }
+    disks[0].fail(Call::Load, Error::Corrupt, 1);
+    disks[1].fail(Call::Load, Error::Corrupt, 1);
+    assert_eq!(block_on(crate::layer(&disks).attach()), Err(Error::Corrupt));
+}
+
+/// Formatting with a store missing makes a whole volume of the others.
+#[test]
+fn a_volume_is_made_of_the_stores_that_are_there() {
+    let disks = disks(2);
+    let layer = layer_without(&disks, 0);
+    let attachment = block_on(layer.format(&FORMAT)).unwrap();
+    assert_eq!((attachment.stores, attachment.stores_present), (1, 1));
+}
