@@ -1,0 +1,214 @@
+//! The command line: what there is to type, with an example for each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::host::accelerator::Choice;
+use crate::host::images::parse_size;
+
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0    everything asked for ran and held
+  1    something ran and did not hold: a command, a test, a checksum
+  2    the request makes no sense (wrong option, missing file)
+  3    the host lacks something (QEMU, a compiler, space)
+  4    the guest hung, panicked or ended too early
+  130  interrupted
+
+Colours are for terminals only; NO_COLOR=1 takes them away there too.";
+
+/// Galago: a storage stack that keeps running when its own code crashes
+#[derive(Debug, Parser)]
+#[command(name = "cargo galago", bin_name = "cargo galago", version, after_help = EXIT_STATUSES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every test: on the host, of the kernel, of the booted stack
+    #[command(
+        after_help = "Examples:\n  cargo galago test\n  cargo galago test --only booted --filter reset"
+    )]
+    Test(Test),
+    /// Boot and give the console on this terminal
+    #[command(
+        after_help = "Leave with Ctrl-A x, or `poweroff`.\n\nExamples:\n  cargo galago boot\n  \
+                      cargo galago boot --disk one.img --size 4GiB\n  \
+                      cargo galago boot --disk a.img --disk b.img --import files.tar"
+    )]
+    Boot(Machine),
+    /// Boot, run console commands, and end
+    #[command(
+        after_help = "A command that fails ends the run. Quote `;` where it belongs to a command.\n\n\
+                      Examples:\n  cargo galago run -c 'format; mount; write /a hello; cat /a'\n  \
+                      cargo galago run --disk a.img -c 'mount; ls -l /; poweroff' --json"
+    )]
+    Run(Run),
+    /// Install QEMU if it is missing, and build the guest
+    #[command(after_help = "Example:\n  cargo galago setup")]
+    Setup,
+}
+
+/// The machine that is booted.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Machine {
+    /// A disk image; several for several disks. A missing one is made. Without any: two under target/
+    #[arg(long = "disk", value_name = "IMAGE")]
+    pub disks: Vec<PathBuf>,
+    /// Size of the images that are made
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub size: u64,
+    /// A tar to `import` from, attached as a further disk that cannot be written
+    #[arg(long, value_name = "TAR")]
+    pub import: Option<PathBuf>,
+    /// How the disks are attached
+    #[arg(long, value_enum, default_value = "virtio")]
+    pub bus: Bus,
+    /// Stack description, by name (see qemu/stacks) or file [default: `single` or `mirror`, by the
+    /// number of disks]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub stack: Option<String>,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value = "512",
+          value_parser = clap::value_parser!(u32).range(128..=65536))]
+    pub memory: u32,
+    /// Who executes the guest; `auto` takes KVM where a guest has been seen to boot under it
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+}
+
+/// How disks are attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Bus {
+    /// virtio-blk over PCI.
+    #[default]
+    Virtio,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Console commands, separated by `;`. May be given several times
+    #[arg(short, long, value_name = "COMMANDS", required = true)]
+    pub command: Vec<String>,
+    /// Print the guest's events as JSON lines
+    #[arg(long)]
+    pub json: bool,
+    /// How long the boot and each command may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Seed of the kills and of PostMark's choices; the same seed gives the same choices
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Who executes the guest
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+}
+
+/// Options of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Only tests whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Only this kind of tests
+    #[arg(long, value_enum)]
+    pub only: Option<TestKind>,
+    /// Who executes the guests
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+}
+
+/// The kinds of tests, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestKind {
+    /// On the host: the layers over simulated disks, and the parts of everything else.
+    Host,
+    /// In the guest: what the kernel guarantees, against programs that misbehave.
+    Kernel,
+    /// The whole stack, booted and driven over the console.
+    Booted,
+}
+
+/// Options of `measure`.
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// Only this measurement; may be given several times
+    #[arg(long, value_enum)]
+    pub only: Vec<Measurement>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Who executes the guests
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measurement {
+    /// A call and its reply between two tasks.
+    Call,
+    /// From power-on to a mounted volume, in guest time.
+    Boot,
+    /// PostMark, a tenth of the paper's, on one disk and on a mirror.
+    Postmark,
+    /// What an idle guest costs the host.
+    Idle,
+    /// From a kill to an answer, over 300 kills during PostMark.
+    Recovery,
+    /// The first mount after a reset in the middle of PostMark.
+    Reset,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("cargo galago "),
+                "{} has no example",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn disks_may_repeat_and_a_wrong_size_is_told() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["galago"], words].concat());
+        let cli = parse(&["boot", "--disk", "a", "--disk", "b", "--size", "2GiB"]).expect("fine");
+        let Command::Boot(machine) = cli.command else {
+            panic!("not boot")
+        };
+        assert_eq!((machine.disks.len(), machine.size), (2, 2 << 30));
+        let wrong = parse(&["boot", "--size", "big"]).unwrap_err().to_string();
+        assert!(wrong.contains("1GiB"), "{wrong}");
+        assert!(parse(&["run"]).is_err(), "run without a command");
+    }
+}

@@ -1,0 +1,152 @@
+//! `boot`: the guest's console on this terminal.
+//!
+//! The terminal is put into raw mode, so that every key reaches the guest, Ctrl-C too. Ctrl-A is kept
+//! for us: `Ctrl-A x` leaves, `Ctrl-A Ctrl-A` sends one. What is piped in is held back until the guest
+//! takes commands.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
+
+use crate::cli;
+use crate::guest::{Guest, Prepared};
+use crate::host::{interrupt, processes};
+use crate::ui::Ui;
+
+/// Ctrl-A.
+const ESCAPE: u8 = 1;
+
+/// How often the guest is looked after.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long piped input waits for a guest that takes commands.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Boots and relays until the guest ends or the user leaves.
+pub fn run(options: &cli::Machine) -> Result<()> {
+    let ui = Ui::new(false);
+    let machine = Prepared::new(&ui)?.described(options, &ui)?;
+    let interactive = std::io::stdin().is_terminal();
+    if interactive {
+        ui.note("Ctrl-A x leaves");
+    }
+    let raw = interactive.then(RawTerminal::enter).transpose()?;
+    let mut guest = Guest::boot(&machine, Some(Box::new(std::io::stdout())))?;
+    if !interactive {
+        guest.wait_ready(READY_LIMIT)?;
+    }
+    let (left, leave) = channel();
+    let keyboard = guest.console().keyboard()?;
+    std::thread::spawn(move || relay(keyboard, &left));
+    let result = look_after(&mut guest, &leave);
+    drop(raw);
+    println!();
+    result
+}
+
+/// Waits for the guest's end, or the user's wish to leave.
+fn look_after(guest: &mut Guest, leave: &Receiver<()>) -> Result<()> {
+    loop {
+        if leave.try_recv().is_ok() {
+            return Ok(());
+        }
+        if let Some(end) = guest.wait_end(POLL)? {
+            if end.status.success() {
+                return Ok(());
+            }
+            let how = processes::describe(end.status);
+            return Err(guest.failure(format!("the guest ended with {how}")).into());
+        }
+    }
+}
+
+/// Types what comes in on the guest's console.
+fn relay(mut keyboard: UnixStream, left: &Sender<()>) {
+    let mut keys = Keys::default();
+    let mut buffer = [0; 1024];
+    let mut input = std::io::stdin().lock();
+    while let Ok(length @ 1..) = input.read(&mut buffer) {
+        let mut typed = Vec::with_capacity(length);
+        let leaves = buffer[..length]
+            .iter()
+            .any(|&byte| keys.take(byte, &mut typed));
+        if keyboard.write_all(&typed).is_err() {
+            return;
+        }
+        if leaves {
+            let _ = left.send(());
+            return;
+        }
+    }
+}
+
+/// Finds our keys among the guest's.
+#[derive(Debug, Default)]
+struct Keys {
+    escaped: bool,
+}
+
+impl Keys {
+    /// Takes a key; what is for the guest goes to `typed`. Says whether the user wants to leave.
+    fn take(&mut self, byte: u8, typed: &mut Vec<u8>) -> bool {
+        match (std::mem::take(&mut self.escaped), byte) {
+            (false, ESCAPE) => self.escaped = true,
+            (true, b'x' | b'X') => return true,
+            (_, byte) => typed.push(byte),
+        }
+        false
+    }
+}
+
+/// The terminal in raw mode, for as long as this lives or until a signal.
+struct RawTerminal {
+    before: Termios,
+}
+
+impl RawTerminal {
+    fn enter() -> Result<Self> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        // Lines end in a carriage return, whether the guest sends one or not.
+        raw.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+        let restored = before.clone();
+        interrupt::on_interrupt(Some(Box::new(move || restore(&restored))));
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &raw)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        restore(&self.before);
+        interrupt::on_interrupt(None);
+    }
+}
+
+fn restore(before: &Termios) {
+    // A terminal that is gone needs nothing.
+    let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, before);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_keys(keys: &[u8]) -> (Vec<u8>, bool) {
+        let (mut state, mut typed) = (Keys::default(), Vec::new());
+        let left = keys.iter().any(|&byte| state.take(byte, &mut typed));
+        (typed, left)
+    }
+
+    #[test]
+    fn every_key_reaches_the_guest_but_the_way_out() {
+        assert_eq!(type_keys(b"ls\r\x03"), (b"ls\r\x03".to_vec(), false));
+        assert_eq!(type_keys(b"a\x01xb"), (b"a".to_vec(), true));
+        assert_eq!(type_keys(b"\x01\x01\x01a"), (b"\x01a".to_vec(), false));
+    }
+}

@@ -1,0 +1,25 @@
+//! The commands, one a file.
+
+mod boot;
+mod progress;
+mod run;
+mod script;
+mod setup;
+mod test;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// With the one line that the user gets; [`crate::Failure`] decides on the exit status.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Setup => setup::run(),
+        Command::Boot(options) => boot::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+    }
+}

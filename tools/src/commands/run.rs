@@ -1,0 +1,103 @@
+//! `run`: console commands from the command line, for scripts.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::script::split;
+use crate::Failure;
+use crate::cli::Run;
+use crate::guest::{Done, Event, Guest, Prepared};
+use crate::ui::{Step, Ui};
+
+/// How long the guest may take to switch itself off when all is done.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
+
+/// Boots, runs the commands in order up to the first that fails, and ends.
+pub fn run(options: &Run) -> Result<()> {
+    let commands: Vec<String> = options
+        .command
+        .iter()
+        .flat_map(|text| split(text))
+        .collect();
+    if commands.is_empty() {
+        return Err(Failure::Usage("no command in -c; write for instance -c 'ls /'".into()).into());
+    }
+    let ui = Ui::new(options.json);
+    let machine = Prepared::new(&ui)?.described(&options.machine, &ui)?;
+    let limit = Duration::from_secs(options.timeout);
+    let mut guest = Guest::boot(&machine, None)?;
+    let mut printer = Printer {
+        json: options.json,
+        step: None,
+        ui,
+    };
+    let ready = guest.wait_ready(limit)?;
+    printer.event(&ready);
+    for command in &commands {
+        match command.as_str() {
+            "poweroff" => return guest.power_off(limit),
+            "reboot" => printer.event(&guest.reboot(limit)?),
+            _ => one(&mut guest, command, limit, &mut printer)?,
+        }
+    }
+    guest.power_off(POWER_OFF_LIMIT)
+}
+
+fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<()> {
+    let id = guest.start(command)?;
+    let ended = guest.finish(id, command, limit, |event| printer.event(event));
+    printer.clear();
+    match ended? {
+        Done { ok: true, .. } => Ok(()),
+        Done { error, .. } => {
+            let reason = error.unwrap_or_else(|| "no reason given".into());
+            Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
+        }
+    }
+}
+
+/// Shows what the guest says.
+struct Printer {
+    json: bool,
+    step: Option<Step>,
+    ui: Ui,
+}
+
+impl Printer {
+    fn event(&mut self, event: &Event) {
+        if self.json {
+            line(&event.to_string());
+            return;
+        }
+        match event.kind() {
+            "output" => {
+                self.clear();
+                line(
+                    event
+                        .text("text")
+                        .unwrap_or_default()
+                        .trim_end_matches('\n'),
+                );
+            }
+            "progress" => {
+                let step = self.step.get_or_insert_with(|| self.ui.step(""));
+                super::progress::show(step, event);
+            }
+            _ => {}
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(step) = self.step.take() {
+            step.forget();
+        }
+    }
+}
+
+/// A line of result. Whoever reads it may have gone (`| head`); the commands still run to their end.
+fn line(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}

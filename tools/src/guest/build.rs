@@ -1,0 +1,237 @@
+//! Builds what runs in the guest, and packs the archive it boots from.
+//!
+//! The archive is a plain tar: each task's binary under its name, and the stack description as `stack`.
+//! The unikernel itself is not in it; QEMU loads that.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::Failure;
+use crate::host::lines;
+use crate::host::project::Project;
+use crate::ui::Ui;
+
+/// Everything that runs in the guest.
+const PACKAGES: [&str; 5] = [
+    "kernel",
+    "manager",
+    "drivers",
+    "storage-tasks",
+    "applications",
+];
+
+/// The packages with the tests of the kernel: a manager of their own and programs that misbehave.
+const TEST_PACKAGES: [&str; 2] = ["kernel", "guest-tests"];
+
+/// The program that takes the manager's place when the kernel is tested.
+const TEST_MANAGER: &str = "kernel-tests";
+
+/// A program that was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name, in the archive and as a task.
+    pub name: String,
+    /// Where cargo put it.
+    pub path: PathBuf,
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The unikernel.
+    pub kernel: PathBuf,
+    /// The tasks' programs.
+    pub programs: Vec<Program>,
+}
+
+/// Builds the unikernel and all tasks.
+///
+/// # Errors
+/// [`Failure::Host`] with the compiler's messages if it does not build.
+pub fn build(project: &Project, ui: &Ui) -> Result<Built> {
+    build_packages(project, ui, "Building the guest", &PACKAGES)
+}
+
+/// Builds the unikernel and the programs that test it, the test manager under the manager's name.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_kernel_tests(project: &Project, ui: &Ui) -> Result<Built> {
+    let mut built = build_packages(project, ui, "Building the kernel's tests", &TEST_PACKAGES)?;
+    let manager = built
+        .programs
+        .iter_mut()
+        .find(|program| program.name == TEST_MANAGER);
+    let manager = manager.with_context(|| format!("cargo built no {TEST_MANAGER}"))?;
+    manager.name = "manager".into();
+    Ok(built)
+}
+
+fn build_packages(project: &Project, ui: &Ui, name: &str, packages: &[&str]) -> Result<Built> {
+    let step = ui.step(name);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(project.root())
+        .args(["build", "--profile", "guest"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    cargo.arg("--target-dir").arg(project.target());
+    for package in packages {
+        cargo.args(["-p", package]);
+    }
+    let (mut programs, mut messages, mut fresh) = (Vec::new(), Vec::new(), true);
+    let ended = lines::run(&mut cargo, |line| {
+        match serde_json::from_str::<Value>(line) {
+            Ok(message) => {
+                if message["fresh"] == false {
+                    fresh = false;
+                }
+                programs.extend(program_of(&message));
+            }
+            Err(_) => {
+                step.progress(line.trim());
+                messages.push(line.to_owned());
+            }
+        }
+    })
+    .context("cannot run cargo")?;
+    if !ended.success {
+        drop(step);
+        let complaints = messages
+            .iter()
+            .map(String::as_str)
+            .filter(|line| !is_chatter(line));
+        for line in complaints {
+            eprintln!("{line}");
+        }
+        return Err(Failure::Host("the guest does not build; see above".into()).into());
+    }
+    let kernel = programs
+        .iter()
+        .position(|program: &Program| program.name == "kernel");
+    let kernel = programs
+        .remove(kernel.context("cargo built no kernel")?)
+        .path;
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    if fresh {
+        step.forget();
+    } else {
+        step.done(&format!("the unikernel and {} programs", programs.len()));
+    }
+    Ok(Built { kernel, programs })
+}
+
+/// The program that a message of cargo's tells of.
+fn program_of(message: &Value) -> Option<Program> {
+    let is_binary = message["reason"] == "compiler-artifact"
+        && message["target"]["kind"]
+            .as_array()?
+            .iter()
+            .any(|kind| kind == "bin");
+    let path = PathBuf::from(message["executable"].as_str().filter(|_| is_binary)?);
+    Some(Program {
+        name: message["target"]["name"].as_str()?.to_owned(),
+        path,
+    })
+}
+
+fn is_chatter(line: &str) -> bool {
+    [
+        "Compiling",
+        "Finished",
+        "Blocking",
+        "Building",
+        "Fresh",
+        "Locking",
+        "Downloading",
+        "Downloaded",
+    ]
+    .iter()
+    .any(|word| line.trim_start().starts_with(word))
+}
+
+/// Packs the programs and the stack description into an archive at `path`.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn pack(programs: &[Program], stack: &str, path: &Path) -> Result<()> {
+    let parent = path.parent().context("an archive needs a folder")?;
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    // Written aside and renamed, so that a guest that boots meanwhile reads a whole one.
+    let aside = tempfile::NamedTempFile::new_in(parent)?;
+    let mut tar = tar::Builder::new(BufWriter::new(aside.as_file()));
+    for program in programs {
+        let mut file = File::open(&program.path)
+            .with_context(|| format!("cannot open {}", program.path.display()))?;
+        let size = file.metadata()?.len();
+        tar.append_data(&mut header(size), &program.name, &mut file)?;
+    }
+    tar.append_data(&mut header(stack.len() as u64), "stack", stack.as_bytes())?;
+    tar.into_inner()?
+        .into_inner()
+        .map_err(|error| error.into_error())?;
+    aside.persist(path)?;
+    Ok(())
+}
+
+/// The same for every file, so that equal content makes equal archives.
+fn header(size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o755);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn only_binaries_become_programs() {
+        let artifact = |kind: &str| {
+            serde_json::json!({
+                "reason": "compiler-artifact",
+                "target": { "name": "naming", "kind": [kind] },
+                "executable": "/t/naming",
+            })
+        };
+        let program = Program {
+            name: "naming".into(),
+            path: "/t/naming".into(),
+        };
+        assert_eq!(program_of(&artifact("bin")), Some(program));
+        assert_eq!(program_of(&artifact("custom-build")), None);
+        assert_eq!(
+            program_of(&serde_json::json!({ "reason": "build-finished" })),
+            None
+        );
+    }
+
+    #[test]
+    fn the_archive_has_every_program_and_the_stack_under_plain_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let binary = folder.path().join("naming-1234");
+        std::fs::write(&binary, [1, 2, 3]).expect("written");
+        let programs = [Program {
+            name: "naming".into(),
+            path: binary,
+        }];
+        let path = folder.path().join("sub/archive.tar");
+        pack(&programs, "[[task]]", &path).expect("packed");
+        let mut archive = tar::Archive::new(File::open(&path).expect("there"));
+        let mut found = Vec::new();
+        for entry in archive.entries().expect("a tar") {
+            let mut entry = entry.expect("an entry");
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).expect("its content");
+            found.push((entry.path().expect("a name").display().to_string(), content));
+        }
+        assert_eq!(found[0], ("naming".to_owned(), vec![1, 2, 3]));
+        assert_eq!(found[1], ("stack".to_owned(), b"[[task]]".to_vec()));
+    }
+}

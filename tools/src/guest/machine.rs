@@ -1,0 +1,195 @@
+//! The machine a guest gets, as QEMU's command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+/// The first PCI slot of our disks; the guest numbers disks by slot.
+const FIRST_DISK_SLOT: usize = 4;
+
+/// The port of the device by which a guest ends QEMU with an exit status.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+
+/// Who executes the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG (emulation)",
+        })
+    }
+}
+
+/// A tar to import from, seen by the guest as a further disk it cannot write.
+#[derive(Clone, Debug)]
+pub struct Import(pub PathBuf);
+
+/// The hardware of a guest and what it boots.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The unikernel.
+    pub kernel: PathBuf,
+    /// Task binaries and the stack description.
+    pub archive: PathBuf,
+    /// Disk images, in the guest's order.
+    pub disks: Vec<PathBuf>,
+    /// Attached after the disks.
+    pub import: Option<Import>,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Who executes it.
+    pub accelerator: Accelerator,
+}
+
+/// The sockets QEMU connects to.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    /// COM1.
+    pub console: PathBuf,
+    /// COM2.
+    pub link: PathBuf,
+    /// QMP.
+    pub monitor: PathBuf,
+}
+
+impl Machine {
+    /// QEMU's arguments.
+    #[must_use]
+    pub fn arguments(&self, sockets: &Sockets) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments
+            .add("-nodefaults")
+            .add("-no-user-config")
+            .pair("-display", "none");
+        arguments.pair("-machine", "q35").pair("-smp", "1");
+        match self.accelerator {
+            Accelerator::Kvm => arguments.pair("-accel", "kvm").pair("-cpu", "host"),
+            Accelerator::Tcg => arguments.pair("-accel", "tcg").pair("-cpu", "max"),
+        };
+        arguments.pair("-m", format!("{}M", self.memory_mib));
+        arguments
+            .pair("-kernel", &self.kernel)
+            .pair("-initrd", &self.archive);
+        for (port, socket) in [("com1", &sockets.console), ("com2", &sockets.link)] {
+            arguments.pair("-chardev", socket_device(port, socket));
+            arguments.pair("-serial", format!("chardev:{port}"));
+        }
+        arguments.pair("-chardev", socket_device("qmp", &sockets.monitor));
+        arguments.pair("-mon", "chardev=qmp,mode=control");
+        arguments.pair(
+            "-device",
+            format!("isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"),
+        );
+        for (number, image) in self.disks.iter().enumerate() {
+            arguments.disk(number, image, false);
+        }
+        if let Some(Import(tar)) = &self.import {
+            arguments.disk(self.disks.len(), tar, true);
+        }
+        arguments.0
+    }
+}
+
+fn socket_device(name: &str, path: &Path) -> OsString {
+    // A comma ends a value in QEMU's options; two stand for one.
+    let mut text = OsString::from(format!("socket,id={name},path="));
+    text.push(path.to_string_lossy().replace(',', ",,"));
+    text
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn add(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
+        self.0.push(argument.as_ref().into());
+        self
+    }
+
+    fn pair(&mut self, option: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.add(option).add(value)
+    }
+
+    /// A virtio disk. Its write cache is on, so that the device offers a flush and the guest's
+    /// flushes reach the host's medium.
+    fn disk(&mut self, number: usize, image: &Path, read_only: bool) {
+        let node = json!({
+            "driver": "raw",
+            "node-name": format!("disk{number}"),
+            "read-only": read_only,
+            "discard": "unmap",
+            "cache": { "direct": false, "no-flush": false },
+            "file": { "driver": "file", "filename": image.to_string_lossy() },
+        });
+        let slot = FIRST_DISK_SLOT + number;
+        self.pair("-blockdev", node.to_string()).pair(
+            "-device",
+            format!(
+                "virtio-blk-pci,id=virtio{number},drive=disk{number},addr={slot:#x},\
+                 disable-legacy=on,write-cache={}",
+                if read_only { "off" } else { "on" }
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(machine: &Machine) -> Vec<String> {
+        let sockets = Sockets {
+            console: "/t/com1".into(),
+            link: "/t/a,b".into(),
+            monitor: "/t/qmp".into(),
+        };
+        let text = |argument: OsString| argument.into_string().expect("text");
+        machine.arguments(&sockets).into_iter().map(text).collect()
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            kernel: "kernel".into(),
+            archive: "archive.tar".into(),
+            disks: vec!["one.img".into(), "two, with comma.img".into()],
+            import: Some(Import("tree.tar".into())),
+            memory_mib: 512,
+            accelerator: Accelerator::Tcg,
+        }
+    }
+
+    #[test]
+    fn disks_keep_their_order_their_flush_and_their_names() {
+        let all = arguments(&machine()).join(" ");
+        for expected in [
+            "drive=disk0,addr=0x4,disable-legacy=on,write-cache=on",
+            "drive=disk1,addr=0x5,disable-legacy=on,write-cache=on",
+            "drive=disk2,addr=0x6,disable-legacy=on,write-cache=off",
+            "\"filename\":\"two, with comma.img\"",
+            "\"no-flush\":false",
+            "path=/t/a,,b",
+        ] {
+            assert!(all.contains(expected), "{expected} not in {all}");
+        }
+    }
+
+    #[test]
+    fn only_the_tar_is_read_only() {
+        let all = arguments(&machine());
+        let read_only: Vec<bool> = all
+            .iter()
+            .filter(|argument| argument.contains("node-name"))
+            .map(|argument| argument.contains("\"read-only\":true"))
+            .collect();
+        assert_eq!(read_only, [false, false, true]);
+    }
+}

@@ -1,0 +1,32 @@
+//! A guest: the unikernel, running in QEMU, and the lines that lead to it.
+//!
+//! ```text
+//!            galago                         QEMU
+//!   Console  <── lines, tail ── socket ──── COM1   text, for people
+//!   Link     <── JSON lines ─── socket ──── COM2   events and commands, for programs
+//!   Monitor  <── QMP ────────── socket ──── QEMU itself: reset, quit
+//!   Child    ── kill ───────────────────── process
+//! ```
+//!
+//! `galago` listens on the three sockets before QEMU starts and QEMU connects to them, so that not a
+//! byte of the guest's is lost and no order of start-up matters.
+
+pub mod build;
+mod console;
+mod events;
+mod inbox;
+pub mod kernel_tests;
+mod link;
+mod machine;
+mod monitor;
+mod prepare;
+mod running;
+mod sockets;
+
+pub use self::console::Console;
+pub use self::events::{Done, Event};
+pub use self::link::Link;
+pub use self::machine::{Accelerator, Import, Machine};
+pub use self::monitor::Monitor;
+pub use self::prepare::Prepared;
+pub use self::running::{End, Guest};

@@ -1,0 +1,353 @@
+//! A running guest: what boots it, asks it, resets it, and ends it.
+
+use std::marker::PhantomData;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::console::{Console, Tap};
+use super::events::{Done, Event};
+use super::inbox::{Arrival, Inbox};
+use super::link::Link;
+use super::machine::Machine;
+use super::monitor::Monitor;
+use super::sockets::{Listeners, accept};
+use crate::Failure;
+use crate::host::processes::{Child, describe, tied_to_us};
+use crate::host::qemu;
+
+/// How long QEMU may take to open its files and connect.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What QEMU puts before what it says.
+const NAME_BEFORE_COMPLAINTS: &str = "qemu-system-x86_64: ";
+
+/// Resets during a boot that are no fault: the firmware answers each warm reset with one of its own.
+const FIRMWARE_RESETS: u32 = 2;
+
+/// Console lines shown with an error.
+const TAIL_LINES: usize = 40;
+
+/// How the guest's run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// QEMU's exit status. The guest sets it through its debug exit device: `2 n + 1`.
+    pub status: ExitStatus,
+}
+
+/// The unikernel running in QEMU. Dropping it ends QEMU.
+///
+/// It stays on the thread that booted it: QEMU is tied to the life of that thread.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    console: Console,
+    link: Link,
+    monitor: Monitor,
+    inbox: Arc<Inbox>,
+    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
+    _sockets: tempfile::TempDir,
+    _stays_on_its_thread: PhantomData<*const ()>,
+}
+
+impl Guest {
+    /// Starts QEMU. The console's bytes go to `tap`, too, where one is given.
+    ///
+    /// # Errors
+    /// [`Failure::Host`] with QEMU's reason if it does not start, for instance because another
+    /// guest has the disk.
+    pub fn boot(machine: &Machine, tap: Option<Tap>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("galago-").tempdir()?;
+        let (listeners, sockets) = Listeners::bind(folder.path())?;
+        let mut command = tied_to_us(qemu::PROGRAM);
+        command.args(machine.arguments(&sockets));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = Child::spawn(&mut command, folder.path().to_path_buf())
+            .with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
+        let complaints = collect_complaints(&mut child);
+        let deadline = Instant::now() + START_LIMIT;
+        let mut connect = |listener| -> Result<_> {
+            let mut ended = || !matches!(child.ended(), Ok(None));
+            accept(listener, deadline, &mut ended)?.ok_or_else(|| not_started(&complaints).into())
+        };
+        let (console, link) = (connect(&listeners.console)?, connect(&listeners.link)?);
+        let monitor = connect(&listeners.monitor)?;
+        let inbox = Arc::new(Inbox::default());
+        Ok(Self {
+            console: Console::new(console, tap)?,
+            link: Link::new(link, inbox.clone())?,
+            // QEMU opens its control line before its disks, so this is where a bad disk shows.
+            monitor: Monitor::new(monitor, inbox.clone())
+                .map_err(|_| anyhow::Error::new(not_started(&complaints)))?,
+            child,
+            inbox,
+            complaints,
+            _sockets: folder,
+            _stays_on_its_thread: PhantomData,
+        })
+    }
+
+    /// COM1.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// QEMU's process number, for looking at what it costs the host.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the guest takes commands; returns what it says of itself.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before.
+    pub fn wait_ready(&mut self, limit: Duration) -> Result<Event> {
+        let ready = |event: &Event| (event.kind() == "ready").then(|| event.clone());
+        self.wait("booting", limit, FIRMWARE_RESETS, ready)
+    }
+
+    /// Sends a command without waiting; its events carry the number returned.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] if the guest is gone or takes no input.
+    pub fn start(&mut self, command: &str) -> Result<u64> {
+        let sent = self.link.send(command);
+        Ok(sent.map_err(|error| self.failure(format!("`{command}` cannot be sent: {error}")))?)
+    }
+
+    /// Waits for the end of the command `id`, which is shown as `name`; every event on the way goes to
+    /// `each`.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before.
+    pub fn finish(
+        &mut self,
+        id: u64,
+        name: &str,
+        limit: Duration,
+        mut each: impl FnMut(&Event),
+    ) -> Result<Done> {
+        self.wait_for(&format!("`{name}`"), limit, |event| {
+            each(event);
+            event.done(id)
+        })
+    }
+
+    /// Runs a command to its end, well or not.
+    ///
+    /// # Errors
+    /// As [`Guest::finish`]. A command that fails is no error here: see [`Done::ok`].
+    pub fn command(&mut self, command: &str, limit: Duration) -> Result<Done> {
+        let id = self.start(command)?;
+        self.finish(id, command, limit, |_| {})
+    }
+
+    /// Runs a command that must succeed and returns its result.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] if it fails; else as [`Guest::finish`].
+    pub fn expect(&mut self, command: &str, limit: Duration) -> Result<Value> {
+        let done = self.command(command, limit)?;
+        succeeded(command, done)
+    }
+
+    /// Waits for an event that `wanted` accepts.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before.
+    pub fn wait_for<T>(
+        &mut self,
+        doing: &str,
+        limit: Duration,
+        wanted: impl FnMut(&Event) -> Option<T>,
+    ) -> Result<T> {
+        self.wait(doing, limit, 0, wanted)
+    }
+
+    fn wait<T>(
+        &mut self,
+        doing: &str,
+        limit: Duration,
+        mut resets_allowed: u32,
+        mut wanted: impl FnMut(&Event) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.inbox.next(deadline) {
+                Some(Arrival::Event(event)) => {
+                    if let Some(found) = wanted(&event) {
+                        return Ok(found);
+                    }
+                }
+                Some(Arrival::Reset) if resets_allowed > 0 => resets_allowed -= 1,
+                Some(Arrival::Reset) => {
+                    return Err(self
+                        .failure(format!("the guest reset itself while {doing}"))
+                        .into());
+                }
+                Some(Arrival::Closed) => {
+                    let how = self.how_it_ended();
+                    return Err(self
+                        .failure(format!("the guest ended ({how}) while {doing}"))
+                        .into());
+                }
+                None => {
+                    let seconds = limit.as_secs();
+                    let what = format!("the guest hangs: {doing} did not end in {seconds} s");
+                    return Err(self.failure(what).into());
+                }
+            }
+        }
+    }
+
+    /// Tells the guest to reboot and waits until it takes commands again.
+    ///
+    /// # Errors
+    /// As [`Guest::wait_ready`].
+    pub fn reboot(&mut self, limit: Duration) -> Result<Event> {
+        self.start("reboot")?;
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.inbox.next(deadline) {
+                Some(Arrival::Reset) => break,
+                Some(Arrival::Event(event)) if event.get("ok") == Some(&Value::Bool(false)) => {
+                    let reason = event.text("error").unwrap_or("no reason given").to_owned();
+                    return Err(Failure::Check(format!("`reboot` failed: {reason}")).into());
+                }
+                Some(Arrival::Event(_)) => {}
+                Some(Arrival::Closed) | None => {
+                    return Err(self.failure("the guest did not reboot".into()).into());
+                }
+            }
+        }
+        self.wait_ready(limit)
+    }
+
+    /// Presses the machine's reset button. The next boot says `ready` as the first did.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn reset(&mut self) -> Result<()> {
+        self.monitor.execute("system_reset", &json!({}))?;
+        // What the old boot still said must not be taken for the new one's.
+        self.inbox.clear();
+        Ok(())
+    }
+
+    /// QEMU's control line.
+    pub fn monitor(&mut self) -> &mut Monitor {
+        &mut self.monitor
+    }
+
+    /// Tells the guest to switch the machine off and waits until it has.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] if it has not by `limit`.
+    pub fn power_off(mut self, limit: Duration) -> Result<()> {
+        self.start("poweroff")?;
+        match self.wait_end(limit)? {
+            Some(end) if end.status.success() => Ok(()),
+            Some(end) => {
+                let how = describe(end.status);
+                Err(self
+                    .failure(format!("the guest ended with {how} when told to power off"))
+                    .into())
+            }
+            None => Err(self.failure("the guest did not power off".into()).into()),
+        }
+    }
+
+    /// Waits for QEMU's end, at most for `limit`.
+    ///
+    /// # Errors
+    /// If the host cannot tell.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<Option<End>> {
+        Ok(self
+            .child
+            .wait_until(Instant::now() + limit)?
+            .map(|status| End { status }))
+    }
+
+    /// This failure, with the end of the console.
+    #[must_use]
+    pub fn failure(&self, what: String) -> Failure {
+        Failure::Guest {
+            what,
+            tail: self.console.tail(TAIL_LINES),
+        }
+    }
+
+    fn how_it_ended(&mut self) -> String {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let how = match self.child.wait_until(deadline) {
+            Ok(Some(status)) if status.success() => "the machine was switched off".into(),
+            Ok(Some(status)) => describe(status),
+            _ => "its serial line closed".into(),
+        };
+        match complaint(&self.complaints) {
+            Some(text) => format!("{how}; QEMU: {text}"),
+            None => how,
+        }
+    }
+}
+
+/// The result of a command that had to succeed.
+///
+/// # Errors
+/// [`Failure::Check`] with the guest's reason.
+pub fn succeeded(command: &str, done: Done) -> Result<Value> {
+    if done.ok {
+        return Ok(done.result);
+    }
+    let reason = done.error.unwrap_or_else(|| "no reason given".into());
+    Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
+}
+
+fn collect_complaints(child: &mut Child) -> Arc<std::sync::Mutex<Vec<u8>>> {
+    const KEPT_BYTES: usize = 16 << 10;
+    let text = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ours = text.clone();
+    if let Some(pipe) = child.process().stderr.take() {
+        std::thread::spawn(move || {
+            super::link::read_lines(pipe, |line| {
+                if let Ok(mut text) = ours.lock()
+                    && text.len() + line.len() < KEPT_BYTES
+                {
+                    text.extend_from_slice(line);
+                    text.push(b'\n');
+                }
+            });
+        });
+    }
+    text
+}
+
+/// What QEMU said, on one line and without its own name.
+fn complaint(complaints: &std::sync::Mutex<Vec<u8>>) -> Option<String> {
+    let text = complaints.lock().ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let lines = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches(NAME_BEFORE_COMPLAINTS));
+    let text = lines
+        .filter(|line| !line.is_empty())
+        .take(3)
+        .collect::<Vec<_>>()
+        .join("; ");
+    (!text.is_empty()).then_some(text)
+}
+
+fn not_started(complaints: &std::sync::Mutex<Vec<u8>>) -> Failure {
+    // The reason may still be on its way through the pipe.
+    std::thread::sleep(Duration::from_millis(50));
+    let reason = complaint(complaints).unwrap_or_else(|| "it gives no reason".into());
+    Failure::Host(format!("QEMU did not start: {reason}"))
+}

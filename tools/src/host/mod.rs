@@ -1,0 +1,10 @@
+//! What `galago` needs of the machine it runs on: the project's folders, QEMU, a usable accelerator.
+
+pub mod accelerator;
+pub mod cargo_test;
+pub mod images;
+pub mod interrupt;
+pub mod lines;
+pub mod processes;
+pub mod project;
+pub mod qemu;

@@ -1,0 +1,190 @@
+//! What the user sees while work goes on: steps with a spinner on a terminal, plain lines in a pipe.
+//!
+//! Progress goes to standard error, results to standard output, so that a result can be piped on.
+
+mod table;
+
+use std::time::{Duration, Instant};
+
+use console::{Emoji, style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+pub use table::Table;
+
+static TICK: Emoji<'_, '_> = Emoji("✓", "ok");
+static CROSS: Emoji<'_, '_> = Emoji("✗", "FAILED");
+
+/// Steps shorter than this are not timed on the screen.
+const WORTH_TIMING: Duration = Duration::from_millis(500);
+
+/// Takes colours away where `NO_COLOR` asks for it; `console` leaves them out in a pipe by itself.
+pub fn respect_no_color() {
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        console::set_colors_enabled(false);
+        console::set_colors_enabled_stderr(false);
+    }
+}
+
+/// Where progress goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    quiet: bool,
+}
+
+impl Ui {
+    /// Progress on standard error; `quiet` for none at all.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Begins a step. It ends with [`Step::done`]; dropped before, it failed.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Step {
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if self.quiet {
+                ProgressDrawTarget::hidden()
+            } else {
+                ProgressDrawTarget::stderr()
+            },
+        );
+        bar.set_style(spinner());
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Step {
+            name: name.to_owned(),
+            bar,
+            quiet: self.quiet,
+            begun: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// A line of its own, for what is worth knowing but no step.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("  {}", style(text).for_stderr().dim());
+        }
+    }
+}
+
+/// A part of the work, on the screen while it goes on and as one line when it has ended.
+#[derive(Debug)]
+pub struct Step {
+    name: String,
+    bar: ProgressBar,
+    quiet: bool,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Step {
+    /// What is being done now, after the name.
+    pub fn progress(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
+    /// How far it is; turns the spinner into a bar.
+    pub fn position(&self, done: u64, of: u64) {
+        if self.bar.length() != Some(of) {
+            self.bar.set_style(bar());
+            self.bar.set_length(of);
+        }
+        self.bar.set_position(done);
+    }
+
+    /// Ends the step well, with its result in a few words.
+    pub fn done(mut self, result: &str) {
+        self.end(TICK, result);
+    }
+
+    /// Ends the step badly, with the reason.
+    pub fn failed(mut self, reason: &str) {
+        self.end(CROSS, reason);
+    }
+
+    /// Ends the step without a line: what it did was no news.
+    pub fn forget(mut self) {
+        self.ended = true;
+        self.bar.finish_and_clear();
+    }
+
+    /// Lets `print` write lines that stay, above this step.
+    pub fn above(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
+    fn end(&mut self, mark: Emoji<'_, '_>, result: &str) {
+        self.ended = true;
+        self.bar.finish_and_clear();
+        if !self.quiet {
+            let good = mark.0 == TICK.0;
+            let mark = style(mark).for_stderr();
+            let mark = if good {
+                mark.green()
+            } else {
+                mark.red().bold()
+            };
+            let colon = if result.is_empty() { "" } else { ": " };
+            eprintln!("{mark} {}{colon}{result}{}", self.name, self.time());
+        }
+    }
+
+    fn time(&self) -> String {
+        let elapsed = self.begun.elapsed();
+        if elapsed < WORTH_TIMING {
+            return String::new();
+        }
+        format!(
+            " {}",
+            style(format!("({:.1} s)", elapsed.as_secs_f64()))
+                .for_stderr()
+                .dim()
+        )
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(CROSS, "");
+        }
+    }
+}
+
+fn spinner() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix} {elapsed:.dim} {wide_msg:.dim}")
+}
+
+fn bar() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix} {elapsed:.dim} {bar:24.cyan} {percent:>3}% {wide_msg:.dim}")
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// The one line of an error, in red where there are colours, with its way out.
+pub fn print_error(error: &anyhow::Error) {
+    eprintln!("{} {error:#}", style("error:").for_stderr().red().bold());
+    if let Some(crate::Failure::Guest { tail, .. }) = error.downcast_ref() {
+        print_tail(tail);
+    }
+}
+
+/// The last lines of a guest's console, marked as such.
+fn print_tail(tail: &[String]) {
+    if tail.is_empty() {
+        eprintln!("  (its console is empty)");
+        return;
+    }
+    eprintln!("  the end of its console:");
+    for line in tail {
+        eprintln!(
+            "  {} {}",
+            style("|").for_stderr().dim(),
+            console::strip_ansi_codes(line)
+        );
+    }
+}
