@@ -48,9 +48,11 @@ pub trait BlockDevice {
     fn write(&self, sector: u64, data: Source<'_>) -> impl Future<Output = Result<()>>;
     /// Makes every write that had completed durable.
     fn flush(&self) -> impl Future<Output = Result<()>>;
-    /// Says that the sectors are of no more use; reading them gives anything.
+    /// Says that the sectors are of no more use; reading them gives anything. Any number of sectors;
+    /// [`crate::Error::BadArgument`] if the geometry does not offer it.
     fn discard(&self, sector: u64, sectors: u64) -> impl Future<Output = Result<()>>;
-    /// Makes the sectors read as zeros.
+    /// Makes the sectors read as zeros. Any number of sectors; [`crate::Error::BadArgument`] if the
+    /// geometry does not offer it.
     fn write_zeroes(&self, sector: u64, sectors: u64) -> impl Future<Output = Result<()>>;
 }
 

@@ -347,21 +347,26 @@ impl BlockDevice for RamDisk {
     }
 
     async fn discard(&self, sector: u64, sectors: u64) -> Result<()> {
-        self.zero(sector, sectors).await
+        self.zero(sector, sectors, self.geometry.discard).await
     }
 
     async fn write_zeroes(&self, sector: u64, sectors: u64) -> Result<()> {
-        self.zero(sector, sectors).await
+        self.zero(sector, sectors, self.geometry.write_zeroes).await
     }
 }
 
 impl RamDisk {
-    async fn zero(&self, sector: u64, sectors: u64) -> Result<()> {
+    async fn zero(&self, sector: u64, sectors: u64, offered: bool) -> Result<()> {
+        let alignment = u64::from(self.geometry.alignment_sectors);
+        let aligned = sector.is_multiple_of(alignment) && sectors.is_multiple_of(alignment);
         let fits = sectors > 0
             && sector
                 .checked_add(sectors)
                 .is_some_and(|end| end <= self.geometry.sectors);
-        if !fits {
+        if self.geometry.read_only && fits && aligned {
+            return Err(Error::ReadOnly);
+        }
+        if !fits || !aligned || !offered {
             return Err(Error::BadArgument);
         }
         let step = u64::from(self.geometry.transfer_bytes_max) / SECTOR_BYTES as u64;
