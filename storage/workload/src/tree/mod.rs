@@ -1,0 +1,21 @@
+//! Trees of files: listing, walking in a defined order, hashing, removing, copying.
+
+mod copy;
+mod hash;
+mod list;
+mod paths;
+mod remove;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use copy::write_all;
+pub use copy::{Copied, copy};
+pub(crate) use hash::read_link;
+pub use hash::{TreeHash, hash_file, hash_tree};
+pub use list::{Entry, list};
+pub use paths::{Paths, join, walk};
+pub use remove::remove;
+
+/// Bytes of a file that are read or written at a time.
+pub const CHUNK_BYTES: usize = 64 << 10;
