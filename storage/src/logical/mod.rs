@@ -76,6 +76,12 @@ impl<S: FileStore> Logical<S> {
         self.stores.restart_needed().await
     }
 
+    /// Whether [`Self::restart_needed`] would return at once.
+    #[must_use]
+    pub fn needs_restart(&self) -> Option<RestartReason> {
+        self.stores.needs_restart()
+    }
+
     fn volume(&self) -> Result<Rc<Volume>> {
         self.volume.borrow().clone().ok_or(Error::NotLoaded)
     }

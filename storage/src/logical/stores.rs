@@ -110,6 +110,10 @@ impl<S: FileStore> Stores<S> {
         }
     }
 
+    pub fn needs_restart(&self) -> Option<RestartReason> {
+        self.restart.get()
+    }
+
     pub async fn restart_needed(&self) -> RestartReason {
         poll_fn(|context| {
             self.waiter.register(context.waker());
