@@ -20,6 +20,7 @@ mod link;
 mod machine;
 mod monitor;
 mod prepare;
+mod restarts;
 mod running;
 mod sockets;
 
@@ -29,4 +30,5 @@ pub use self::link::Link;
 pub use self::machine::{Accelerator, Import, Machine};
 pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
+pub use self::restarts::{Restarts, Times};
 pub use self::running::{End, Guest};

@@ -2,6 +2,7 @@
 
 pub mod accelerator;
 pub mod cargo_test;
+pub mod cpu_time;
 pub mod images;
 pub mod interrupt;
 pub mod lines;

@@ -6,9 +6,11 @@
 mod checksum;
 mod entries;
 mod import;
+mod made_up;
 mod pack;
 
 pub use self::checksum::checksum;
 pub use self::entries::{Content, Entry, Tree};
 pub use self::import::checked_import;
+pub use self::made_up::{Random, made_up};
 pub use self::pack::pack;
