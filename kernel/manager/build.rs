@@ -2,9 +2,14 @@
 
 fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../task.ld");
-    for argument in
-        ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,-z,norelro", "-Wl,--build-id=none"]
-    {
+    for argument in [
+        "-nostartfiles",
+        "-nostdlib",
+        "-static",
+        "-no-pie",
+        "-Wl,-z,norelro",
+        "-Wl,--build-id=none",
+    ] {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     println!("cargo::rustc-link-arg-bins=-Wl,-T,{script}");

@@ -302,14 +302,14 @@ impl Kernel {
     /// Who runs next: who ran, as long as it neither waits nor had its slice; else the first that
     /// is ready; else nobody.
     fn next(&mut self) -> Next {
-        if let Some(role) = self.current {
-            if self.tasks[role].state == TaskState::Ready {
-                if self.timer_ns == u64::MAX {
-                    let now_ns = self.clock.now_ns();
-                    self.ensure_timer(now_ns, self.next_deadline_ns.min(now_ns + SLICE_NS));
-                }
-                return Next::Task(&raw const *self.tasks[role].context);
+        if let Some(role) = self.current
+            && self.tasks[role].state == TaskState::Ready
+        {
+            if self.timer_ns == u64::MAX {
+                let now_ns = self.clock.now_ns();
+                self.ensure_timer(now_ns, self.next_deadline_ns.min(now_ns + SLICE_NS));
             }
+            return Next::Task(&raw const *self.tasks[role].context);
         }
         let now_ns = self.clock.now_ns();
         self.stop_current(now_ns);

@@ -79,7 +79,11 @@ impl SinkSegment<'_> {
 impl<'a> Lent<'a> {
     fn part(self, start: usize, len: usize) -> Self {
         debug_assert!(start + len <= self.len);
-        Self { offset: self.offset + start, len, ..self }
+        Self {
+            offset: self.offset + start,
+            len,
+            ..self
+        }
     }
 }
 
@@ -178,7 +182,10 @@ impl<'a> Source<'a> {
 
     /// Copies `into.len()` bytes from `start`; [`Error::BadArgument`] if there are not as many.
     pub fn copy_to(&self, start: usize, into: &mut [u8]) -> Result<()> {
-        if start.checked_add(into.len()).is_none_or(|end| end > self.len) {
+        if start
+            .checked_add(into.len())
+            .is_none_or(|end| end > self.len)
+        {
             return Err(Error::BadArgument);
         }
         let mut done = 0;
@@ -321,7 +328,10 @@ impl<'a> Sink<'a> {
 
     /// Copies `from` to `start`; [`Error::BadArgument`] if it does not fit.
     pub fn copy_from(&mut self, start: usize, from: &[u8]) -> Result<()> {
-        if start.checked_add(from.len()).is_none_or(|end| end > self.len) {
+        if start
+            .checked_add(from.len())
+            .is_none_or(|end| end > self.len)
+        {
             return Err(Error::BadArgument);
         }
         let mut done = 0;
@@ -338,7 +348,10 @@ impl<'a> Sink<'a> {
 
     /// Copies what was written at `start` back out, to verify it.
     pub fn copy_to(&self, start: usize, into: &mut [u8]) -> Result<()> {
-        if start.checked_add(into.len()).is_none_or(|end| end > self.len) {
+        if start
+            .checked_add(into.len())
+            .is_none_or(|end| end > self.len)
+        {
             return Err(Error::BadArgument);
         }
         let (mut skip, mut done) = (start, 0);
@@ -356,7 +369,8 @@ impl<'a> Sink<'a> {
             match segment {
                 SinkSegment::Local(bytes) => target.copy_from_slice(&bytes[skip..skip + take]),
                 SinkSegment::Lent(lent) => {
-                    lent.memory.copy_from(lent.side, lent.offset + skip, target)?;
+                    lent.memory
+                        .copy_from(lent.side, lent.offset + skip, target)?;
                 }
             }
             skip = 0;

@@ -1,25 +1,50 @@
-//! To come.
+//! What a Galago task links: entry, heap, executor, client and server ends, logging.
+//!
+//! A task is one thread and one executor. It drains a whole batch of events, polls what they woke,
+//! and only then waits again: one wait is one switch of address spaces, whatever the batch.
+//!
+//! ```ignore
+//! runtime::main!(run);
+//!
+//! async fn run() {
+//!     let below = Client(start::peers().next().expect("a device below").1);
+//!     runtime::serve(64, move |request| async move { … request.reply(&answer) }).await
+//! }
+//! ```
 #![no_std]
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+extern crate alloc;
 
-/// To come.
-#[unsafe(no_mangle)]
-pub extern "C" fn _start() -> ! {
-    loop {}
+use compiler_support as _;
+
+mod call;
+pub mod device;
+mod entry;
+mod executor;
+mod heap;
+pub mod inspect;
+mod local;
+mod logger;
+pub mod manage;
+mod serve;
+pub mod start;
+pub mod system;
+pub mod time;
+
+pub use call::Endpoint;
+pub use executor::spawn;
+pub use serve::{Request, serve};
+
+#[doc(hidden)]
+pub use entry::__run;
+
+/// Makes an `async fn run()` the program. When it returns, the task ends with code 0.
+#[macro_export]
+macro_rules! main {
+    ($run:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn galago_main() {
+            $crate::__run($run());
+        }
+    };
 }
-struct None;
-// SAFETY: never gives memory.
-unsafe impl core::alloc::GlobalAlloc for None {
-    unsafe fn alloc(&self, _: core::alloc::Layout) -> *mut u8 {
-        core::ptr::null_mut()
-    }
-    unsafe fn dealloc(&self, _: *mut u8, _: core::alloc::Layout) {}
-}
-#[global_allocator]
-static HEAP: None = None;
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}

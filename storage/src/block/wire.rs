@@ -48,22 +48,36 @@ impl<T: Transport> Client<T> {
 
 impl<T: Transport> BlockDevice for Client<T> {
     async fn attach(&self) -> Result<Geometry> {
-        self.ask(&Request::Attach, Source::empty(), Sink::empty()).await
+        self.ask(&Request::Attach, Source::empty(), Sink::empty())
+            .await
     }
     async fn read(&self, sector: u64, data: Sink<'_>) -> Result<()> {
-        self.ask(&Request::Read { sector }, Source::empty(), data).await
+        self.ask(&Request::Read { sector }, Source::empty(), data)
+            .await
     }
     async fn write(&self, sector: u64, data: Source<'_>) -> Result<()> {
-        self.ask(&Request::Write { sector }, data, Sink::empty()).await
+        self.ask(&Request::Write { sector }, data, Sink::empty())
+            .await
     }
     async fn flush(&self) -> Result<()> {
-        self.ask(&Request::Flush, Source::empty(), Sink::empty()).await
+        self.ask(&Request::Flush, Source::empty(), Sink::empty())
+            .await
     }
     async fn discard(&self, sector: u64, sectors: u64) -> Result<()> {
-        self.ask(&Request::Discard { sector, sectors }, Source::empty(), Sink::empty()).await
+        self.ask(
+            &Request::Discard { sector, sectors },
+            Source::empty(),
+            Sink::empty(),
+        )
+        .await
     }
     async fn write_zeroes(&self, sector: u64, sectors: u64) -> Result<()> {
-        self.ask(&Request::WriteZeroes { sector, sectors }, Source::empty(), Sink::empty()).await
+        self.ask(
+            &Request::WriteZeroes { sector, sectors },
+            Source::empty(),
+            Sink::empty(),
+        )
+        .await
     }
 }
 

@@ -196,11 +196,8 @@ pub trait FileService {
     fn format(&self, format: &VolumeFormat) -> impl Future<Output = Result<Attachment>>;
     /// Creates an empty file of this number with these attributes.
     /// [`crate::Error::Exists`] if there is one, [`crate::Error::NoSpace`].
-    fn create(
-        &self,
-        file: FileNumber,
-        attributes: &Attributes,
-    ) -> impl Future<Output = Result<()>>;
+    fn create(&self, file: FileNumber, attributes: &Attributes)
+    -> impl Future<Output = Result<()>>;
     /// Deletes a file. Its blocks are not used again before the next checkpoint.
     fn delete(&self, file: FileNumber) -> impl Future<Output = Result<()>>;
     /// Reads up to `data.len()` bytes from `offset`; returns how many there were before the end of
@@ -242,11 +239,7 @@ pub trait FileService {
     /// Writes into `bitmap` which file numbers are in use, from `first` (a multiple of 8) on: bit
     /// `i % 8` of byte `i / 8` for number `first + i`. Returns the number of bytes that carry
     /// information; beyond them nothing is in use.
-    fn numbers(
-        &self,
-        first: FileNumber,
-        bitmap: Sink<'_>,
-    ) -> impl Future<Output = Result<usize>>;
+    fn numbers(&self, first: FileNumber, bitmap: Sink<'_>) -> impl Future<Output = Result<usize>>;
 }
 
 /// A checkpoint that a store can load.

@@ -20,12 +20,32 @@ use crate::{
 /// What is the same above and below the logical layer.
 #[derive(Debug, Serialize, Deserialize)]
 enum FileRequest {
-    Delete { file: FileNumber },
-    Read { file: FileNumber, offset: u64 },
-    Write { file: FileNumber, offset: u64, checksums: u32, size: u64, modified_ns: u64 },
-    Truncate { file: FileNumber, size: u64, modified_ns: u64 },
-    Getattr { file: FileNumber },
-    Setattr { file: FileNumber, change: AttributeChange },
+    Delete {
+        file: FileNumber,
+    },
+    Read {
+        file: FileNumber,
+        offset: u64,
+    },
+    Write {
+        file: FileNumber,
+        offset: u64,
+        checksums: u32,
+        size: u64,
+        modified_ns: u64,
+    },
+    Truncate {
+        file: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    },
+    Getattr {
+        file: FileNumber,
+    },
+    Setattr {
+        file: FileNumber,
+        change: AttributeChange,
+    },
     Usage,
 }
 
@@ -33,11 +53,16 @@ enum FileRequest {
 enum ServiceRequest {
     Attach,
     Format(VolumeFormat),
-    Create { file: FileNumber, attributes: Attributes },
+    Create {
+        file: FileNumber,
+        attributes: Attributes,
+    },
     File(FileRequest),
     Sync,
     EarlySyncWanted,
-    Numbers { first: FileNumber },
+    Numbers {
+        first: FileNumber,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,7 +78,10 @@ enum StoreRequest {
 }
 
 fn checksums_to_bytes(checksums: &[Checksum]) -> Vec<u8> {
-    checksums.iter().flat_map(|checksum| checksum.0.to_le_bytes()).collect()
+    checksums
+        .iter()
+        .flat_map(|checksum| checksum.0.to_le_bytes())
+        .collect()
 }
 
 fn checksums_from(bytes: &Source<'_>) -> Result<Vec<Checksum>> {
@@ -62,7 +90,10 @@ fn checksums_from(bytes: &Source<'_>) -> Result<Vec<Checksum>> {
     if !rest.is_empty() {
         return Err(Error::Protocol);
     }
-    Ok(whole.iter().map(|&chunk| Checksum(u64::from_le_bytes(chunk))).collect())
+    Ok(whole
+        .iter()
+        .map(|&chunk| Checksum(u64::from_le_bytes(chunk)))
+        .collect())
 }
 
 /// Sends a write: its data, then its checksums.
@@ -112,10 +143,15 @@ impl<T: Transport> FileService for Client<T> {
         self.plain(&ServiceRequest::Format(*format)).await
     }
     async fn create(&self, file: FileNumber, attributes: &Attributes) -> Result<()> {
-        self.plain(&ServiceRequest::Create { file, attributes: *attributes }).await
+        self.plain(&ServiceRequest::Create {
+            file,
+            attributes: *attributes,
+        })
+        .await
     }
     async fn delete(&self, file: FileNumber) -> Result<()> {
-        self.plain(&ServiceRequest::File(FileRequest::Delete { file })).await
+        self.plain(&ServiceRequest::File(FileRequest::Delete { file }))
+            .await
     }
     async fn read(&self, file: FileNumber, offset: u64, data: Sink<'_>) -> Result<usize> {
         let request = ServiceRequest::File(FileRequest::Read { file, offset });
@@ -125,13 +161,23 @@ impl<T: Transport> FileService for Client<T> {
         ask_write(&self.0, write, ServiceRequest::File).await
     }
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
-        self.plain(&ServiceRequest::File(FileRequest::Truncate { file, size, modified_ns })).await
+        self.plain(&ServiceRequest::File(FileRequest::Truncate {
+            file,
+            size,
+            modified_ns,
+        }))
+        .await
     }
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
-        self.plain(&ServiceRequest::File(FileRequest::Getattr { file })).await
+        self.plain(&ServiceRequest::File(FileRequest::Getattr { file }))
+            .await
     }
     async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
-        self.plain(&ServiceRequest::File(FileRequest::Setattr { file, change: *change })).await
+        self.plain(&ServiceRequest::File(FileRequest::Setattr {
+            file,
+            change: *change,
+        }))
+        .await
     }
     async fn sync(&self) -> Result<Timestamp> {
         self.plain(&ServiceRequest::Sync).await
@@ -143,7 +189,13 @@ impl<T: Transport> FileService for Client<T> {
         self.plain(&ServiceRequest::File(FileRequest::Usage)).await
     }
     async fn numbers(&self, first: FileNumber, bitmap: Sink<'_>) -> Result<usize> {
-        ask(&self.0, &ServiceRequest::Numbers { first }, Source::empty(), bitmap).await
+        ask(
+            &self.0,
+            &ServiceRequest::Numbers { first },
+            Source::empty(),
+            bitmap,
+        )
+        .await
     }
 }
 
@@ -170,21 +222,20 @@ impl<T: Transport> FileStore for StoreClient<T> {
     async fn resync_ranges(&self, skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
         self.plain(&StoreRequest::ResyncRanges { skip }).await
     }
-    async fn prewrite(
-        &self,
-        file: FileNumber,
-        offset: u64,
-        checksums: &[Checksum],
-    ) -> Result<()> {
+    async fn prewrite(&self, file: FileNumber, offset: u64, checksums: &[Checksum]) -> Result<()> {
         let bytes = checksums_to_bytes(checksums);
         let request = StoreRequest::Prewrite { file, offset };
         ask(&self.0, &request, Source::local(&bytes), Sink::empty()).await
     }
     async fn create(&self, attributes: &Attributes) -> Result<FileNumber> {
-        self.plain(&StoreRequest::Create { attributes: *attributes }).await
+        self.plain(&StoreRequest::Create {
+            attributes: *attributes,
+        })
+        .await
     }
     async fn delete(&self, file: FileNumber) -> Result<()> {
-        self.plain(&StoreRequest::File(FileRequest::Delete { file })).await
+        self.plain(&StoreRequest::File(FileRequest::Delete { file }))
+            .await
     }
     async fn read(&self, file: FileNumber, offset: u64, data: Sink<'_>) -> Result<usize> {
         let request = StoreRequest::File(FileRequest::Read { file, offset });
@@ -194,13 +245,23 @@ impl<T: Transport> FileStore for StoreClient<T> {
         ask_write(&self.0, write, StoreRequest::File).await
     }
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
-        self.plain(&StoreRequest::File(FileRequest::Truncate { file, size, modified_ns })).await
+        self.plain(&StoreRequest::File(FileRequest::Truncate {
+            file,
+            size,
+            modified_ns,
+        }))
+        .await
     }
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
-        self.plain(&StoreRequest::File(FileRequest::Getattr { file })).await
+        self.plain(&StoreRequest::File(FileRequest::Getattr { file }))
+            .await
     }
     async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
-        self.plain(&StoreRequest::File(FileRequest::Setattr { file, change: *change })).await
+        self.plain(&StoreRequest::File(FileRequest::Setattr {
+            file,
+            change: *change,
+        }))
+        .await
     }
     async fn sync(&self, checkpoint: Checkpoint) -> Result<()> {
         self.plain(&StoreRequest::Sync(checkpoint)).await
@@ -218,24 +279,35 @@ macro_rules! serve_file {
             FileRequest::Read { file, offset } => {
                 answer($target.read(file, offset, $receive).await)
             }
-            FileRequest::Write { file, offset, checksums, size, modified_ns } => {
-                match split_write(&$send, checksums) {
-                    Err(error) => answer(Err::<(), _>(error)),
-                    Ok((data, checksums)) => {
-                        let data = $send.slice(0, data);
-                        let checksums = &checksums;
-                        let write = Write { file, offset, data, checksums, size, modified_ns };
-                        answer($target.write(write).await)
-                    }
+            FileRequest::Write {
+                file,
+                offset,
+                checksums,
+                size,
+                modified_ns,
+            } => match split_write(&$send, checksums) {
+                Err(error) => answer(Err::<(), _>(error)),
+                Ok((data, checksums)) => {
+                    let data = $send.slice(0, data);
+                    let checksums = &checksums;
+                    let write = Write {
+                        file,
+                        offset,
+                        data,
+                        checksums,
+                        size,
+                        modified_ns,
+                    };
+                    answer($target.write(write).await)
                 }
-            }
-            FileRequest::Truncate { file, size, modified_ns } => {
-                answer($target.truncate(file, size, modified_ns).await)
-            }
+            },
+            FileRequest::Truncate {
+                file,
+                size,
+                modified_ns,
+            } => answer($target.truncate(file, size, modified_ns).await),
             FileRequest::Getattr { file } => answer($target.getattr(file).await),
-            FileRequest::Setattr { file, change } => {
-                answer($target.setattr(file, &change).await)
-            }
+            FileRequest::Setattr { file, change } => answer($target.setattr(file, &change).await),
             FileRequest::Usage => answer($target.usage().await),
         }
     };

@@ -53,6 +53,10 @@ impl<'a> Iterator for Entries<'a> {
             2 => Kind::Link,
             _ => Kind::File,
         };
-        Some(DirectoryEntry { inode: u64::from_le_bytes(*inode), kind, name })
+        Some(DirectoryEntry {
+            inode: u64::from_le_bytes(*inode),
+            kind,
+            name,
+        })
     }
 }

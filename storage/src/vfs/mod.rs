@@ -14,7 +14,7 @@ use crate::{
     file::VolumeFormat,
 };
 
-pub use entries::{DirectoryEntry, Entries, ENTRY_BYTES_MAX, push_entry};
+pub use entries::{DirectoryEntry, ENTRY_BYTES_MAX, Entries, push_entry};
 pub use wire::{Client, serve};
 
 /// Most bytes in the name of a directory entry.

@@ -3,9 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{
-    Descriptor, FileSystem, OpenFlags, PATH_BYTES_MAX, SeekFrom, SetTime, Stat, StatFs,
-};
+use super::{Descriptor, FileSystem, OpenFlags, PATH_BYTES_MAX, SeekFrom, SetTime, Stat, StatFs};
 use crate::{
     Error, Result,
     buffer::{Sink, Source},
@@ -17,26 +15,67 @@ use crate::{
 enum Request {
     Format(VolumeFormat),
     Mount,
-    Open { flags: u32, mode: u32 },
-    Close { descriptor: Descriptor },
-    Read { descriptor: Descriptor, offset: Option<u64> },
-    Write { descriptor: Descriptor, offset: Option<u64> },
-    Seek { descriptor: Descriptor, to: SeekFrom },
-    Truncate { descriptor: Descriptor, size: u64 },
-    Fstat { descriptor: Descriptor },
-    Fsync { descriptor: Descriptor },
-    Readdir { descriptor: Descriptor },
-    Stat { follow: bool },
-    Mkdir { mode: u32 },
+    Open {
+        flags: u32,
+        mode: u32,
+    },
+    Close {
+        descriptor: Descriptor,
+    },
+    Read {
+        descriptor: Descriptor,
+        offset: Option<u64>,
+    },
+    Write {
+        descriptor: Descriptor,
+        offset: Option<u64>,
+    },
+    Seek {
+        descriptor: Descriptor,
+        to: SeekFrom,
+    },
+    Truncate {
+        descriptor: Descriptor,
+        size: u64,
+    },
+    Fstat {
+        descriptor: Descriptor,
+    },
+    Fsync {
+        descriptor: Descriptor,
+    },
+    Readdir {
+        descriptor: Descriptor,
+    },
+    Stat {
+        follow: bool,
+    },
+    Mkdir {
+        mode: u32,
+    },
     Rmdir,
     Unlink,
-    Rename { first: u32 },
-    Link { first: u32 },
-    Symlink { first: u32 },
+    Rename {
+        first: u32,
+    },
+    Link {
+        first: u32,
+    },
+    Symlink {
+        first: u32,
+    },
     Readlink,
-    Chmod { mode: u32 },
-    Chown { uid: u32, gid: u32 },
-    Utimes { accessed: SetTime, modified: SetTime },
+    Chmod {
+        mode: u32,
+    },
+    Chown {
+        uid: u32,
+        gid: u32,
+    },
+    Utimes {
+        accessed: SetTime,
+        modified: SetTime,
+    },
     Statfs,
     Sync,
 }
@@ -64,7 +103,11 @@ impl<T: Transport> Client<T> {
 }
 
 fn check(path: &[u8]) -> Result<()> {
-    if path.len() > PATH_BYTES_MAX { Err(Error::NameTooLong) } else { Ok(()) }
+    if path.len() > PATH_BYTES_MAX {
+        Err(Error::NameTooLong)
+    } else {
+        Ok(())
+    }
 }
 
 impl<T: Transport> FileSystem for Client<T> {
@@ -75,7 +118,14 @@ impl<T: Transport> FileSystem for Client<T> {
         self.plain(&Request::Mount).await
     }
     async fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Descriptor> {
-        self.path(&Request::Open { flags: flags.bits(), mode }, path).await
+        self.path(
+            &Request::Open {
+                flags: flags.bits(),
+                mode,
+            },
+            path,
+        )
+        .await
     }
     async fn close(&self, descriptor: Descriptor) -> Result<()> {
         self.plain(&Request::Close { descriptor }).await
@@ -86,7 +136,13 @@ impl<T: Transport> FileSystem for Client<T> {
         offset: Option<u64>,
         data: Sink<'_>,
     ) -> Result<usize> {
-        ask(&self.0, &Request::Read { descriptor, offset }, Source::empty(), data).await
+        ask(
+            &self.0,
+            &Request::Read { descriptor, offset },
+            Source::empty(),
+            data,
+        )
+        .await
     }
     async fn write(
         &self,
@@ -94,7 +150,13 @@ impl<T: Transport> FileSystem for Client<T> {
         offset: Option<u64>,
         data: Source<'_>,
     ) -> Result<usize> {
-        ask(&self.0, &Request::Write { descriptor, offset }, data, Sink::empty()).await
+        ask(
+            &self.0,
+            &Request::Write { descriptor, offset },
+            data,
+            Sink::empty(),
+        )
+        .await
     }
     async fn seek(&self, descriptor: Descriptor, to: SeekFrom) -> Result<u64> {
         self.plain(&Request::Seek { descriptor, to }).await
@@ -109,7 +171,13 @@ impl<T: Transport> FileSystem for Client<T> {
         self.plain(&Request::Fsync { descriptor }).await
     }
     async fn readdir(&self, descriptor: Descriptor, data: Sink<'_>) -> Result<usize> {
-        ask(&self.0, &Request::Readdir { descriptor }, Source::empty(), data).await
+        ask(
+            &self.0,
+            &Request::Readdir { descriptor },
+            Source::empty(),
+            data,
+        )
+        .await
     }
     async fn stat(&self, path: &[u8], follow: bool) -> Result<Stat> {
         self.path(&Request::Stat { follow }, path).await
@@ -124,13 +192,34 @@ impl<T: Transport> FileSystem for Client<T> {
         self.path(&Request::Unlink, path).await
     }
     async fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
-        self.paths(&Request::Rename { first: from.len() as u32 }, from, to).await
+        self.paths(
+            &Request::Rename {
+                first: from.len() as u32,
+            },
+            from,
+            to,
+        )
+        .await
     }
     async fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
-        self.paths(&Request::Link { first: from.len() as u32 }, from, to).await
+        self.paths(
+            &Request::Link {
+                first: from.len() as u32,
+            },
+            from,
+            to,
+        )
+        .await
     }
     async fn symlink(&self, target: &[u8], path: &[u8]) -> Result<()> {
-        self.paths(&Request::Symlink { first: target.len() as u32 }, target, path).await
+        self.paths(
+            &Request::Symlink {
+                first: target.len() as u32,
+            },
+            target,
+            path,
+        )
+        .await
     }
     async fn readlink(&self, path: &[u8], data: Sink<'_>) -> Result<usize> {
         check(path)?;
@@ -143,7 +232,8 @@ impl<T: Transport> FileSystem for Client<T> {
         self.path(&Request::Chown { uid, gid }, path).await
     }
     async fn utimes(&self, path: &[u8], accessed: SetTime, modified: SetTime) -> Result<()> {
-        self.path(&Request::Utimes { accessed, modified }, path).await
+        self.path(&Request::Utimes { accessed, modified }, path)
+            .await
     }
     async fn statfs(&self) -> Result<StatFs> {
         self.plain(&Request::Statfs).await
@@ -168,7 +258,11 @@ pub async fn serve<F: FileSystem>(
     if !carries_data && send.len() > 2 * PATH_BYTES_MAX {
         return answer(Err::<(), _>(Error::NameTooLong));
     }
-    let path = if carries_data { Ok(alloc::vec::Vec::new()) } else { send.to_vec() };
+    let path = if carries_data {
+        Ok(alloc::vec::Vec::new())
+    } else {
+        send.to_vec()
+    };
     let path = match path {
         Err(error) => return answer(Err::<(), _>(error)),
         Ok(path) => path,
@@ -177,9 +271,11 @@ pub async fn serve<F: FileSystem>(
     match request {
         Request::Format(format) => answer(system.format(&format).await),
         Request::Mount => answer(system.mount().await),
-        Request::Open { flags, mode } => {
-            answer(system.open(&path, OpenFlags::from_bits_truncate(flags), mode).await)
-        }
+        Request::Open { flags, mode } => answer(
+            system
+                .open(&path, OpenFlags::from_bits_truncate(flags), mode)
+                .await,
+        ),
         Request::Close { descriptor } => answer(system.close(descriptor).await),
         Request::Read { descriptor, offset } => {
             answer(system.read(descriptor, offset, receive).await)

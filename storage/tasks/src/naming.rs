@@ -2,4 +2,6 @@
 #![no_std]
 #![no_main]
 
-use runtime as _;
+runtime::main!(run);
+
+async fn run() {}

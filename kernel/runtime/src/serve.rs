@@ -1,0 +1,195 @@
+//! The server end: requests as they come, a bounded number of them at work.
+
+use alloc::{collections::VecDeque, rc::Rc};
+use core::{
+    cell::Cell,
+    future::poll_fn,
+    task::{Poll, Waker},
+};
+
+use abi::{Event, Message};
+use async_lock::Semaphore;
+use storage::{
+    Error, Result,
+    buffer::{Lent, LentMemory, Side, Sink, Source},
+    transport,
+};
+
+use crate::{executor::spawn, local::Local, system};
+
+struct Incoming {
+    /// Requests that nobody works on yet. The kernel's bounds on calls in flight bound it.
+    requests: VecDeque<Request>,
+    waker: Option<Waker>,
+}
+
+static INCOMING: Local<Incoming> = Local::new(Incoming {
+    requests: VecDeque::new(),
+    waker: None,
+});
+
+/// A call to serve.
+pub struct Request {
+    token: u64,
+    from: u64,
+    generation: u64,
+    send_len: usize,
+    receive_len: usize,
+    message: Message,
+    answered: Cell<bool>,
+}
+
+impl Request {
+    /// The role that calls.
+    #[must_use]
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Which instance of it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        self.message.payload()
+    }
+
+    /// What the caller lets us read.
+    #[must_use]
+    pub fn send(&self) -> Source<'_> {
+        let (side, len) = (Side::Send, self.send_len);
+        Source::lent(Lent {
+            memory: self,
+            side,
+            offset: 0,
+            len,
+        })
+    }
+
+    /// What the caller lets us write.
+    #[must_use]
+    pub fn receive(&self) -> Sink<'_> {
+        let (side, len) = (Side::Receive, self.receive_len);
+        Sink::lent(Lent {
+            memory: self,
+            side,
+            offset: 0,
+            len,
+        })
+    }
+
+    /// Answers. A caller that is gone hears nothing.
+    pub fn reply(self, message: &transport::Message) {
+        self.answer(message);
+    }
+
+    fn answer(&self, message: &transport::Message) {
+        self.answered.set(true);
+        let message = Message::new(message).unwrap_or(Message::EMPTY);
+        let _ = system::reply(self.token, &message);
+    }
+}
+
+impl Drop for Request {
+    /// A request that is dropped is answered all the same: no caller waits for ever.
+    fn drop(&mut self) {
+        if !self.answered.get() {
+            self.answer(&transport::answer(Err::<(), _>(Error::Protocol)));
+        }
+    }
+}
+
+impl LentMemory for Request {
+    fn copy_from(&self, side: Side, offset: usize, into: &mut [u8]) -> Result<()> {
+        let side = match side {
+            Side::Send => abi::Side::Send,
+            Side::Receive => abi::Side::Receive,
+        };
+        system::copy_from(self.token, side, offset as u64, into).map_err(|_| Error::Protocol)
+    }
+
+    fn copy_to(&self, offset: usize, from: &[u8]) -> Result<()> {
+        system::copy_to(self.token, offset as u64, from).map_err(|_| Error::Protocol)
+    }
+
+    fn token(&self) -> u64 {
+        self.token
+    }
+}
+
+/// A request has come. The empty one asks whether the task still hears, and is answered here.
+pub(crate) fn request(event: &Event) {
+    if event.message.len == 0 {
+        let _ = system::reply(event.id, &Message::EMPTY);
+        return;
+    }
+    let waker = {
+        let mut incoming = INCOMING.borrow();
+        incoming.requests.push_back(Request {
+            token: event.id,
+            from: u64::from(event.role),
+            generation: event.status as u64,
+            send_len: event.send_len as usize,
+            receive_len: event.receive_len as usize,
+            message: event.message,
+            answered: Cell::new(false),
+        });
+        incoming.waker.take()
+    };
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A caller gave up. What is being worked on goes on to its end, which nobody hears; what is not is
+/// forgotten.
+pub(crate) fn cancelled(token: u64) {
+    let mut incoming = INCOMING.borrow();
+    if let Some(index) = incoming
+        .requests
+        .iter()
+        .position(|request| request.token == token)
+    {
+        let request = incoming.requests.remove(index);
+        drop(incoming);
+        // Answering tells the kernel that the request is done with.
+        drop(request);
+    }
+}
+
+async fn next() -> Request {
+    poll_fn(|context| {
+        let mut incoming = INCOMING.borrow();
+        match incoming.requests.pop_front() {
+            Some(request) => Poll::Ready(request),
+            None => {
+                incoming.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Serves requests for ever, up to `limit` of them at a time; the others wait.
+pub async fn serve<Handler, Work>(limit: usize, handler: Handler)
+where
+    Handler: Fn(Request) -> Work,
+    Work: Future<Output = ()> + 'static,
+{
+    let places = Rc::new(Semaphore::new(limit));
+    loop {
+        let place = places.acquire().await;
+        core::mem::forget(place);
+        let work = handler(next().await);
+        let places = places.clone();
+        spawn(async move {
+            work.await;
+            places.add_permits(1);
+        });
+    }
+}
