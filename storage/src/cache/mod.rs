@@ -1,1 +1,250 @@
-//! cache
+//! The cache: pages of logical files in memory, and the log that makes crashes below invisible.
+//!
+//! ```text
+//!        read, write, getattr, setattr              create, delete, truncate, sync
+//!   read.rs   write.rs   files.rs                   service.rs
+//!        │        │                                      │
+//!      pool.rs  replacement.rs   ◄── writeback.rs        │
+//!                                        │               │
+//!                       below.rs: every call to the layer below
+//!                                        │
+//!                       recovery.rs ◄── log.rs
+//! ```
+//!
+//! - Data and attributes are written back: a write costs copying and no call below. They go down at
+//!   a sync, when the cache fills up, and in the background ([`Cache::background`]).
+//! - `create`, `delete` and `truncate` go down at once, as their callers need the answer.
+//! - Whatever went down since the last checkpoint is in the roll-forward log. When the layer below
+//!   dies, the cache attaches to its next instance, replays the log, and issues again what was
+//!   pending. Callers notice a delay.
+//! - The log is bounded by asking for a sync early (`early_sync_wanted`). Nothing here ever
+//!   *waits* for a sync: the one who syncs waits for all calls that change state to end first. So when all
+//!   memory is full of what only a sync can free, a write fails with [`crate::Error::NoMemory`], and naming
+//!   syncs and issues it again.
+//! - A full volume shows when data are written, not when they are written back: a write that would
+//!   need more blocks than there are free fails with [`crate::Error::NoSpace`]. Should write-back run into
+//!   any error all the same, the pages stay dirty and `sync` reports it.
+//!
+//! Several calls may be under way at once; the cache itself is single-threaded. No `RefCell` stays
+//! borrowed over an `await`. Locks are taken in this order: the gate, a promise of pages
+//! ([`room`]), a file's lock. See `docs/cache.md`.
+
+mod below;
+mod files;
+mod log;
+mod page;
+mod pool;
+mod read;
+mod readahead;
+mod recovery;
+mod replacement;
+mod room;
+mod service;
+mod signal;
+mod statistics;
+mod sync;
+mod unfinished;
+mod write;
+mod writeback;
+
+use alloc::{collections::BTreeMap, rc::Rc};
+use core::cell::{Cell, RefCell};
+
+use async_lock::{RwLock, Semaphore};
+use futures_util::future::join;
+
+pub use statistics::Statistics;
+
+use self::{
+    below::Link, files::Files, log::Log, pool::Pool, room::Space, signal::Signal,
+    unfinished::Unfinished,
+};
+use crate::{
+    clock::Clock,
+    file::{FileNumber, FileService},
+};
+
+/// Pages in one call below: what leaves a request's segments room for its checksums.
+const RUN_PAGES_MAX: usize = 60;
+
+/// How large the cache may become, and how it behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Pages of 4 KiB in the cache; at least 64.
+    pub pages: usize,
+    /// Pages that the roll-forward log may keep beyond those.
+    pub log_pages: usize,
+    /// Files of which only attributes are known, and files changed since the last checkpoint.
+    pub files: usize,
+    /// Percentage of `pages` that may be dirty before the background begins to write.
+    pub dirty_percent: usize,
+    /// Percentage of `pages` that may be dirty before writers wait for that.
+    pub dirty_percent_max: usize,
+    /// Pages read ahead of a reader who reads in order, at most.
+    pub read_ahead_pages: usize,
+    /// Calls to the layer below at once. Must fit its mailbox.
+    pub calls_below: usize,
+    /// Deaths of the layer below, in a row and without progress, before the cache gives up.
+    pub replay_attempts: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pages: 16384,
+            log_pages: 16384,
+            files: 32768,
+            dirty_percent: 40,
+            dirty_percent_max: 75,
+            read_ahead_pages: RUN_PAGES_MAX,
+            calls_below: 24,
+            replay_attempts: 16,
+        }
+    }
+}
+
+impl Config {
+    /// The same, within the bounds that the cache needs to work.
+    fn bounded(mut self) -> Self {
+        self.pages = self.pages.max(64);
+        self.files = self.files.max(16);
+        self.dirty_percent_max = self.dirty_percent_max.clamp(10, 90);
+        self.dirty_percent = self.dirty_percent.min(self.dirty_percent_max);
+        self.calls_below = self.calls_below.max(1);
+        self.replay_attempts = self.replay_attempts.max(1);
+        self
+    }
+
+    fn dirty_start(&self) -> usize {
+        self.pages * self.dirty_percent / 100
+    }
+
+    fn dirty_max(&self) -> usize {
+        self.pages * self.dirty_percent_max / 100
+    }
+
+    /// Pages that cannot be given up before a sync, from which on one is wanted.
+    fn sync_pages(&self) -> usize {
+        (self.pages + self.log_pages) / 2
+    }
+
+    /// Changed files, from which on a sync is wanted.
+    fn sync_files(&self) -> usize {
+        self.files / 2
+    }
+}
+
+/// The cache, over the file service `L`. Clones are the same cache.
+///
+/// Whoever places it also runs [`Cache::background`] beside the calls.
+pub struct Cache<L, C>(Rc<Inner<L, C>>);
+
+impl<L, C> Clone for Cache<L, C> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+struct Inner<L, C> {
+    lower: L,
+    clock: C,
+    config: Config,
+    link: RefCell<Link>,
+    /// The link's phase changed.
+    link_changed: Signal,
+    /// Calls below under way.
+    permits: Semaphore,
+    calls_under_way: Cell<usize>,
+    /// A call below ended.
+    call_ended: Signal,
+    /// Shared by calls that change state, alone for a sync.
+    gate: RwLock<()>,
+    files: RefCell<Files>,
+    pool: RefCell<Pool>,
+    log: RefCell<Log>,
+    /// Files with anything newer than below.
+    unclean: RefCell<BTreeMap<FileNumber, Rc<files::File>>>,
+    /// The file up to which write-back has got, in its rounds.
+    cursor: Cell<FileNumber>,
+    space: Cell<Space>,
+    /// Pages became clean or promises were taken back.
+    room_made: Signal,
+    /// The background may have something to do.
+    work: Signal,
+    /// Counts rounds of write-back.
+    write_backs_ended: Cell<u64>,
+    /// A write-back failed; the background rests until something has changed.
+    write_back_failed: Cell<bool>,
+    /// A sync may be wanted.
+    pressure: Signal,
+    /// A writer was turned away for want of what a sync would free.
+    starved: Cell<bool>,
+    /// The last sync failed: asking for another at once would not help.
+    sync_failed: Cell<bool>,
+    unfinished: Rc<Unfinished>,
+    statistics: RefCell<Statistics>,
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
+    /// A cache over `lower`, to be attached or formatted before anything else.
+    pub fn new(lower: L, clock: C, config: Config) -> Self {
+        let config = config.bounded();
+        Self(Rc::new(Inner {
+            lower,
+            clock,
+            config,
+            link: RefCell::new(Link::default()),
+            link_changed: Signal::default(),
+            permits: Semaphore::new(config.calls_below),
+            calls_under_way: Cell::new(0),
+            call_ended: Signal::default(),
+            gate: RwLock::new(()),
+            files: RefCell::new(Files::new(config.files)),
+            pool: RefCell::new(Pool::new(config.pages, config.log_pages)),
+            log: RefCell::new(Log::default()),
+            unclean: RefCell::new(BTreeMap::new()),
+            cursor: Cell::new(FileNumber(0)),
+            space: Cell::new(Space::default()),
+            room_made: Signal::default(),
+            work: Signal::default(),
+            write_backs_ended: Cell::new(0),
+            write_back_failed: Cell::new(false),
+            pressure: Signal::default(),
+            starved: Cell::new(false),
+            sync_failed: Cell::new(false),
+            unfinished: Rc::new(Unfinished::default()),
+            statistics: RefCell::new(Statistics::default()),
+        }))
+    }
+
+    /// Writes back when much is dirty, and carries calls to their end whose callers went away.
+    /// Never ends.
+    pub async fn background(&self) {
+        join(self.0.write_back_for_ever(), self.0.unfinished.drive()).await;
+    }
+
+    /// What the cache has done so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let pool = self.0.pool.borrow();
+        let counts = pool.counts();
+        Statistics {
+            evictions: pool.evictions,
+            checksums: pool.checksums,
+            copies_on_write: pool.copies_on_write,
+            pages: counts.resident() as u64,
+            dirty_pages: (counts.dirty + counts.writing) as u64,
+            log_pages: counts.logged as u64,
+            log_pages_kept: counts.kept as u64,
+            log_files: self.0.log.borrow().len() as u64,
+            files: self.0.files.borrow().len() as u64,
+            ..*self.0.statistics.borrow()
+        }
+    }
+}
+
+impl<L, C> Inner<L, C> {
+    fn count(&self, change: impl FnOnce(&mut Statistics)) {
+        change(&mut self.statistics.borrow_mut());
+    }
+}

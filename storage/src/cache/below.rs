@@ -1,0 +1,169 @@
+//! The one way to the layer below: waits while it is being recovered, and issues a call again
+//! that a crash has ended. No caller ever sees the death of an instance.
+
+use alloc::rc::Rc;
+
+use super::Inner;
+use crate::{
+    Error, Result,
+    clock::Clock,
+    file::{Attachment, FileService, Timestamp},
+};
+
+/// How things stand with the layer below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not attached yet.
+    #[default]
+    Detached,
+    /// At work.
+    Attached,
+    /// It died; nobody sees to it yet.
+    Broken,
+    /// It died; the log is being replayed.
+    Recovering,
+    /// It cannot be recovered. All calls fail.
+    Stopped,
+}
+
+/// What is known of the layer below.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Link {
+    /// How things stand.
+    pub phase: Phase,
+    /// Counts instances that were attached to.
+    pub generation: u64,
+    /// What the instance said of itself.
+    pub attachment: Option<Attachment>,
+    /// The checkpoint that the log is based on.
+    pub base: Timestamp,
+    /// A sync has been sent down and not been answered.
+    pub syncing: bool,
+}
+
+/// Counts a call below while it is under way.
+struct UnderWay<'a, L, C>(&'a Inner<L, C>);
+
+impl<L, C> Drop for UnderWay<'_, L, C> {
+    fn drop(&mut self) {
+        self.0.calls_under_way.set(self.0.calls_under_way.get() - 1);
+        self.0.call_ended.notify();
+    }
+}
+
+impl<L, C> Inner<L, C> {
+    /// Where things stand.
+    pub(super) fn phase(&self) -> Phase {
+        self.link.borrow().phase
+    }
+
+    /// Enters a phase and tells those who wait for one.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.link.borrow_mut().phase = phase;
+        self.link_changed.notify();
+    }
+
+    /// Gives up: no further call is answered, so that nothing built on lost data is stored.
+    pub(super) fn stop(&self, reason: &str) -> Error {
+        ::log::error!("cache: stops for good: {reason}");
+        self.enter(Phase::Stopped);
+        // Waiters of all kinds find out when they next call below.
+        self.call_ended.notify();
+        self.room_made.notify();
+        self.pressure.notify();
+        Error::PeerGone
+    }
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    /// Waits until the layer below is at work; returns which instance of it.
+    async fn ready(self: &Rc<Self>) -> Result<u64> {
+        loop {
+            let Link {
+                phase, generation, ..
+            } = *self.link.borrow();
+            match phase {
+                Phase::Attached => return Ok(generation),
+                Phase::Detached => return Err(Error::NotLoaded),
+                Phase::Stopped => return Err(Error::PeerGone),
+                Phase::Broken => {
+                    let inner = Rc::clone(self);
+                    self.unfinished
+                        .run(async move { inner.recover().await })
+                        .await;
+                }
+                Phase::Recovering => {
+                    self.link_changed
+                        .until(|| self.phase() != Phase::Recovering)
+                        .await;
+                }
+            }
+        }
+    }
+
+    fn is_current(&self, generation: u64) -> bool {
+        let link = self.link.borrow();
+        link.phase == Phase::Attached && link.generation == generation
+    }
+
+    /// Issues a call that reads, until it is answered.
+    pub(super) async fn query<T>(
+        self: &Rc<Self>,
+        call: impl AsyncFnMut(&L) -> Result<T>,
+    ) -> Result<T> {
+        self.call(false, call).await
+    }
+
+    /// Issues a call that changes state, until it is answered. The caller records the success in the
+    /// log before its next `await`.
+    pub(super) async fn change<T>(
+        self: &Rc<Self>,
+        call: impl AsyncFnMut(&L) -> Result<T>,
+    ) -> Result<T> {
+        self.call(true, call).await
+    }
+
+    async fn call<T>(
+        self: &Rc<Self>,
+        changes: bool,
+        mut call: impl AsyncFnMut(&L) -> Result<T>,
+    ) -> Result<T> {
+        let mut deaths = 0;
+        loop {
+            let generation = self.ready().await?;
+            let result = {
+                let _permit = self.permits.acquire().await;
+                if !self.is_current(generation) {
+                    continue;
+                }
+                self.calls_under_way.set(self.calls_under_way.get() + 1);
+                self.count(|count| count.calls_below += 1);
+                let _under_way = UnderWay(self);
+                call(&self.lower).await
+            };
+            match result {
+                // An instance that has not been attached to is one that nobody told us of yet.
+                Err(Error::PeerDied | Error::NotLoaded) => {
+                    deaths += 1;
+                    if self.is_current(generation) {
+                        self.enter(Phase::Broken);
+                    }
+                    if deaths > self.config.replay_attempts {
+                        return Err(self.stop("the same call has ended every instance below"));
+                    }
+                }
+                Err(Error::PeerGone) => return Err(self.stop("the layer below is gone")),
+                Err(Error::PeerBusy) if self.calls_under_way.get() > 0 => {
+                    let before = self.calls_under_way.get();
+                    self.call_ended
+                        .until(|| self.calls_under_way.get() < before)
+                        .await;
+                }
+                // The answer came from an instance that has been replaced since, and the log was
+                // replayed without this change: it is undone, and must be done again.
+                Ok(_) if changes && self.link.borrow().generation != generation => {}
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The roll-forward log: what was changed below since the last checkpoint (paper, section VI-B).
+//!
+//! After a crash below, the new instance holds the last checkpoint, and the log says what to do to
+//! bring it back to where the old one was. It keeps, for each file, the *net* change, not the calls:
+//!
+//! ```text
+//!   removed   the checkpoint's file of this number was deleted
+//!   created   there is a file of this number that the checkpoint does not have
+//!   cut       the smallest size the checkpoint's file was cut to
+//!   (pages)   the file's pages marked `logged`: in the cache, or kept when they are evicted
+//!   (below)   the file's attributes as they were below: the cache knows them anyway
+//! ```
+//!
+//! A byte of the file below is thus: in a logged page, the page's; else below `cut`, the
+//! checkpoint's; else zero. Operations on different files commute, so no order between files is
+//! kept. Changes that have not been sent down are not here: they are dirty in the cache still.
+//!
+//! A change is recorded in the same poll in which the call below returned success, and only then. A
+//! call that died is in no record: its instance's memory is gone, and the checkpoint is older than
+//! the call, so after the replay it has not happened, and is issued again.
+
+use alloc::{collections::BTreeMap, rc::Rc};
+
+use super::files::File;
+use crate::file::FileNumber;
+
+/// The net change of one file.
+#[derive(Clone, Default)]
+pub(super) struct Record {
+    /// The checkpoint's file was deleted.
+    pub removed: bool,
+    /// The file is not the checkpoint's.
+    pub created: bool,
+    /// Bytes of the checkpoint's file that were never cut off.
+    pub cut: Option<u64>,
+    /// The file as it is; `None` if it was deleted.
+    pub file: Option<Rc<File>>,
+}
+
+/// The log.
+#[derive(Default)]
+pub(super) struct Log {
+    records: BTreeMap<FileNumber, Record>,
+}
+
+impl Log {
+    /// How many files have changed.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The record of a file that exists.
+    fn record(&mut self, file: &Rc<File>) -> &mut Record {
+        let record = self.records.entry(file.number).or_default();
+        record.file.get_or_insert_with(|| Rc::clone(file));
+        record
+    }
+
+    /// The file was created.
+    pub fn created(&mut self, file: &Rc<File>) {
+        self.record(file).created = true;
+    }
+
+    /// The file was deleted.
+    pub fn deleted(&mut self, number: FileNumber) {
+        let record = self.records.entry(number).or_default();
+        if record.created && !record.removed {
+            // Made and deleted between two checkpoints: as if it had never been.
+            self.records.remove(&number);
+        } else {
+            *record = Record {
+                removed: true,
+                ..Record::default()
+            };
+        }
+    }
+
+    /// The file was cut to `size`, from more than that.
+    pub fn cut(&mut self, file: &Rc<File>, size: u64) {
+        let record = self.record(file);
+        if !record.created {
+            record.cut = Some(record.cut.map_or(size, |cut| cut.min(size)));
+        }
+    }
+
+    /// Pages, size or attributes of the file changed.
+    pub fn touched(&mut self, file: &Rc<File>) {
+        self.record(file);
+    }
+
+    /// All records as they are.
+    pub fn snapshot(&self) -> impl Iterator<Item = (FileNumber, Record)> + use<> {
+        self.records.clone().into_iter()
+    }
+
+    /// Empties the log. The caller lets go of the files' logged pages.
+    pub fn take(&mut self) -> impl Iterator<Item = Record> + use<> {
+        core::mem::take(&mut self.records).into_values()
+    }
+}

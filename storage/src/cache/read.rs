@@ -1,0 +1,229 @@
+//! Reads: from pages where there are any, else from below, in runs and ahead of the reader.
+
+use alloc::{rc::Rc, vec::Vec};
+use core::ops::Range;
+
+use super::{
+    Inner, RUN_PAGES_MAX,
+    files::{File, Presence},
+    page::{PageRef, page_of, pages_in, start_of},
+};
+use crate::{
+    BLOCK_BYTES, Error, Result,
+    buffer::{Sink, SinkSegment},
+    clock::Clock,
+    file::{FileNumber, FileService},
+};
+
+/// Pages that are being read from below: nobody else reads or writes them meanwhile.
+struct Reading<'a> {
+    file: &'a File,
+    pages: Range<u64>,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(file: &'a File, pages: Range<u64>) -> Self {
+        file.state.borrow_mut().reading.push(pages.clone());
+        Self { file, pages }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.file.state.borrow_mut();
+        if let Some(at) = state.reading.iter().position(|range| *range == self.pages) {
+            state.reading.swap_remove(at);
+        }
+        drop(state);
+        self.file.changed.notify();
+    }
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    /// The file of this number, its attributes known.
+    pub(super) async fn open(self: &Rc<Self>, number: FileNumber) -> Result<Rc<File>> {
+        let file = self.files.borrow_mut().entry(number);
+        if file.state.borrow().presence == Presence::Unknown {
+            self.load(&file).await?;
+        }
+        Ok(file)
+    }
+
+    /// Asks below for the attributes of a file that nobody has asked for yet.
+    async fn load(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
+        let _loading = file.loading.lock().await;
+        if file.state.borrow().presence != Presence::Unknown {
+            return Ok(());
+        }
+        let number = file.number;
+        let attributes = self
+            .query(async |lower: &L| lower.getattr(number).await)
+            .await;
+        let mut state = file.state.borrow_mut();
+        if state.presence != Presence::Unknown {
+            return Ok(());
+        }
+        match attributes {
+            Ok(attributes) => {
+                state.present(attributes);
+                Ok(())
+            }
+            Err(error) => {
+                drop(state);
+                self.forget_unknown(file);
+                Err(error)
+            }
+        }
+    }
+
+    /// Fetches pages from below. Those beyond the end of the file come as zeros.
+    pub(super) async fn fetch(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<PageRef>> {
+        let _reading = Reading::begin(file, first..first + count);
+        let mut pages: Vec<PageRef> = {
+            let mut pool = self.pool.borrow_mut();
+            (0..count).map(|_| pool.take()).collect()
+        };
+        let number = file.number;
+        let fetched = self
+            .query(async |lower: &L| {
+                let mut sink = Sink::empty();
+                for page in &mut pages {
+                    let page = Rc::get_mut(page).expect("nobody else knows the page yet");
+                    sink.push(SinkSegment::Local(&mut page.0));
+                }
+                lower.read(number, start_of(first), sink).await
+            })
+            .await;
+        let bytes = match fetched {
+            Ok(bytes) if bytes <= pages.len() * BLOCK_BYTES => bytes,
+            other => {
+                let mut pool = self.pool.borrow_mut();
+                pages.into_iter().for_each(|page| pool.give_back(page));
+                return Err(other.err().unwrap_or(Error::Protocol));
+            }
+        };
+        self.count(|statistics| statistics.pages_fetched += count);
+        for (at, page) in pages.iter_mut().enumerate().skip(bytes / BLOCK_BYTES) {
+            let valid = bytes.saturating_sub(at * BLOCK_BYTES);
+            let page = Rc::get_mut(page).expect("the call that filled the page is over");
+            page.0[valid..].fill(0);
+        }
+        Ok(pages)
+    }
+
+    /// Reads; returns how many bytes there were.
+    pub(super) async fn read(
+        self: &Rc<Self>,
+        number: FileNumber,
+        offset: u64,
+        mut data: Sink<'_>,
+    ) -> Result<usize> {
+        let file = self.open(number).await?;
+        let _shared = file.lock.read().await;
+        let len = {
+            let mut state = file.state.borrow_mut();
+            if state.presence != Presence::Present {
+                return Err(Error::NotFound);
+            }
+            let len = state.now.size.saturating_sub(offset).min(data.len() as u64);
+            state.ahead.read(offset, len);
+            len as usize
+        };
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let page = page_of(at);
+            let skip = (at - start_of(page)) as usize;
+            let step = (BLOCK_BYTES - skip).min(len - done);
+            file.changed
+                .until(|| !file.state.borrow().is_reading(page))
+                .await;
+            if file.state.borrow().presence != Presence::Present {
+                return Err(Error::NotFound);
+            }
+            let (cached, below) = {
+                let state = file.state.borrow();
+                (state.pages.get(&page).copied(), pages_in(state.below.size))
+            };
+            if let Some(id) = cached {
+                data.copy_from(done, &self.pool.borrow_mut().read(id)[skip..skip + step])?;
+                self.count(|count| count.hits += 1);
+                done += step;
+            } else if page >= below {
+                data.zero(done, step)?;
+                done += step;
+            } else {
+                let last = page_of(offset + len as u64 - 1);
+                let pages = self.fetch_ahead(&file, page, last).await?;
+                for (index, content) in (page..=last).zip(&pages) {
+                    let from = start_of(index).max(at);
+                    let to = (start_of(index) + BLOCK_BYTES as u64).min(offset + len as u64);
+                    let part = (from - start_of(index)) as usize..(to - start_of(index)) as usize;
+                    data.copy_from((from - offset) as usize, &content.0[part])?;
+                    done = (to - offset) as usize;
+                }
+                self.keep(&file, page, pages);
+            }
+        }
+        self.count(|count| count.bytes_copied += len as u64);
+        Ok(len)
+    }
+
+    /// Fetches the missing pages from `first` on that a reader wants up to `last`, and some more.
+    async fn fetch_ahead(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<PageRef>> {
+        let (wanted, extended) = {
+            let mut state = file.state.borrow_mut();
+            let end = pages_in(state.below.size).min(first + RUN_PAGES_MAX as u64);
+            let missing = |page| !state.pages.contains_key(&page) && !state.is_reading(page);
+            let free = (first..end).take_while(|&page| missing(page)).count() as u64;
+            let wanted = (last + 1 - first).min(free);
+            let most = (wanted + self.config.read_ahead_pages as u64).min(RUN_PAGES_MAX as u64);
+            (wanted, state.ahead.extend(wanted, most).min(free))
+        };
+        self.count(|count| count.misses += wanted);
+        match self.fetch(file, first, extended).await {
+            // Nobody has asked for the pages beyond: what is wrong there may not matter.
+            Err(Error::Device | Error::Corrupt) if extended > wanted => {
+                self.fetch(file, first, wanted).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Puts pages that were fetched into the cache, as far as there is room.
+    fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef>) {
+        for (index, page) in (first..).zip(pages) {
+            while {
+                let counts = self.pool.borrow().counts();
+                counts.resident() + counts.reserved >= self.config.pages
+            } && self.evict_one()
+            {}
+            let mut state = file.state.borrow_mut();
+            let mut pool = self.pool.borrow_mut();
+            if state.presence != Presence::Present || state.pages.contains_key(&index) {
+                pool.give_back(page);
+            } else if let Some(id) = pool.insert_clean(file, index, page) {
+                state.pages.insert(index, id);
+            }
+        }
+    }
+}
+
+impl<L, C> Inner<L, C> {
+    /// Drops a file from the table that turned out not to exist.
+    pub(super) fn forget_unknown(&self, file: &Rc<File>) {
+        if file.state.borrow().presence == Presence::Unknown {
+            self.files.borrow_mut().remove(file);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Recovery from a crash below: attach to the next instance, bring it to where the last one was.
+//!
+//! ```text
+//!                 PeerDied                 attached, log replayed
+//!    Attached ──────────────> Broken ──> Recovering ──────────────> Attached
+//!                                            │ ^ └─ PeerDied (bounded) ─┐
+//!                                            │ └────────────────────────┘
+//!                                            └─ another checkpoint, or any other error ─> Stopped
+//! ```
+//!
+//! One recovery at a time; all other calls below wait for it in [`super::below`]. It takes no file
+//! locks (those who wait hold them) and needs none: the log changes when calls below succeed, and
+//! none is issued meanwhile. The cache goes on serving what it has. Pages rewritten or under way
+//! are left out of the replay, as they will be written anyway.
+//!
+//! A crash in the middle of a sync leaves two possibilities, told apart by the checkpoint that the
+//! new instance has loaded: the log's base, then the log still applies; or the next one, then all
+//! that the log has is in it, and the log is cleared.
+
+use alloc::{rc::Rc, vec::Vec};
+
+use futures_util::{StreamExt, stream};
+
+use super::{Inner, below::Phase, files::File, log::Record, writeback::Run};
+use crate::{
+    Error, Result,
+    clock::Clock,
+    file::{AttributeChange, Attributes, FileNumber, FileService, Timestamp},
+};
+
+/// Files replayed at once.
+const FILES_AT_ONCE: usize = 8;
+/// Writes to one file replayed at once.
+const RUNS_AT_ONCE: usize = 4;
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    /// Sees to a layer below that died. Ends in `Attached` or `Stopped`.
+    pub(super) async fn recover(self: &Rc<Self>) {
+        if self.phase() != Phase::Broken {
+            return;
+        }
+        self.enter(Phase::Recovering);
+        let began = self.clock.now_ns();
+        let mut attempts = 0;
+        let mut calls_best = 0;
+        let outcome = loop {
+            let calls_before = self.statistics.borrow().replay_calls;
+            match self.roll_forward().await {
+                Err(Error::PeerDied | Error::NotLoaded | Error::PeerBusy) => {}
+                outcome => break outcome,
+            }
+            self.count(|count| count.replays_broken_off += 1);
+            // A death in the middle of a replay. One that got further than any before is progress.
+            let calls = self.statistics.borrow().replay_calls - calls_before;
+            attempts = if calls > calls_best { 1 } else { attempts + 1 };
+            calls_best = calls_best.max(calls);
+            if attempts >= self.config.replay_attempts {
+                break Err(Error::PeerDied);
+            }
+        };
+        match outcome {
+            Ok(cleared) => {
+                let ns = self.clock.now_ns().saturating_sub(began);
+                self.count(|count| {
+                    count.replays += 1;
+                    count.replays_cleared += u64::from(cleared);
+                    count.replay_ns_last = ns;
+                    count.replay_ns_max = count.replay_ns_max.max(ns);
+                });
+                self.enter(Phase::Attached);
+            }
+            Err(error) => {
+                ::log::error!("cache: the roll-forward log could not be replayed: {error}");
+                self.stop("what was stored since the last checkpoint is not below");
+            }
+        }
+    }
+
+    /// Attaches and replays once. Returns whether the log was cleared instead.
+    async fn roll_forward(self: &Rc<Self>) -> Result<bool> {
+        let attachment = self.lower.attach().await?;
+        let (base, syncing, volume) = {
+            let link = self.link.borrow();
+            (
+                link.base,
+                link.syncing,
+                link.attachment.map(|before| before.volume),
+            )
+        };
+        if volume != Some(attachment.volume) {
+            ::log::error!("cache: another volume below: {:032x}", attachment.volume);
+            return Err(Error::NoCheckpoint);
+        }
+        let next = Timestamp(base.0 + 1);
+        let cleared = attachment.checkpoint == next && syncing;
+        if attachment.checkpoint != base && !cleared {
+            ::log::error!(
+                "cache: checkpoint {} below, the roll-forward log is based on {}",
+                attachment.checkpoint.0,
+                base.0
+            );
+            return Err(Error::NoCheckpoint);
+        }
+        {
+            // From here on an answer of an earlier instance no longer counts.
+            let mut link = self.link.borrow_mut();
+            link.generation += 1;
+            link.attachment = Some(attachment);
+        }
+        if cleared {
+            self.new_base(attachment.checkpoint);
+            return Ok(true);
+        }
+        let records: Vec<_> = self.log.borrow().snapshot().collect();
+        let mut replays = stream::iter(records)
+            .map(|(number, record)| self.replay(number, record))
+            .buffer_unordered(FILES_AT_ONCE);
+        while let Some(outcome) = replays.next().await {
+            outcome?;
+        }
+        Ok(false)
+    }
+
+    /// Replays one file: delete, create, cut, pages, attributes.
+    async fn replay(self: &Rc<Self>, number: FileNumber, record: Record) -> Result<()> {
+        let Record {
+            removed,
+            created,
+            cut,
+            file,
+        } = record;
+        if removed {
+            self.lower.delete(number).await?;
+            self.replayed();
+        }
+        let Some(file) = file else { return Ok(()) };
+        let below = file.state.borrow().below;
+        if created {
+            let empty = Attributes {
+                size: 0,
+                blocks: 0,
+                ..below
+            };
+            self.lower.create(number, &empty).await?;
+            self.replayed();
+        } else if let Some(cut) = cut {
+            self.lower.truncate(number, cut, below.modified_ns).await?;
+            self.replayed();
+        }
+        let mut wrote = 0;
+        let mut writes = stream::iter(self.logged_runs(&file))
+            .map(|(first, count)| self.replay_run(&file, first, count, &below))
+            .buffer_unordered(RUNS_AT_ONCE);
+        while let Some(outcome) = writes.next().await {
+            wrote += outcome?;
+        }
+        // Writes bring the size with them. Without any, it must come by itself.
+        let resized = wrote == 0 && (!created || below.size > 0);
+        if resized {
+            self.lower
+                .truncate(number, below.size, below.modified_ns)
+                .await?;
+            self.replayed();
+        }
+        // Writes and truncations set both times alike.
+        let times_set = (wrote > 0 || resized) && below.changed_ns != below.modified_ns;
+        if !created || times_set {
+            self.lower
+                .setattr(number, &AttributeChange::to(&below))
+                .await?;
+            self.replayed();
+        }
+        Ok(())
+    }
+
+    fn replayed(&self) {
+        self.count(|count| count.replay_calls += 1);
+    }
+
+    /// The pages of a file that the log has, as runs: first page, count.
+    fn logged_runs(&self, file: &File) -> Vec<(u64, u64)> {
+        let state = file.state.borrow();
+        let mut pool = self.pool.borrow_mut();
+        let logged = state
+            .pages
+            .iter()
+            .filter(|&(_, &id)| pool.is_replayable(id));
+        super::writeback::runs(logged.map(|(&index, _)| index))
+    }
+
+    /// Writes those pages of a run that still must be; returns in how many calls.
+    async fn replay_run(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        first: u64,
+        count: u64,
+        below: &Attributes,
+    ) -> Result<usize> {
+        let algorithm = self.algorithm();
+        let mut pieces: Vec<Run> = Vec::new();
+        {
+            let state = file.state.borrow();
+            let mut pool = self.pool.borrow_mut();
+            for (&index, &id) in state.pages.range(first..first + count) {
+                let Some((page, checksum)) = pool.replay(id, algorithm) else {
+                    continue;
+                };
+                super::writeback::add_to(&mut pieces, index, page, checksum);
+            }
+        }
+        for piece in &pieces {
+            self.lower
+                .write(piece.write(file.number, below.size, below.modified_ns))
+                .await?;
+            self.replayed();
+        }
+        Ok(pieces.len())
+    }
+}

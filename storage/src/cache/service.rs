@@ -1,0 +1,260 @@
+//! The calls of [`FileService`], and those among them that go down at once.
+
+use alloc::rc::Rc;
+
+use super::{
+    Cache, Inner,
+    files::{File, Presence},
+    page::{page_of, pages_in, start_of},
+    write::FILE_BYTES_MAX,
+};
+use crate::{
+    BLOCK_BYTES, Error, Result,
+    buffer::Sink,
+    clock::Clock,
+    file::{
+        Attachment, AttributeChange, Attributes, FileNumber, FileService, Timestamp, Usage,
+        VolumeFormat, Write,
+    },
+};
+
+impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
+    async fn attach(&self) -> Result<Attachment> {
+        self.0.attach().await
+    }
+
+    async fn format(&self, format: &VolumeFormat) -> Result<Attachment> {
+        let (inner, format) = (Rc::clone(&self.0), *format);
+        self.0
+            .unfinished
+            .run(async move { inner.format(&format).await })
+            .await
+    }
+
+    async fn create(&self, file: FileNumber, attributes: &Attributes) -> Result<()> {
+        let inner = Rc::clone(&self.0);
+        let attributes = Attributes {
+            size: 0,
+            blocks: 0,
+            ..*attributes
+        };
+        self.0
+            .unfinished
+            .run(async move { inner.create(file, attributes).await })
+            .await
+    }
+
+    async fn delete(&self, file: FileNumber) -> Result<()> {
+        let inner = Rc::clone(&self.0);
+        self.0
+            .unfinished
+            .run(async move { inner.delete(file).await })
+            .await
+    }
+
+    async fn read(&self, file: FileNumber, offset: u64, data: Sink<'_>) -> Result<usize> {
+        self.0.read(file, offset, data).await
+    }
+
+    async fn write(&self, write: Write<'_>) -> Result<()> {
+        self.0.write(write).await
+    }
+
+    async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
+        let inner = Rc::clone(&self.0);
+        self.0
+            .unfinished
+            .run(async move { inner.truncate(file, size, modified_ns).await })
+            .await
+    }
+
+    async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
+        self.0.getattr(file).await
+    }
+
+    async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
+        self.0.setattr(file, change).await
+    }
+
+    async fn sync(&self) -> Result<Timestamp> {
+        let inner = Rc::clone(&self.0);
+        self.0
+            .unfinished
+            .run(async move { inner.sync().await })
+            .await
+    }
+
+    async fn early_sync_wanted(&self) -> Result<()> {
+        self.0.early_sync_wanted().await
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        let mut usage = self.0.query(async |lower: &L| lower.usage().await).await?;
+        // Pages that are not below yet will take blocks there.
+        let counts = self.0.pool.borrow().counts();
+        usage.blocks_free = usage
+            .blocks_free
+            .saturating_sub((counts.dirty + counts.writing) as u64);
+        Ok(usage)
+    }
+
+    async fn numbers(&self, first: FileNumber, mut bitmap: Sink<'_>) -> Result<usize> {
+        self.0
+            .query(async |lower: &L| lower.numbers(first, bitmap.reborrow()).await)
+            .await
+    }
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    async fn create(self: &Rc<Self>, number: FileNumber, attributes: Attributes) -> Result<()> {
+        let _gate = self.gate.read().await;
+        let file = self.files.borrow_mut().entry(number);
+        self.admit(&file)?;
+        let _alone = file.lock.write().await;
+        if file.state.borrow().presence == Presence::Present {
+            return Err(Error::Exists);
+        }
+        let created = self
+            .change(async |lower: &L| lower.create(number, &attributes).await)
+            .await;
+        match created {
+            Ok(()) => {
+                file.state.borrow_mut().present(attributes);
+                self.log.borrow_mut().created(&file);
+                self.note_pressure();
+            }
+            Err(_) => self.forget_unknown(&file),
+        }
+        created
+    }
+
+    async fn delete(self: &Rc<Self>, number: FileNumber) -> Result<()> {
+        let _gate = self.gate.read().await;
+        let file = self.files.borrow_mut().entry(number);
+        self.admit(&file)?;
+        let _alone = file.lock.write().await;
+        if file.state.borrow().presence == Presence::Gone {
+            return Err(Error::NotFound);
+        }
+        let deleted = self
+            .change(async |lower: &L| lower.delete(number).await)
+            .await;
+        match deleted {
+            Ok(()) => {
+                self.log.borrow_mut().deleted(number);
+                self.drop_file(&file);
+                self.note_pressure();
+            }
+            Err(_) => self.forget_unknown(&file),
+        }
+        deleted
+    }
+
+    async fn truncate(
+        self: &Rc<Self>,
+        number: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    ) -> Result<()> {
+        if size > FILE_BYTES_MAX {
+            return Err(Error::TooBig);
+        }
+        let _gate = self.gate.read().await;
+        let file = self.open(number).await?;
+        self.admit(&file)?;
+        let _alone = file.lock.write().await;
+        let (now, below) = {
+            let state = file.state.borrow();
+            if state.presence != Presence::Present {
+                return Err(Error::NotFound);
+            }
+            (state.now.size, state.below.size)
+        };
+        // What lies between was never sent down, and is cut off here alone.
+        if !(below..=now).contains(&size) {
+            self.change(async |lower: &L| lower.truncate(number, size, modified_ns).await)
+                .await?;
+            let mut log = self.log.borrow_mut();
+            log.touched(&file);
+            if size < below {
+                log.cut(&file, size);
+            }
+            let mut state = file.state.borrow_mut();
+            state.below.size = size;
+            state.below.modified_ns = modified_ns;
+            state.below.changed_ns = modified_ns;
+        }
+        self.cut_pages(&file, size);
+        let mut state = file.state.borrow_mut();
+        state.now.size = size;
+        state.modified(modified_ns);
+        if state.now.blocks < pages_in(now) {
+            // Which part the holes were in is known below.
+            state.blocks_unsure = true;
+        }
+        state.now.blocks = state.now.blocks.min(pages_in(size));
+        if state.unclean() {
+            self.mark_unclean(&file);
+        } else {
+            self.mark_clean(&file);
+        }
+        drop(state);
+        self.room_made.notify();
+        self.note_pressure();
+        Ok(())
+    }
+
+    async fn getattr(self: &Rc<Self>, number: FileNumber) -> Result<Attributes> {
+        let file = self.open(number).await?;
+        let unsure = {
+            let state = file.state.borrow();
+            state.blocks_unsure && state.dirty.is_empty() && !state.writing_back
+        };
+        if unsure {
+            let _shared = file.lock.read().await;
+            let below = self
+                .query(async |lower: &L| lower.getattr(number).await)
+                .await?;
+            let mut state = file.state.borrow_mut();
+            if state.dirty.is_empty() && !state.writing_back {
+                state.now.blocks = below.blocks;
+                state.blocks_unsure = false;
+            }
+        }
+        let state = file.state.borrow();
+        if state.presence != Presence::Present {
+            return Err(Error::NotFound);
+        }
+        Ok(state.now)
+    }
+}
+
+impl<L, C> Inner<L, C> {
+    /// Lets go of all that is known of a file, unwritten data included.
+    pub(super) fn drop_file(&self, file: &Rc<File>) {
+        self.files.borrow_mut().remove(file);
+        self.mark_clean(file);
+        self.cut_pages(file, 0);
+        file.state.borrow_mut().presence = Presence::Gone;
+        self.write_back_failed.set(false);
+        self.room_made.notify();
+    }
+
+    /// Drops the pages beyond `size`, and zeroes the rest of the page it is in.
+    fn cut_pages(&self, file: &File, size: u64) {
+        let mut state = file.state.borrow_mut();
+        let mut pool = self.pool.borrow_mut();
+        let beyond = pages_in(size);
+        for id in state.pages.split_off(&beyond).into_values() {
+            pool.remove(id);
+        }
+        state.dirty.split_off(&beyond);
+        let rest = (size % BLOCK_BYTES as u64) as usize;
+        if rest > 0
+            && let Some(&id) = state.pages.get(&page_of(size))
+        {
+            debug_assert!(start_of(page_of(size)) < size);
+            pool.amend(id)[rest..].fill(0);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Attach, format and sync: where the log begins anew.
+
+use alloc::rc::Rc;
+
+use super::{Inner, below::Phase};
+use crate::{
+    Error, Result,
+    clock::Clock,
+    file::{Attachment, FileService, Timestamp, VolumeFormat},
+};
+
+impl<L, C> Inner<L, C> {
+    /// A checkpoint has everything that was sent down: the log begins anew.
+    pub(super) fn new_base(&self, base: Timestamp) {
+        {
+            let mut link = self.link.borrow_mut();
+            link.base = base;
+            link.syncing = false;
+            if let Some(attachment) = &mut link.attachment {
+                attachment.checkpoint = base;
+            }
+        }
+        for record in self.log.borrow_mut().take() {
+            let Some(file) = record.file else { continue };
+            let mut state = file.state.borrow_mut();
+            let mut pool = self.pool.borrow_mut();
+            state.pages.retain(|_, id| {
+                let out = pool.forget(*id);
+                if out {
+                    pool.remove(*id);
+                }
+                !out
+            });
+        }
+        self.starved.set(false);
+        self.room_made.notify();
+    }
+
+    /// Forgets everything. Calls under way find their files gone.
+    fn reset(&self) {
+        self.new_base(Timestamp::default());
+        let files = self.files.borrow_mut().take();
+        for file in files {
+            self.drop_file(&file);
+        }
+    }
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    /// Attaches, the first time. Later it says what was found then or after the last recovery: a
+    /// caller that has restarted finds the cache as its predecessor left it.
+    pub(super) async fn attach(self: &Rc<Self>) -> Result<Attachment> {
+        let inner = Rc::clone(self);
+        self.unfinished
+            .run(async move { inner.attach_once().await })
+            .await
+    }
+
+    async fn attach_once(self: &Rc<Self>) -> Result<Attachment> {
+        let _gate = self.gate.write().await;
+        match self.phase() {
+            Phase::Stopped => return Err(Error::PeerGone),
+            Phase::Detached => {}
+            Phase::Attached | Phase::Broken | Phase::Recovering => {
+                let attachment = self.link.borrow().attachment;
+                return attachment.ok_or(Error::NotLoaded);
+            }
+        }
+        let attachment = self.persist(async |lower: &L| lower.attach().await).await?;
+        self.begin(attachment).await;
+        Ok(attachment)
+    }
+
+    /// Makes a new volume. Everything known is forgotten, what was dirty too.
+    pub(super) async fn format(self: &Rc<Self>, format: &VolumeFormat) -> Result<Attachment> {
+        let _gate = self.gate.write().await;
+        if self.phase() == Phase::Stopped {
+            return Err(Error::PeerGone);
+        }
+        self.link_changed
+            .until(|| self.phase() != Phase::Recovering)
+            .await;
+        self.enter(Phase::Detached);
+        self.reset();
+        let attachment = self
+            .persist(async |lower: &L| lower.format(format).await)
+            .await?;
+        self.begin(attachment).await;
+        Ok(attachment)
+    }
+
+    /// Issues a call before there is anything to recover: a crash means to issue it again.
+    async fn persist<T>(&self, mut call: impl AsyncFnMut(&L) -> Result<T>) -> Result<T> {
+        let mut outcome = Err(Error::PeerDied);
+        for _ in 0..self.config.replay_attempts {
+            outcome = call(&self.lower).await;
+            if !matches!(outcome, Err(Error::PeerDied)) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn begin(self: &Rc<Self>, attachment: Attachment) {
+        {
+            let mut link = self.link.borrow_mut();
+            link.generation += 1;
+            link.attachment = Some(attachment);
+        }
+        self.new_base(attachment.checkpoint);
+        self.sync_failed.set(false);
+        self.enter(Phase::Attached);
+        self.note_space().await;
+    }
+
+    /// Learns how much room there is below. Without, the first write asks again.
+    async fn note_space(self: &Rc<Self>) {
+        if let Err(error) = self.refresh_space().await {
+            ::log::warn!("cache: how full the volume is could not be found out: {error}");
+        }
+    }
+
+    /// Writes everything back and makes a checkpoint.
+    pub(super) async fn sync(self: &Rc<Self>) -> Result<Timestamp> {
+        let _gate = self.gate.write().await;
+        let outcome = self.checkpoint().await;
+        self.sync_failed.set(outcome.is_err());
+        outcome
+    }
+
+    async fn checkpoint(self: &Rc<Self>) -> Result<Timestamp> {
+        self.flush_everything().await?;
+        let synced = self
+            .change(async |lower: &L| {
+                // Told to the recovery: should this call die, there may be a new checkpoint.
+                self.link.borrow_mut().syncing = true;
+                lower.sync().await
+            })
+            .await;
+        match synced {
+            Ok(timestamp) => {
+                self.new_base(timestamp);
+                self.count(|count| count.syncs += 1);
+                self.note_space().await;
+                Ok(timestamp)
+            }
+            Err(error) => {
+                self.link.borrow_mut().syncing = false;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until a sync should come soon.
+    pub(super) async fn early_sync_wanted(self: &Rc<Self>) -> Result<()> {
+        self.pressure
+            .until(|| self.sync_wanted() || self.phase() == Phase::Stopped)
+            .await;
+        if self.phase() == Phase::Stopped {
+            Err(Error::PeerGone)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Calls whose caller went away halfway.
+//!
+//! A create, delete, truncate, sync or replay that is given up in the middle would leave the cache
+//! in doubt about what is below. So these run as futures of their own: dropped halfway, the rest is
+//! handed to [`super::Cache::background`], which carries it to its end.
+
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use core::{
+    cell::RefCell,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Where the rests are.
+#[derive(Default)]
+pub(super) struct Unfinished {
+    rests: RefCell<Vec<Boxed<()>>>,
+    driver: RefCell<Option<Waker>>,
+}
+
+impl Unfinished {
+    /// Runs `future` to its end, even if the caller goes away.
+    pub async fn run<T: 'static>(self: &Rc<Self>, future: impl Future<Output = T> + 'static) -> T {
+        Whole {
+            future: Some(Box::pin(future)),
+            rests: Rc::clone(self),
+        }
+        .await
+    }
+
+    /// Carries rests to their ends, for ever.
+    pub async fn drive(&self) {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        *self.driver.borrow_mut() = Some(context.waker().clone());
+        // Taken out while polled: a rest may be dropped into the list meanwhile.
+        let mut rests = core::mem::take(&mut *self.rests.borrow_mut());
+        rests.retain_mut(|rest| rest.as_mut().poll(context).is_pending());
+        self.rests.borrow_mut().append(&mut rests);
+        Poll::Pending
+    }
+
+    fn add(&self, rest: Boxed<()>) {
+        self.rests.borrow_mut().push(rest);
+        if let Some(driver) = self.driver.borrow_mut().take() {
+            driver.wake();
+        }
+    }
+}
+
+struct Whole<T: 'static> {
+    future: Option<Boxed<T>>,
+    rests: Rc<Unfinished>,
+}
+
+impl<T> Unpin for Whole<T> {}
+
+impl<T> Future for Whole<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(future) = &mut self.future else {
+            return Poll::Pending;
+        };
+        let result = future.as_mut().poll(context);
+        if result.is_ready() {
+            self.future = None;
+        }
+        result
+    }
+}
+
+impl<T> Drop for Whole<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.rests.add(Box::pin(async move {
+                future.await;
+            }));
+        }
+    }
+}
