@@ -1,1 +1,168 @@
-//! naming
+//! The naming layer: paths and directories on top of numbered files.
+//!
+//! A directory is a file of entries, protected by every checkpoint; a file's POSIX attributes are
+//! the attributes of the file below. Naming holds nothing that a call has not already pushed down:
+//! what it remembers (indexes of directories, attributes, which numbers are used) it could read
+//! again. `docs/naming.md` says in which order each operation makes its calls and what a crash in
+//! between leaves.
+//!
+//! Locks, always taken in this order:
+//!
+//! 1. `checkpoint`: shared by every operation that changes something, exclusive for `sync`, so
+//!    that a checkpoint shows whole operations. Reads and lookups do not take it.
+//! 2. `namespace`: one change of names at a time. Lookups do not take it.
+//! 3. an inode's lock, one at a time: shared by reads, exclusive for changes.
+
+mod attributes;
+mod client;
+mod create;
+mod descriptors;
+mod directory;
+mod inode;
+mod io;
+mod mount;
+mod numbers;
+mod open;
+mod path;
+mod readdir;
+mod remove;
+mod rename;
+mod sync;
+mod table;
+mod volume;
+
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+
+use async_lock::{Mutex, RwLock, RwLockReadGuard};
+
+pub use self::{client::Client, descriptors::ClientId};
+use self::{descriptors::Descriptors, sync::Syncs, volume::Volume};
+use crate::{
+    clock::Clock,
+    file::FileService,
+    vfs::{Kind, Stat},
+};
+
+/// Names that a file can have.
+pub const LINKS_MAX: u32 = 65_000;
+
+/// Longest a file can be, in bytes, as far as naming is concerned: what `off_t` can say.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// How much naming remembers and how much can be open.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Files whose attributes are remembered, open ones included; about 300 bytes each.
+    pub inodes: usize,
+    /// Bytes of directories and their indexes.
+    pub directory_bytes: usize,
+    /// Descriptors of one client.
+    pub descriptors_per_client: usize,
+    /// Descriptors in all; leave some inodes beyond.
+    pub descriptors: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            inodes: 8192,
+            directory_bytes: 32 << 20,
+            descriptors_per_client: 1024,
+            descriptors: 4096,
+        }
+    }
+}
+
+/// The naming layer over the cache.
+pub struct Naming<F, C> {
+    below: F,
+    clock: C,
+    limits: Limits,
+    volume: RefCell<Option<Rc<Volume>>>,
+    mounting: Mutex<()>,
+    descriptors: RefCell<Descriptors>,
+    checkpoint: RwLock<()>,
+    namespace: Mutex<()>,
+    /// Whether anything changed since the last checkpoint.
+    changed: Cell<bool>,
+    syncs: Syncs,
+}
+
+impl<F: FileService, C: Clock> Naming<F, C> {
+    /// Naming over `below`, not mounted.
+    pub fn new(below: F, clock: C, limits: Limits) -> Self {
+        Self {
+            below,
+            clock,
+            limits,
+            volume: RefCell::new(None),
+            mounting: Mutex::new(()),
+            descriptors: RefCell::new(Descriptors::new(
+                limits.descriptors_per_client,
+                limits.descriptors,
+            )),
+            checkpoint: RwLock::new(()),
+            namespace: Mutex::new(()),
+            changed: Cell::new(false),
+            syncs: Syncs::default(),
+        }
+    }
+
+    /// The file system as this client sees it.
+    pub fn client(&self, id: ClientId) -> Client<'_, F, C> {
+        Client::new(self, id)
+    }
+
+    /// Closes everything that a role has open, when it is known not to come back.
+    pub async fn client_gone(&self, role: u64) {
+        let left = self.descriptors.borrow_mut().close_all(role);
+        drop(left);
+        let volume = self.volume.borrow().clone();
+        if let Some(volume) = volume {
+            self.reap(&volume).await;
+        }
+    }
+
+    /// Whether a volume is mounted.
+    pub fn is_mounted(&self) -> bool {
+        self.volume.borrow().is_some()
+    }
+
+    /// Begins an operation that changes something; a `sync` waits until it is over.
+    async fn change(&self) -> RwLockReadGuard<'_, ()> {
+        let guard = self.checkpoint.read().await;
+        self.changed.set(true);
+        guard
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+}
+
+/// Permission bits of a mode that a client gives.
+fn permissions(mode: u32) -> u32 {
+    mode & 0o7777
+}
+
+/// Attributes as `stat` tells them.
+fn stat_of(inode: u64, attributes: &crate::file::Attributes) -> Stat {
+    Stat {
+        inode,
+        mode: attributes.mode,
+        links: attributes.links,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        size: attributes.size,
+        blocks: attributes.blocks,
+        accessed_ns: attributes.accessed_ns,
+        modified_ns: attributes.modified_ns,
+        changed_ns: attributes.changed_ns,
+    }
+}
+
+/// The kind that attributes tell.
+fn kind_of(attributes: &crate::file::Attributes) -> Kind {
+    Kind::of_mode(attributes.mode)
+}

@@ -42,9 +42,9 @@ bitflags::bitflags! {
         const CREATE = 4;
         /// With `CREATE`: fail if there is one.
         const EXCLUSIVE = 8;
-        /// Cut it to nothing.
+        /// Cut it to nothing; only with `WRITE`.
         const TRUNCATE = 16;
-        /// Every write goes to the end.
+        /// Every write without an offset goes to the end.
         const APPEND = 32;
         /// Fail unless it is a directory.
         const DIRECTORY = 64;

@@ -1,0 +1,207 @@
+//! The file system as one client sees it.
+
+use alloc::rc::Rc;
+
+use super::{
+    Naming,
+    descriptors::{ClientId, OpenFile},
+    volume::Volume,
+};
+use crate::{
+    Result,
+    buffer::{Sink, Source},
+    clock::Clock,
+    file::{FileService, VolumeFormat},
+    vfs::{Descriptor, FileSystem, OpenFlags, SeekFrom, SetTime, Stat, StatFs},
+};
+
+/// [`FileSystem`] for one client of [`Naming`]. Nothing is kept here: one can be made for each
+/// call.
+pub struct Client<'a, F, C> {
+    naming: &'a Naming<F, C>,
+    id: ClientId,
+}
+
+impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
+    pub(super) fn new(naming: &'a Naming<F, C>, id: ClientId) -> Self {
+        Self { naming, id }
+    }
+
+    /// Closes what an older instance of the client left open.
+    async fn admit(&self) -> Result<()> {
+        let left = self.naming.descriptors.borrow_mut().admit(self.id)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        drop(left);
+        let volume = self.naming.volume.borrow().clone();
+        if let Some(volume) = volume {
+            self.naming.reap(&volume).await;
+        }
+        Ok(())
+    }
+
+    /// How every call begins, but `format`.
+    async fn enter(&self) -> Result<Rc<Volume>> {
+        self.admit().await?;
+        self.naming.mounted().await
+    }
+
+    /// How a call on a descriptor begins.
+    async fn enter_open(&self, descriptor: Descriptor) -> Result<(Rc<Volume>, Rc<OpenFile>)> {
+        let volume = self.enter().await?;
+        let file = self.naming.descriptors.borrow().get(self.id, descriptor)?;
+        Ok((volume, file))
+    }
+
+    /// How it ends: if the descriptor was closed meanwhile, this was the last to hold the file.
+    async fn leave_open(&self, volume: &Volume, file: Rc<OpenFile>) {
+        drop(file);
+        self.naming.reap(volume).await;
+    }
+}
+
+impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
+    async fn format(&self, format: &VolumeFormat) -> Result<()> {
+        self.admit().await?;
+        self.naming.format_volume(format).await
+    }
+
+    async fn mount(&self) -> Result<()> {
+        self.enter().await.map(|_| ())
+    }
+
+    async fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Descriptor> {
+        let volume = self.enter().await?;
+        self.naming.open(&volume, self.id, path, flags, mode).await
+    }
+
+    async fn close(&self, descriptor: Descriptor) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.close(&volume, self.id, descriptor).await
+    }
+
+    async fn read(
+        &self,
+        descriptor: Descriptor,
+        offset: Option<u64>,
+        data: Sink<'_>,
+    ) -> Result<usize> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.read(&file, offset, data).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn write(
+        &self,
+        descriptor: Descriptor,
+        offset: Option<u64>,
+        data: Source<'_>,
+    ) -> Result<usize> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.write(&volume, &file, offset, data).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn seek(&self, descriptor: Descriptor, to: SeekFrom) -> Result<u64> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.seek(&file, to).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn truncate(&self, descriptor: Descriptor, size: u64) -> Result<()> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.truncate(&volume, &file, size).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn fstat(&self, descriptor: Descriptor) -> Result<Stat> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.fstat(&volume, &file).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn fsync(&self, descriptor: Descriptor) -> Result<()> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.sync().await;
+        self.leave_open(&volume, file).await;
+        result.map(|_| ())
+    }
+
+    async fn readdir(&self, descriptor: Descriptor, data: Sink<'_>) -> Result<usize> {
+        let (volume, file) = self.enter_open(descriptor).await?;
+        let result = self.naming.readdir(&volume, &file, data).await;
+        self.leave_open(&volume, file).await;
+        result
+    }
+
+    async fn stat(&self, path: &[u8], follow: bool) -> Result<Stat> {
+        let volume = self.enter().await?;
+        self.naming.stat(&volume, path, follow).await
+    }
+
+    async fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.mkdir(&volume, path, mode).await
+    }
+
+    async fn rmdir(&self, path: &[u8]) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.rmdir(&volume, path).await
+    }
+
+    async fn unlink(&self, path: &[u8]) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.unlink(&volume, path).await
+    }
+
+    async fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.rename(&volume, from, to).await
+    }
+
+    async fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.link(&volume, from, to).await
+    }
+
+    async fn symlink(&self, target: &[u8], path: &[u8]) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.symlink(&volume, target, path).await
+    }
+
+    async fn readlink(&self, path: &[u8], data: Sink<'_>) -> Result<usize> {
+        let volume = self.enter().await?;
+        self.naming.readlink(&volume, path, data).await
+    }
+
+    async fn chmod(&self, path: &[u8], mode: u32) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.chmod(&volume, path, mode).await
+    }
+
+    async fn chown(&self, path: &[u8], uid: u32, gid: u32) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.chown(&volume, path, uid, gid).await
+    }
+
+    async fn utimes(&self, path: &[u8], accessed: SetTime, modified: SetTime) -> Result<()> {
+        let volume = self.enter().await?;
+        self.naming.utimes(&volume, path, accessed, modified).await
+    }
+
+    async fn statfs(&self) -> Result<StatFs> {
+        let volume = self.enter().await?;
+        self.naming.statfs(&volume).await
+    }
+
+    async fn sync(&self) -> Result<u64> {
+        self.admit().await?;
+        self.naming.sync().await.map(|timestamp| timestamp.0)
+    }
+}

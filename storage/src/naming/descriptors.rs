@@ -1,0 +1,251 @@
+//! Who has what open.
+//!
+//! Every role has its own descriptors, the lowest free number first. When a newer instance of the
+//! role calls, those of the older one are closed; an older instance that still calls gets nothing.
+
+use alloc::{collections::BTreeMap, rc::Rc, vec::Vec};
+use core::cell::{Cell, RefCell};
+
+use async_lock::Mutex;
+
+use super::{inode::Inode, volume::Volume};
+use crate::{
+    Error, Result,
+    vfs::{Descriptor, OpenFlags},
+};
+
+/// Roles that can have files open at a time.
+const ROLES_MAX: usize = 256;
+
+/// A client: the number of its role and the generation of its instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId {
+    /// The role.
+    pub role: u64,
+    /// The instance; higher is newer.
+    pub generation: u64,
+}
+
+/// An open file: what a descriptor stands for. A call under way holds it as well, so the file stays
+/// as long as anyone works on it.
+pub struct OpenFile {
+    /// The file.
+    pub inode: Rc<Inode>,
+    /// How it was opened.
+    pub flags: Cell<OpenFlags>,
+    /// Whether it is a directory.
+    pub is_directory: Cell<bool>,
+    /// Where the next read or write without an offset begins; of a directory, the position of the
+    /// next entry. Locked for as long as such a call lasts.
+    pub offset: Mutex<u64>,
+    volume: Rc<Volume>,
+}
+
+impl OpenFile {
+    /// Opens a file. From here on its last name can go without its data.
+    pub fn new(volume: &Rc<Volume>, inode: Rc<Inode>, flags: OpenFlags) -> Self {
+        inode.opens.set(inode.opens.get() + 1);
+        Self {
+            inode,
+            flags: Cell::new(flags),
+            is_directory: Cell::new(false),
+            offset: Mutex::new(0),
+            volume: volume.clone(),
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let left = self.inode.opens.get() - 1;
+        self.inode.opens.set(left);
+        if left == 0 && self.inode.orphan.get() {
+            // Whoever runs next and may wait deletes it.
+            self.volume.reap.borrow_mut().push(self.inode.clone());
+        }
+    }
+}
+
+enum Slot {
+    Free,
+    /// An open is under way.
+    Reserved,
+    Open(Rc<OpenFile>),
+}
+
+struct Role {
+    generation: u64,
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+/// All descriptors of all clients.
+pub struct Descriptors {
+    roles: BTreeMap<u64, Role>,
+    used: usize,
+    per_client_max: usize,
+    in_all_max: usize,
+}
+
+impl Descriptors {
+    /// None.
+    pub fn new(per_client_max: usize, in_all_max: usize) -> Self {
+        Self {
+            roles: BTreeMap::new(),
+            used: 0,
+            per_client_max,
+            in_all_max,
+        }
+    }
+
+    /// Whether nothing is open or being opened.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// To be called first in every call. Returns what an older instance of the role left open, for
+    /// the caller to drop; [`Error::PeerGone`] if the caller is the older one.
+    pub fn admit(&mut self, client: ClientId) -> Result<Vec<Rc<OpenFile>>> {
+        match self.roles.get_mut(&client.role) {
+            None => Ok(Vec::new()),
+            Some(role) if role.generation == client.generation => Ok(Vec::new()),
+            Some(role) if role.generation > client.generation => Err(Error::PeerGone),
+            Some(_) => {
+                let left = self.close_all(client.role);
+                // The generation stays known, so that a late call of the older one is noticed.
+                self.role(client)?;
+                Ok(left)
+            }
+        }
+    }
+
+    /// Closes everything of a role; returns it for the caller to drop.
+    pub fn close_all(&mut self, role: u64) -> Vec<Rc<OpenFile>> {
+        let Some(role) = self.roles.remove(&role) else {
+            return Vec::new();
+        };
+        self.used -= role.used;
+        let open = |slot| {
+            if let Slot::Open(file) = slot {
+                Some(file)
+            } else {
+                None
+            }
+        };
+        role.slots.into_iter().filter_map(open).collect()
+    }
+
+    /// The open file of a descriptor.
+    pub fn get(&self, client: ClientId, descriptor: Descriptor) -> Result<Rc<OpenFile>> {
+        let role = self.roles.get(&client.role).ok_or(Error::BadDescriptor)?;
+        match role.slots.get(descriptor.0 as usize) {
+            Some(Slot::Open(file)) if role.generation == client.generation => Ok(file.clone()),
+            _ => Err(Error::BadDescriptor),
+        }
+    }
+
+    /// Frees a descriptor; returns what it was, for the caller to drop.
+    pub fn close(&mut self, client: ClientId, descriptor: Descriptor) -> Result<Rc<OpenFile>> {
+        let file = self.get(client, descriptor)?;
+        self.set_free(client, descriptor);
+        Ok(file)
+    }
+
+    fn role(&mut self, client: ClientId) -> Result<&mut Role> {
+        if !self.roles.contains_key(&client.role) && self.roles.len() >= ROLES_MAX {
+            self.roles.retain(|_, role| role.used > 0);
+            if self.roles.len() >= ROLES_MAX {
+                return Err(Error::TooManyOpen);
+            }
+        }
+        Ok(self.roles.entry(client.role).or_insert_with(|| Role {
+            generation: client.generation,
+            slots: Vec::new(),
+            used: 0,
+        }))
+    }
+
+    fn set_free(&mut self, client: ClientId, descriptor: Descriptor) {
+        if let Some(role) = self.roles.get_mut(&client.role)
+            && role.generation == client.generation
+            && let Some(slot) = role.slots.get_mut(descriptor.0 as usize)
+            && !matches!(slot, Slot::Free)
+        {
+            *slot = Slot::Free;
+            role.used -= 1;
+            self.used -= 1;
+        }
+    }
+}
+
+/// A descriptor that is promised to an open under way; free again if that fails.
+pub struct Reservation<'a> {
+    descriptors: &'a RefCell<Descriptors>,
+    client: ClientId,
+    descriptor: Descriptor,
+    installed: bool,
+}
+
+impl<'a> Reservation<'a> {
+    /// Reserves the lowest free descriptor. [`Error::TooManyOpen`].
+    pub fn new(descriptors: &'a RefCell<Descriptors>, client: ClientId) -> Result<Self> {
+        let mut all = descriptors.borrow_mut();
+        if all.used >= all.in_all_max {
+            return Err(Error::TooManyOpen);
+        }
+        let per_client_max = all.per_client_max;
+        let role = all.role(client)?;
+        let lowest = role
+            .slots
+            .iter()
+            .position(|slot| matches!(slot, Slot::Free));
+        let index = lowest.unwrap_or(role.slots.len());
+        if role.generation != client.generation {
+            return Err(Error::PeerGone);
+        }
+        if index >= per_client_max {
+            return Err(Error::TooManyOpen);
+        }
+        if index == role.slots.len() {
+            role.slots.push(Slot::Reserved);
+        } else {
+            role.slots[index] = Slot::Reserved;
+        }
+        role.used += 1;
+        all.used += 1;
+        drop(all);
+        Ok(Self {
+            descriptors,
+            client,
+            descriptor: Descriptor(index as u32),
+            installed: false,
+        })
+    }
+
+    /// Makes the descriptor stand for `file`. [`Error::PeerGone`] if a newer instance of the
+    /// client has come meanwhile.
+    pub fn install(mut self, file: Rc<OpenFile>) -> Result<Descriptor> {
+        let mut all = self.descriptors.borrow_mut();
+        let role = all
+            .roles
+            .get_mut(&self.client.role)
+            .ok_or(Error::PeerGone)?;
+        let slot = role.slots.get_mut(self.descriptor.0 as usize);
+        match slot {
+            Some(slot) if role.generation == self.client.generation => *slot = Slot::Open(file),
+            _ => return Err(Error::PeerGone),
+        }
+        self.installed = true;
+        Ok(self.descriptor)
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.installed {
+            self.descriptors
+                .borrow_mut()
+                .set_free(self.client, self.descriptor);
+        }
+    }
+}

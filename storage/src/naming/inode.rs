@@ -1,0 +1,167 @@
+//! What naming remembers of a file: its attributes, who has it open, and the locks on it.
+//!
+//! Naming is the only one that changes files, so it need not ask for attributes again that it
+//! knows. When a change failed half-way it forgets them and asks.
+
+use core::cell::Cell;
+
+use async_lock::{Mutex, RwLock};
+
+use crate::{
+    Error, Result,
+    file::{AttributeChange, Attributes, FileNumber, FileService},
+};
+
+/// A file that is open or was used lately.
+pub struct Inode {
+    /// Its number.
+    pub number: FileNumber,
+    /// Data: shared by reads, exclusive for what changes the file, its attributes or its being.
+    pub lock: RwLock<()>,
+    /// Descriptors that refer to it.
+    pub opens: Cell<u32>,
+    /// It has no name any more and an entry in the orphan directory: it ends with the last
+    /// descriptor.
+    pub orphan: Cell<bool>,
+    /// It is deleted, or about to be.
+    pub gone: Cell<bool>,
+    attributes: Cell<Option<Attributes>>,
+    loading: Mutex<()>,
+    /// Counts changes, so that attributes that were asked for before one are not kept after it.
+    changes: Cell<u64>,
+    /// The checkpoint count at the last change of the data.
+    data_changed_at: Cell<u64>,
+    /// The checkpoint count when the number of blocks was asked for.
+    blocks_known_at: Cell<u64>,
+}
+
+impl Inode {
+    /// A file of which nothing is known, at this checkpoint count.
+    pub fn unknown(number: FileNumber, checkpoints: u64) -> Self {
+        Self {
+            number,
+            lock: RwLock::new(()),
+            opens: Cell::new(0),
+            orphan: Cell::new(false),
+            gone: Cell::new(false),
+            attributes: Cell::new(None),
+            loading: Mutex::new(()),
+            changes: Cell::new(0),
+            data_changed_at: Cell::new(checkpoints),
+            blocks_known_at: Cell::new(0),
+        }
+    }
+
+    /// A file that was created with these attributes.
+    pub fn created(number: FileNumber, attributes: Attributes, checkpoints: u64) -> Self {
+        let inode = Self::unknown(number, checkpoints);
+        inode.attributes.set(Some(attributes));
+        inode
+    }
+
+    /// The attributes; `blocks` may be out of date.
+    pub async fn attributes<F: FileService>(&self, below: &F) -> Result<Attributes> {
+        if self.gone.get() {
+            return Err(Error::NotFound);
+        }
+        if let Some(attributes) = self.attributes.get() {
+            return Ok(attributes);
+        }
+        let _loading = self.loading.lock().await;
+        match self.attributes.get() {
+            Some(attributes) => Ok(attributes),
+            None => self.ask(below).await,
+        }
+    }
+
+    /// The attributes, `blocks` included. How many blocks a file has is settled when its data are
+    /// written back, so a number from before the checkpoint that follows its last change is not
+    /// kept.
+    pub async fn attributes_with_blocks<F: FileService>(
+        &self,
+        below: &F,
+        checkpoints: u64,
+    ) -> Result<Attributes> {
+        if self.gone.get() {
+            return Err(Error::NotFound);
+        }
+        if let Some(attributes) = self.attributes.get()
+            && self.blocks_known_at.get() > self.data_changed_at.get()
+        {
+            return Ok(attributes);
+        }
+        let fresh = self.ask(below).await?;
+        self.blocks_known_at.set(checkpoints);
+        Ok(Attributes {
+            blocks: fresh.blocks,
+            ..self.attributes.get().unwrap_or(fresh)
+        })
+    }
+
+    async fn ask<F: FileService>(&self, below: &F) -> Result<Attributes> {
+        let changes = self.changes.get();
+        let attributes = below.getattr(self.number).await?;
+        if self.gone.get() {
+            return Err(Error::NotFound);
+        }
+        if self.changes.get() == changes {
+            self.attributes.set(Some(attributes));
+        }
+        Ok(attributes)
+    }
+
+    /// Notes a change that the layer below has made.
+    pub fn update(&self, change: impl FnOnce(&mut Attributes)) {
+        self.changes.set(self.changes.get() + 1);
+        if let Some(mut attributes) = self.attributes.get() {
+            change(&mut attributes);
+            self.attributes.set(Some(attributes));
+        }
+    }
+
+    /// Notes that the data changed at this checkpoint count: the size is at least or exactly what
+    /// `size` makes of it.
+    pub fn data_changed(&self, checkpoints: u64, modified_ns: u64, size: impl FnOnce(u64) -> u64) {
+        self.data_changed_at.set(checkpoints);
+        self.update(|attributes| {
+            attributes.size = size(attributes.size);
+            attributes.modified_ns = modified_ns;
+            attributes.changed_ns = modified_ns;
+        });
+    }
+
+    /// Changes attributes, here and below. The caller holds the lock exclusively.
+    pub async fn change<F: FileService>(&self, below: &F, change: &AttributeChange) -> Result<()> {
+        let doubt = self.doubt();
+        below.setattr(self.number, change).await?;
+        self.update(|attributes| change.apply(attributes));
+        doubt.settle();
+        Ok(())
+    }
+
+    /// To be settled when a change has ended well. If it is dropped before (an error, or a call
+    /// that was given up), nobody knows what became of the change, and the attributes are
+    /// forgotten.
+    pub fn doubt(&self) -> Doubt<'_> {
+        Doubt(Some(self))
+    }
+}
+
+/// See [`Inode::doubt`].
+pub struct Doubt<'a>(Option<&'a Inode>);
+
+impl Doubt<'_> {
+    /// The change is known to have been made.
+    pub fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(inode) = self.0 {
+            inode.changes.set(inode.changes.get() + 1);
+            inode.attributes.set(None);
+        }
+    }
+}

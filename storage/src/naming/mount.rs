@@ -1,0 +1,174 @@
+//! Making a volume and mounting it.
+//!
+//! The first call of any client mounts the volume if nobody did. Mounting attaches the layer below,
+//! looks for the root, and deletes what was open and had no name when the system went down.
+
+use alloc::{rc::Rc, vec::Vec};
+
+use super::{
+    Naming,
+    directory::{self, format},
+    numbers::Numbers,
+    volume::Volume,
+};
+use crate::{
+    Error, Result,
+    buffer::Source,
+    clock::Clock,
+    file::{Attributes, Class, FileNumber, FileService, Redundancy, VolumeFormat, Write},
+    vfs::Kind,
+};
+
+/// What the stack guarantees for directories and symbolic links: they are stack metadata.
+pub const METADATA: Class = Class {
+    redundancy: Redundancy::Mirror,
+    protected: true,
+};
+
+impl<F: FileService, C: Clock> Naming<F, C> {
+    /// The mounted volume; mounts it first if need be. [`Error::NotFormatted`] if there is none.
+    pub(super) async fn mounted(&self) -> Result<Rc<Volume>> {
+        if let Some(volume) = &*self.volume.borrow() {
+            return Ok(volume.clone());
+        }
+        let _mounting = self.mounting.lock().await;
+        if let Some(volume) = &*self.volume.borrow() {
+            return Ok(volume.clone());
+        }
+        let volume = Rc::new(self.load_volume().await?);
+        self.purge_orphans(&volume).await?;
+        *self.volume.borrow_mut() = Some(volume.clone());
+        Ok(volume)
+    }
+
+    /// Mounts the volume, unless it is mounted.
+    pub async fn mount(&self) -> Result<()> {
+        self.mounted().await.map(|_| ())
+    }
+
+    /// Makes an empty volume and mounts it. [`Error::Busy`] while anything is open.
+    pub(super) async fn format_volume(&self, format: &VolumeFormat) -> Result<()> {
+        let _mounting = self.mounting.lock().await;
+        let _alone = self.checkpoint.write().await;
+        if !self.descriptors.borrow().is_empty() {
+            return Err(Error::Busy);
+        }
+        *self.volume.borrow_mut() = None;
+        self.changed.set(false);
+        let attachment = self.below.format(format).await?;
+        let (root, orphans) = Volume::roots(&attachment);
+        self.make_top_directory(root, root, 0o755).await?;
+        self.make_top_directory(orphans, orphans, 0o700).await?;
+        let timestamp = self.below.sync().await?;
+        let volume = Rc::new(self.load_volume().await?);
+        volume.checkpoint.set(timestamp);
+        *self.volume.borrow_mut() = Some(volume);
+        Ok(())
+    }
+
+    async fn make_top_directory(
+        &self,
+        number: FileNumber,
+        parent: FileNumber,
+        permissions: u32,
+    ) -> Result<()> {
+        let now = self.now_ns();
+        self.below
+            .create(number, &new_attributes(Kind::Directory, permissions, now))
+            .await?;
+        self.write_first_block(number, parent, now).await
+    }
+
+    /// Writes block 0 of a new directory.
+    pub(super) async fn write_first_block(
+        &self,
+        directory: FileNumber,
+        parent: FileNumber,
+        now_ns: u64,
+    ) -> Result<()> {
+        let block = format::empty(directory, parent, 0);
+        self.below
+            .write(first_write(directory, &block[..], now_ns))
+            .await
+    }
+
+    async fn load_volume(&self) -> Result<Volume> {
+        let attachment = self.below.attach().await?;
+        let (root, orphans) = Volume::roots(&attachment);
+        for directory in [root, orphans] {
+            let attributes = match self.below.getattr(directory).await {
+                // A format that did not get as far as the first checkpoint with a root.
+                Err(Error::NotFound) if directory == root => return Err(Error::NotFormatted),
+                Err(Error::NotFound) => return Err(Error::Corrupt),
+                other => other?,
+            };
+            if Kind::of_mode(attributes.mode) != Kind::Directory {
+                return Err(Error::Corrupt);
+            }
+        }
+        let numbers = Numbers::load(&self.below, FileNumber(orphans.0 + 1)).await?;
+        Ok(Volume::new(attachment, numbers, &self.limits))
+    }
+
+    /// Deletes the files that were open and had no name. An entry whose file has a name again, or
+    /// is not there, only goes itself.
+    async fn purge_orphans(&self, volume: &Volume) -> Result<()> {
+        let directory = directory::load(&self.below, volume, volume.orphans).await?;
+        if directory.index()?.len() == 0 {
+            return Ok(());
+        }
+        let _change = self.change().await;
+        let _namespace = self.namespace.lock().await;
+        let orphans: Vec<_> = {
+            let index = directory.index()?;
+            index
+                .entries_from(0)
+                .map(|(entry, _)| (entry.number, entry.name.to_vec()))
+                .collect()
+        };
+        for (number, name) in orphans {
+            match self.below.getattr(number).await {
+                Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+                Ok(attributes) if attributes.links > 0 => {}
+                Ok(_) => {
+                    volume.numbers.borrow_mut().free(number);
+                    self.below.delete(number).await?;
+                }
+            }
+            self.remove_entry(volume, &directory, &name).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The attributes of a new file.
+pub fn new_attributes(kind: Kind, permissions: u32, now_ns: u64) -> Attributes {
+    let (class, links) = match kind {
+        Kind::File => (Class::default(), 1),
+        Kind::Link => (METADATA, 1),
+        Kind::Directory => (METADATA, 2),
+    };
+    Attributes {
+        class,
+        mode: kind.mode() | super::permissions(permissions),
+        links,
+        accessed_ns: now_ns,
+        modified_ns: now_ns,
+        changed_ns: now_ns,
+        ..Attributes::default()
+    }
+}
+
+/// The write of all of a file that is empty.
+pub fn first_write(file: FileNumber, data: &[u8], modified_ns: u64) -> Write<'_> {
+    let size = data.len() as u64;
+    Write {
+        file,
+        offset: 0,
+        data: Source::local(data),
+        checksums: &[],
+        size,
+        modified_ns,
+    }
+}

@@ -1,0 +1,65 @@
+//! Checkpoints: everything that was done before one is in it, whole.
+//!
+//! `fsync` of one file is a checkpoint of all: there is no cheaper way yet that does not lie. Those
+//! who ask while one is under way wait for the next, and all who wait share it.
+
+use core::cell::Cell;
+
+use async_lock::Mutex;
+
+use super::Naming;
+use crate::{
+    Error, Result,
+    clock::Clock,
+    file::{FileService, Timestamp},
+};
+
+/// Who waits for which checkpoint.
+#[derive(Default)]
+pub struct Syncs {
+    /// One at a time.
+    turn: Mutex<()>,
+    /// How many have begun. One that begins after a call was made covers it.
+    begun: Cell<u64>,
+    /// Which was the last to end, and how.
+    last: Cell<Option<(u64, Result<Timestamp>)>>,
+}
+
+impl<F: FileService, C: Clock> Naming<F, C> {
+    /// Makes a global checkpoint, unless nothing has changed since the last one; returns its
+    /// timestamp. Mounts the volume if need be.
+    pub async fn sync(&self) -> Result<Timestamp> {
+        self.mount().await?;
+        let begun_before = self.syncs.begun.get();
+        let _turn = self.syncs.turn.lock().await;
+        if let Some((begun, result)) = self.syncs.last.get()
+            && begun > begun_before
+        {
+            return result;
+        }
+        let _whole_operations = self.checkpoint.write().await;
+        let begun = self.syncs.begun.get() + 1;
+        self.syncs.begun.set(begun);
+        // Only now: a format may have come in between.
+        let volume = self.volume.borrow().clone().ok_or(Error::NotFormatted)?;
+        if !self.changed.get() {
+            return Ok(volume.checkpoint.get());
+        }
+        let result = self.below.sync().await;
+        if let Ok(timestamp) = result {
+            self.changed.set(false);
+            volume.checkpoint_made(timestamp);
+        }
+        self.syncs.last.set(Some((begun, result)));
+        result
+    }
+
+    /// What whoever places naming calls every few seconds: a checkpoint if a volume is mounted and
+    /// something has changed.
+    pub async fn sync_periodic(&self) -> Result<()> {
+        if self.is_mounted() && self.changed.get() {
+            self.sync().await?;
+        }
+        Ok(())
+    }
+}
