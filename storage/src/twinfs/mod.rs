@@ -1,1 +1,255 @@
-//! twinfs
+//! TwinFS: a file store whose every block of metadata has two places (paper, section IV-A).
+//!
+//! ```text
+//!                      root block            two twins, at fixed places; writing one *is* the
+//!            ┌─────────────┼─────────────┐   checkpoint
+//!       inode bitmap  block bitmap  inode table      static areas, each under a static tree
+//!                                        │
+//!                                      inode         attributes and direct pointers
+//!                                  ┌─────┴─────┐
+//!                              indirect …      │     pairs of twins in the data area
+//!                                  └─────┬─────┘
+//!                                       data         pairs if the file is protected
+//!
+//!        ╔════════╗ stable: what the last checkpoint refers to, never overwritten
+//!        ║ left   ║◀──────────┐
+//!        ╚════════╝           │  safe block pointer: block number, twin state, checksum
+//!        ┌────────┐           │
+//!        │ right  │ unstable: takes every change since, until the next checkpoint makes it stable
+//!        └────────┘
+//! ```
+//!
+//! The first change of a block since the last checkpoint switches its pointer to the other twin, and so
+//! changes the block that the pointer is in, up to the root. All of this happens in memory; blocks
+//! are checksummed and written when a checkpoint is taken, or when memory runs out.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `layout` `root` `pointer` `inode` | the format; every byte is in `docs/formats/twinfs.md` |
+//! | `cache` `volume` | the metadata in memory; how it is found and marked as changed |
+//! | `bits` `allocator` | free blocks and inodes |
+//! | `file_tree` | from a block of a file to its pointer |
+//! | `fetch` `io` `signal` | running steps, reading what they miss, writing what must leave |
+//! | `files` `read` `write` | the file calls |
+//! | `load` `checkpoint` | format, info, load; sync |
+//!
+//! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
+//! device before a pointer to them is in memory (see `write`). Where that is not enough, because it is not
+//! known what is on the medium, the volume fails: nothing is changed any more, and no checkpoint is
+//! taken, until `load` returns to the last one (see `checkpoint`). The same goes for a call that is
+//! dropped while its writes are in flight: `load` attaches to the device anew, which waits for them.
+
+mod allocator;
+mod bits;
+mod cache;
+mod checkpoint;
+mod fetch;
+mod file_tree;
+mod files;
+mod inode;
+mod io;
+mod layout;
+mod load;
+mod pointer;
+mod read;
+mod root;
+mod signal;
+mod volume;
+mod write;
+
+use core::cell::{Cell, RefCell};
+
+use async_lock::{Mutex, RwLock, RwLockReadGuard};
+
+use crate::{
+    Error, Result,
+    block::BlockDevice,
+    buffer::Sink,
+    checksum::Checksum,
+    clock::Clock,
+    file::{
+        AttributeChange, Attributes, Checkpoint, FileNumber, FileStore, ResyncRange, StoreFormat,
+        StoreInfo, Timestamp, Usage, Write,
+    },
+};
+
+/// How a store works; nothing of it is on the medium but the number of inodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Blocks of metadata that are kept in memory, 4 KiB each; at least 256.
+    pub cache_blocks: usize,
+    /// `format` makes one inode for so many blocks; at least 1.
+    pub blocks_per_inode: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_blocks: 4096,
+            blocks_per_inode: 4,
+        }
+    }
+}
+
+/// A file store with twins. See the module's description.
+pub struct TwinFs<D, C> {
+    disk: io::Disk<D>,
+    clock: C,
+    config: Config,
+    volume: RefCell<Option<volume::Volume>>,
+    /// Calls that change something hold it for reading; `sync` and `load` have it for themselves.
+    order: RwLock<()>,
+    /// Who writes metadata: one at a time, or an older version could land on a newer one.
+    write_back: Mutex<()>,
+    overwrite_ended: signal::Signal,
+    request_blocks: Cell<u64>,
+}
+
+impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
+    /// A store on `device`; call `load` before anything else.
+    #[must_use]
+    pub fn new(device: D, clock: C) -> Self {
+        Self::with_config(device, clock, Config::default())
+    }
+
+    /// As [`TwinFs::new`], with other bounds.
+    #[must_use]
+    pub fn with_config(device: D, clock: C, config: Config) -> Self {
+        Self {
+            disk: io::Disk::new(device),
+            clock,
+            config,
+            volume: RefCell::new(None),
+            order: RwLock::new(()),
+            write_back: Mutex::new(()),
+            overwrite_ended: signal::Signal::default(),
+            request_blocks: Cell::new(1),
+        }
+    }
+
+    /// Begins a call that changes something.
+    async fn begin_change(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let order = self.order.read().await;
+        self.with(|volume| {
+            if volume.failed {
+                Err(Error::Device)
+            } else {
+                Ok(())
+            }
+        })?;
+        Ok(order)
+    }
+}
+
+impl<D: BlockDevice, C> TwinFs<D, C> {
+    /// The volume fails unless [`FailGuard::done`] is called.
+    fn fail_if_dropped(&self) -> FailGuard<'_, D, C> {
+        FailGuard(Some(self))
+    }
+}
+
+/// See [`TwinFs::fail_if_dropped`].
+struct FailGuard<'a, D: BlockDevice, C>(Option<&'a TwinFs<D, C>>);
+
+impl<D: BlockDevice, C> FailGuard<'_, D, C> {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<D: BlockDevice, C> Drop for FailGuard<'_, D, C> {
+    fn drop(&mut self) {
+        if let Some(store) = self.0
+            && let Some(volume) = store.volume.borrow_mut().as_mut()
+        {
+            volume.failed = true;
+        }
+    }
+}
+
+impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
+    async fn format(&self, format: &StoreFormat) -> Result<()> {
+        self.make(format).await
+    }
+
+    async fn info(&self) -> Result<StoreInfo> {
+        self.describe().await
+    }
+
+    async fn load(&self, checkpoint: Timestamp) -> Result<()> {
+        self.load_checkpoint(checkpoint).await
+    }
+
+    /// Always empty. A block that the checkpoint refers to is never overwritten: protected ones have
+    /// twins, others are relocated. So after a reload every file has exactly the contents of the
+    /// checkpoint, on every store alike, and there is nothing that could differ.
+    async fn resync_ranges(&self, _skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
+        self.with(|_| Ok(heapless::Vec::new()))
+    }
+
+    /// Does nothing: there are no overwrites in place to be announced (see `resync_ranges`).
+    async fn prewrite(
+        &self,
+        _file: FileNumber,
+        _offset: u64,
+        _checksums: &[Checksum],
+    ) -> Result<()> {
+        self.with(|_| Ok(()))
+    }
+
+    async fn create(&self, attributes: &Attributes) -> Result<FileNumber> {
+        let _order = self.begin_change().await?;
+        self.create_file(attributes).await
+    }
+
+    async fn delete(&self, file: FileNumber) -> Result<()> {
+        let _order = self.begin_change().await?;
+        self.delete_file(file).await
+    }
+
+    async fn read(&self, file: FileNumber, offset: u64, data: Sink<'_>) -> Result<usize> {
+        self.read_blocks(file, offset, data).await
+    }
+
+    /// The file never becomes shorter by a write. Blocks wholly beyond its end are a
+    /// [`Error::BadArgument`]. A write of up to 4 MiB happens whole or not at all, a longer one in
+    /// pieces of that size.
+    async fn write(&self, write: Write<'_>) -> Result<()> {
+        let _order = self.begin_change().await?;
+        self.write_blocks(&write, false).await
+    }
+
+    async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
+        let _order = self.begin_change().await?;
+        self.set_size(file, size, modified_ns).await
+    }
+
+    async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
+        self.run(|volume| Ok(volume.inode(file)?.2)).await
+    }
+
+    async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
+        let _order = self.begin_change().await?;
+        self.change(file, change).await
+    }
+
+    /// The timestamp must be that of the last checkpoint plus one.
+    async fn sync(&self, checkpoint: Checkpoint) -> Result<()> {
+        let _order = self.order.write().await;
+        self.take_checkpoint(checkpoint).await
+    }
+
+    /// What is free is what can be had now: blocks freed since the last checkpoint count after the
+    /// next one, and a reserve for stack metadata does not count.
+    async fn usage(&self) -> Result<Usage> {
+        self.with(|volume| {
+            let reserve = volume.blocks.reserve(allocator::Purpose::Data);
+            Ok(Usage {
+                blocks: volume.layout().data_blocks(),
+                blocks_free: volume.blocks.available().saturating_sub(reserve),
+                files: volume.layout().inodes - 1,
+                files_free: volume.inodes.available(),
+            })
+        })
+    }
+}

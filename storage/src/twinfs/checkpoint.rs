@@ -1,0 +1,112 @@
+//! Taking a checkpoint.
+//!
+//! ```text
+//!   wait for calls in flight
+//!   free what is to be freed
+//!   checksums, bottom up: children before parents, each block once       in memory
+//!   write all dirty blocks to their unstable twins, sorted, joined       many in flight
+//!   FLUSH      everything that the root refers to is on the medium
+//!   write the root to the twin of its timestamp
+//!   FLUSH      the root is on the medium
+//! ```
+//!
+//! Until the root is on its way, an error leaves the volume as it was: what was not written is dirty
+//! still, and the next `sync` writes it again. From the first flush on it is not known what the medium
+//! has; going on could overwrite twins that a root on the medium refers to. Then the volume in memory
+//! has *failed*: it answers reads, everything that changes it is [`Error::Device`], until `load`.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::{
+    TwinFs,
+    cache::{Parent, RANKS, Slot},
+    fetch::Leaving,
+    root::Root,
+    volume::Volume,
+};
+use crate::{
+    Error, Result,
+    block::BlockDevice,
+    buffer::Source,
+    clock::Clock,
+    file::{Checkpoint, Timestamp},
+};
+
+impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
+    /// Takes a checkpoint. The caller holds the order for itself.
+    pub(super) async fn take_checkpoint(&self, checkpoint: Checkpoint) -> Result<()> {
+        let started_ns = self.clock.now_ns();
+        self.with(|volume| {
+            if volume.failed {
+                return Err(Error::Device);
+            }
+            // Each goes to the other twin, or it would overwrite the only one there is.
+            let next = Timestamp(volume.root.checkpoint.timestamp.0.wrapping_add(1));
+            if checkpoint.timestamp == next {
+                Ok(())
+            } else {
+                Err(Error::BadArgument)
+            }
+        })?;
+        self.settle().await?;
+        let _alone = self.write_back.lock().await;
+        let leaving = self.with(Volume::leave_all)?;
+        let blocks = leaving.len();
+        self.write_out(leaving).await?;
+
+        let guard = self.fail_if_dropped();
+        self.disk.flush().await?;
+        let root = self.with(|volume| {
+            volume.root.blocks_free = volume.blocks.free();
+            volume.root.inodes_free = volume.inodes.free();
+            Ok(Box::new(
+                Root {
+                    checkpoint,
+                    ..volume.root.clone()
+                }
+                .encode(),
+            ))
+        })?;
+        self.disk
+            .write(Root::place(checkpoint.timestamp), Source::local(&*root))
+            .await?;
+        self.disk.flush().await?;
+        guard.done();
+        self.with(|volume| {
+            volume.previous = Some(volume.root.checkpoint);
+            volume.root.checkpoint = checkpoint;
+            volume.begin_epoch();
+            Ok(())
+        })?;
+        log::debug!(
+            "checkpoint {}: {blocks} blocks in {} us",
+            checkpoint.timestamp.0,
+            self.clock.now_ns().saturating_sub(started_ns) / 1000
+        );
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// Prepares all dirty nodes for being written, children before parents.
+    fn leave_all(&mut self) -> Result<Vec<Leaving>> {
+        let mut by_rank: [Vec<Slot>; RANKS] = Default::default();
+        for slot in self.cache.dirty() {
+            by_rank[usize::from(self.cache.node(slot).rank)].push(slot);
+        }
+        let mut leaving = Vec::new();
+        for rank in 0..RANKS {
+            for slot in core::mem::take(&mut by_rank[rank]) {
+                // Its checksum makes its parent dirty.
+                if let Parent::Node(parent, _) = self.cache.node(slot).parent {
+                    let parent_node = self.cache.node(parent);
+                    if !parent_node.dirty {
+                        by_rank[usize::from(parent_node.rank)].push(parent);
+                    }
+                }
+                leaving.push(self.leave(slot)?);
+            }
+        }
+        Ok(leaving)
+    }
+}

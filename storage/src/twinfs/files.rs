@@ -1,0 +1,254 @@
+//! Files as such: create, delete, attributes, and making them shorter or longer.
+
+use super::{
+    TwinFs,
+    cache::Slot,
+    fetch::block_buffer,
+    file_tree::{FILE_BYTES_MAX, inode_pointer, span},
+    inode::{INODE_POINTERS, pointer_offset},
+    layout::INODE_BYTES,
+    pointer::{POINTER_BYTES, POINTERS_PER_BLOCK, Pointer},
+    volume::{Step, Stop, Volume},
+};
+use crate::{
+    BLOCK_BYTES, Error, Result,
+    block::BlockDevice,
+    buffer::{Sink, Source},
+    file::{AttributeChange, Attributes, FileNumber, MAPPING_FILE, Write},
+};
+
+/// Blocks that one step frees before others may run.
+const FREES_PER_STEP: u32 = 512;
+
+impl<D: BlockDevice, C> TwinFs<D, C> {
+    pub(super) async fn create_file(&self, attributes: &Attributes) -> Result<FileNumber> {
+        self.make_room().await?;
+        self.run(|volume| volume.create(attributes)).await
+    }
+
+    pub(super) async fn delete_file(&self, file: FileNumber) -> Result<()> {
+        if file == MAPPING_FILE {
+            return Err(Error::BadArgument);
+        }
+        self.make_room().await?;
+        self.shrink(file, 0).await?;
+        self.run(|volume| volume.delete(file)).await
+    }
+
+    pub(super) async fn change(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
+        self.make_room().await?;
+        self.run(|volume| {
+            let (slot, offset, mut attributes) = volume.inode(file)?;
+            change.apply(&mut attributes);
+            volume.set_inode(slot, offset, &attributes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// If it fails half-way, the file has some size between the old and the new one.
+    pub(super) async fn set_size(
+        &self,
+        file: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    ) -> Result<()> {
+        if size > FILE_BYTES_MAX {
+            return Err(Error::TooBig);
+        }
+        self.make_room().await?;
+        let old = self.run(|volume| Ok(volume.inode(file)?.2.size)).await?;
+        if size < old {
+            self.shrink(file, size.div_ceil(BLOCK_BYTES as u64)).await?;
+            self.clear_tail(file, size, modified_ns).await?;
+        }
+        self.run(|volume| {
+            let (slot, offset, mut attributes) = volume.inode(file)?;
+            attributes.size = size;
+            attributes.modified_ns = modified_ns;
+            attributes.changed_ns = modified_ns;
+            volume.set_inode(slot, offset, &attributes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes zeros of what the last block has beyond `size`, so that it is zeros if the file grows.
+    async fn clear_tail(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
+        let block = BLOCK_BYTES as u64;
+        let used = (size % block) as usize;
+        if used == 0 {
+            return Ok(());
+        }
+        let mut data = block_buffer();
+        self.read_blocks(file, size - used as u64, Sink::local(&mut data))
+            .await?;
+        if data[used..].iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
+        data[used..].fill(0);
+        let algorithm = self.with(|volume| Ok(volume.root.algorithm))?;
+        let write = Write {
+            file,
+            offset: size - used as u64,
+            checksums: &[algorithm.of(&data)],
+            data: Source::local(&data),
+            size,
+            modified_ns,
+        };
+        self.write_blocks(&write, true).await
+    }
+
+    /// Frees everything from block `keep` of the file on.
+    async fn shrink(&self, file: FileNumber, keep: u64) -> Result<()> {
+        let mut lost = None;
+        loop {
+            let known = lost.take();
+            let result = self
+                .run_noting(|volume| volume.shrink(file, keep, known), &mut lost)
+                .await;
+            match result {
+                // What is below a corrupt indirect block cannot be found, and so not be freed. The
+                // file must go all the same.
+                Err(Error::Corrupt) if lost.is_some() && lost != known => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// A file that is being made shorter.
+struct Shrinking {
+    inode: (Slot, usize),
+    protected: bool,
+    keep: u64,
+    lost: Option<u64>,
+    frees_left: u32,
+}
+
+impl Volume {
+    fn create(&mut self, attributes: &Attributes) -> Step<FileNumber> {
+        let number = self.take_inode()?;
+        let made = self.make_inode(FileNumber(number), attributes);
+        if made.is_err() {
+            // Its bitmap block was at hand a moment ago, and still is.
+            let _ = self.give_inode(number);
+        }
+        made
+    }
+
+    fn make_inode(&mut self, file: FileNumber, attributes: &Attributes) -> Step<FileNumber> {
+        let (slot, offset) = self.inode_node(file)?;
+        self.modify(slot)[offset..offset + INODE_BYTES].fill(0);
+        let attributes = Attributes {
+            size: 0,
+            blocks: 0,
+            ..*attributes
+        };
+        self.set_inode(slot, offset, &attributes);
+        Ok(file)
+    }
+
+    fn delete(&mut self, file: FileNumber) -> Step<()> {
+        let (slot, offset, _) = self.inode(file)?;
+        self.give_inode(file.0)?;
+        self.modify(slot)[offset..offset + INODE_BYTES].fill(0);
+        Ok(())
+    }
+
+    /// Frees what there is from block `keep` on, from the end, a bounded part at a time. Whatever
+    /// stops it, what was freed is no longer part of the file, and the file is no longer than that.
+    fn shrink(&mut self, file: FileNumber, keep: u64, lost: Option<u64>) -> Step<()> {
+        let (slot, offset, attributes) = self.inode(file)?;
+        let mut shrinking = Shrinking {
+            inode: (slot, offset),
+            protected: attributes.class.protected,
+            keep,
+            lost,
+            frees_left: FREES_PER_STEP,
+        };
+        for index in (0..INODE_POINTERS).rev() {
+            let (first, height) = inode_pointer(index);
+            if first + span(height) <= keep {
+                break;
+            }
+            let at = (slot, offset + pointer_offset(index));
+            self.shrink_pointer(&mut shrinking, at, first, height)?;
+        }
+        let (slot, offset, mut attributes) = self.inode(file)?;
+        let size = keep.saturating_mul(BLOCK_BYTES as u64);
+        if attributes.size > size {
+            attributes.size = size;
+            self.set_inode(slot, offset, &attributes);
+        }
+        Ok(())
+    }
+
+    /// Frees what is below one pointer and at or after `keep`; the pointer becomes null if all is.
+    fn shrink_pointer(
+        &mut self,
+        file: &mut Shrinking,
+        at: (Slot, usize),
+        first: u64,
+        height: usize,
+    ) -> Step<()> {
+        if Pointer::is_null_at(&*self.cache.node(at.0).content, at.1) {
+            return Ok(());
+        }
+        if height == 0 {
+            return self.free_data(file, at, first);
+        }
+        let child = Pointer::at(&*self.cache.node(at.0).content, at.1)
+            .map_err(Stop::from)
+            .and_then(|pointer| match file.lost {
+                Some(lost) if lost == pointer.block => Err(Error::Corrupt.into()),
+                _ => self.indirect(at, pointer, height),
+            });
+        let child = match child {
+            Err(Stop::Fail(Error::Corrupt)) => {
+                log::error!("blocks below a corrupt indirect block are lost until a check");
+                self.cut(at);
+                return Ok(());
+            }
+            child => child?,
+        };
+        let below = span(height - 1);
+        let kept = file.keep.saturating_sub(first).div_ceil(below);
+        // The one that reaches across `keep` has to be looked into too.
+        let from = file.keep.saturating_sub(first) / below;
+        for index in (from..POINTERS_PER_BLOCK as u64).rev() {
+            let pointer = (child, index as usize * POINTER_BYTES);
+            self.shrink_pointer(file, pointer, first + index * below, height - 1)?;
+        }
+        if kept == 0 {
+            self.drop_indirect(child)?;
+            self.cut(at);
+        }
+        Ok(())
+    }
+
+    fn free_data(&mut self, file: &mut Shrinking, at: (Slot, usize), block: u64) -> Step<()> {
+        file.frees_left = file.frees_left.checked_sub(1).ok_or(Stop::Again)?;
+        self.modify(at.0);
+        match self.data_pointer(at.0, at.1, file.protected) {
+            Ok(pointer) if pointer.protected => self.give_pair(pointer.block)?,
+            // Taken since the checkpoint: it does not know the block.
+            Ok(pointer) => self.give_block(pointer.block, !pointer.modified)?,
+            Err(_) => log::error!("block {block} of a file has a corrupt pointer"),
+        }
+        self.cut(at);
+        let (slot, offset) = file.inode;
+        let bytes = &self.cache.node(slot).content[offset..offset + INODE_BYTES];
+        if let Some(mut attributes) = super::inode::decode(bytes)? {
+            attributes.blocks = attributes.blocks.saturating_sub(1);
+            attributes.size = attributes.size.min(block * BLOCK_BYTES as u64);
+            self.set_inode(slot, offset, &attributes);
+        }
+        Ok(())
+    }
+
+    /// Makes a pointer null.
+    fn cut(&mut self, at: (Slot, usize)) {
+        Pointer::default().put(self.modify(at.0), at.1);
+    }
+}

@@ -1,0 +1,242 @@
+//! Making a volume, finding its checkpoints, and returning to one.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::{
+    TwinFs,
+    cache::Block,
+    fetch::block_buffer,
+    io,
+    layout::{BLOCKS_MAX, Layout, ROOT_BLOCKS},
+    pointer::Pointer,
+    root::{NoRoot, Root, STORES_MAX, TOP_COUNT},
+    volume::Volume,
+};
+use crate::{
+    BLOCK_BYTES, Error, Result,
+    block::{BlockDevice, Geometry},
+    buffer::{Sink, Source},
+    clock::Clock,
+    file::{
+        Attributes, Checkpoint, Class, FileNumber, MAPPING_FILE, StoreFormat, StoreInfo, Timestamp,
+    },
+};
+
+/// What is at the two places of the root block.
+struct Roots {
+    newest: Box<Root>,
+    /// The other, if it is the checkpoint before and everything that it refers to from the root
+    /// block is there.
+    previous: Option<Box<Root>>,
+}
+
+impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
+    pub(super) async fn make(&self, format: &StoreFormat) -> Result<()> {
+        let _order = self.order.write().await;
+        self.forget().await;
+        let geometry = self.attach().await?;
+        if geometry.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let stores = (1..=STORES_MAX).contains(&format.stores) && format.index < format.stores;
+        if !stores {
+            return Err(Error::BadArgument);
+        }
+        let blocks = io::device_blocks(&geometry).min(BLOCKS_MAX);
+        let inodes = Layout::inodes_for(blocks, self.config.blocks_per_inode);
+        let layout = Layout::new(blocks, inodes, format.twin_offset.into())?;
+        // No root of an earlier volume may come back, whatever happens from here on.
+        for block in ROOT_BLOCKS {
+            self.erase(block).await?;
+        }
+        self.disk.flush().await?;
+        let root = Root {
+            volume: format.volume,
+            index: format.index,
+            stores: format.stores,
+            algorithm: format.algorithm,
+            checkpoint: Checkpoint {
+                timestamp: Timestamp(0),
+                present: 0,
+            },
+            blocks_free: layout.data_blocks(),
+            inodes_free: layout.inodes,
+            layout,
+            tops: [Pointer::default(); TOP_COUNT],
+        };
+        self.volume
+            .replace(Some(Volume::new(root, self.config.cache_blocks)));
+        let made = self.make_first_checkpoint(format).await;
+        self.forget().await;
+        made
+    }
+
+    /// The mapping file, and checkpoint 1.
+    async fn make_first_checkpoint(&self, format: &StoreFormat) -> Result<()> {
+        let mapping = Attributes {
+            class: Class {
+                protected: true,
+                ..Class::default()
+            },
+            ..Attributes::default()
+        };
+        // Inode 0 is never used.
+        self.run(Volume::take_inode).await?;
+        let file: FileNumber = self.create_file(&mapping).await?;
+        debug_assert_eq!(file, MAPPING_FILE);
+        let present = u32::MAX >> (STORES_MAX - format.stores);
+        self.take_checkpoint(Checkpoint {
+            timestamp: Timestamp(1),
+            present,
+        })
+        .await
+    }
+
+    pub(super) async fn describe(&self) -> Result<StoreInfo> {
+        let loaded = self
+            .volume
+            .borrow()
+            .as_ref()
+            .and_then(|volume| (!volume.failed).then(|| volume.root.info(volume.previous)));
+        if let Some(info) = loaded {
+            return Ok(info);
+        }
+        let geometry = self.attach().await?;
+        let roots = self.read_roots(&geometry).await?;
+        Ok(roots
+            .newest
+            .info(roots.previous.map(|root| root.checkpoint)))
+    }
+
+    pub(super) async fn load_checkpoint(&self, timestamp: Timestamp) -> Result<()> {
+        let _order = self.order.write().await;
+        self.forget().await;
+        let geometry = self.attach().await?;
+        let Roots { newest, previous } = self.read_roots(&geometry).await?;
+        let (root, previous) = if newest.checkpoint.timestamp == timestamp {
+            (newest, previous.map(|root| root.checkpoint))
+        } else {
+            let root = previous
+                .filter(|root| root.checkpoint.timestamp == timestamp)
+                .ok_or(Error::NoCheckpoint)?;
+            // What is written from now on overwrites twins that the newest refers to.
+            self.erase(Root::place(newest.checkpoint.timestamp)).await?;
+            self.disk.flush().await?;
+            (root, None)
+        };
+        let mut volume = Volume::new(*root, self.config.cache_blocks);
+        volume.previous = previous;
+        self.volume.replace(Some(volume));
+        Ok(())
+    }
+
+    /// Discards everything in memory, once nothing of it is being written any more.
+    async fn forget(&self) {
+        let _alone = self.write_back.lock().await;
+        self.volume.replace(None);
+    }
+
+    async fn attach(&self) -> Result<Geometry> {
+        let geometry = self.disk.attach().await?;
+        self.request_blocks.set(io::request_blocks(&geometry));
+        Ok(geometry)
+    }
+
+    async fn erase(&self, block: u64) -> Result<()> {
+        self.disk.write(block, Source::local(&block_buffer())).await
+    }
+
+    async fn read_root(
+        &self,
+        place: usize,
+        geometry: &Geometry,
+    ) -> Result<core::result::Result<Box<Root>, NoRoot>> {
+        let blocks = io::device_blocks(geometry);
+        if ROOT_BLOCKS[place] >= blocks {
+            return Ok(Err(NoRoot::Foreign));
+        }
+        let mut block: Box<Block> = Box::new([0; BLOCK_BYTES]);
+        match self
+            .disk
+            .read(ROOT_BLOCKS[place], Sink::local(&mut *block))
+            .await
+        {
+            Ok(()) => {}
+            // The other may be read.
+            Err(Error::Device) => return Ok(Err(NoRoot::Damaged)),
+            Err(error) => return Err(error),
+        }
+        let root = Root::decode(&block, blocks).map(Box::new);
+        Ok(root.and_then(|root| {
+            let here = Root::place(root.checkpoint.timestamp) == ROOT_BLOCKS[place];
+            if here { Ok(root) } else { Err(NoRoot::Damaged) }
+        }))
+    }
+
+    async fn read_roots(&self, geometry: &Geometry) -> Result<Roots> {
+        let left = self.read_root(0, geometry).await?;
+        let right = self.read_root(1, geometry).await?;
+        let (newest, other) = match (left, right) {
+            (Ok(left), Ok(right)) if right.checkpoint.timestamp > left.checkpoint.timestamp => {
+                (right, Ok(left))
+            }
+            (Ok(left), right) => (left, right),
+            (left, Ok(right)) => (right, left),
+            (Err(left), Err(right)) => {
+                return Err(match (left, right) {
+                    (NoRoot::Version, _) | (_, NoRoot::Version) => Error::WrongVersion,
+                    (NoRoot::Damaged, _) | (_, NoRoot::Damaged) => Error::Corrupt,
+                    _ => Error::NotFormatted,
+                });
+            }
+        };
+        let previous = match other {
+            Ok(other) => {
+                let before = other.volume == newest.volume
+                    && other.layout == newest.layout
+                    && other.checkpoint.timestamp.0 + 1 == newest.checkpoint.timestamp.0;
+                (before && self.tops_are_there(&other).await?).then_some(other)
+            }
+            Err(NoRoot::Zeros) => None,
+            Err(problem) => {
+                log::warn!("one of two root blocks cannot be used: {problem:?}");
+                // It may have been the newest; then this one has been left behind.
+                if !self.tops_are_there(&newest).await? {
+                    return Err(Error::Corrupt);
+                }
+                None
+            }
+        };
+        Ok(Roots { newest, previous })
+    }
+
+    /// Whether all blocks that a root block points to are as it says. Every later checkpoint
+    /// overwrites some of them, so this tells whether a root is still what its twins show.
+    async fn tops_are_there(&self, root: &Root) -> Result<bool> {
+        let offset = root.layout.twin_offset;
+        let mut tops: Vec<(u64, Pointer)> = root
+            .tops
+            .iter()
+            .filter(|top| !top.is_null())
+            .map(|top| (top.place(offset), *top))
+            .collect();
+        tops.sort_unstable_by_key(|top| top.0);
+        let places: Vec<u64> = tops.iter().map(|top| top.0).collect();
+        for (place, index, len) in io::runs(&places, self.request_blocks.get()) {
+            let mut data = alloc::vec![0; len * BLOCK_BYTES];
+            match self.disk.read(place, Sink::local(&mut data)).await {
+                Ok(()) => {}
+                Err(Error::Device) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            let sound = data
+                .chunks_exact(BLOCK_BYTES)
+                .zip(&tops[index..index + len])
+                .all(|(block, (_, top))| root.algorithm.of(block) == top.checksum);
+            if !sound {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
