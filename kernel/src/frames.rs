@@ -90,8 +90,10 @@ impl Frames {
 
     /// Takes `count` adjacent free frames; returns the first.
     pub fn allocate_contiguous(&mut self, count: usize) -> Option<Frame> {
-        if count == 0 {
-            return None;
+        match count {
+            0 => return None,
+            1 => return self.allocate(),
+            _ => {}
         }
         let mut run = 0;
         for index in 0..self.holders.len() {

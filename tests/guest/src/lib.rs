@@ -1,0 +1,125 @@
+//! What the tests of the kernel tell a probe to do, and what it answers.
+//!
+//! `kernel-tests` takes the restart manager's place in the archive. It starts instances of `probe`,
+//! has them misbehave, and checks that nobody else was harmed.
+#![no_std]
+
+use serde::{Deserialize, Serialize};
+
+/// Something no task should do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Fault {
+    /// Write to an address.
+    Write(u64),
+    /// Read from an address.
+    Read(u64),
+    /// Write to its own constants.
+    WriteConstant,
+    /// Write to its own code.
+    WriteCode,
+    /// Run what is in its heap.
+    ExecuteHeap,
+    /// Run what is on its stack.
+    ExecuteStack,
+    /// Jump to an address.
+    Jump(u64),
+    /// Recurse without end.
+    StackOverrun,
+    /// Loop without end.
+    EndlessLoop,
+    /// Allocate without end.
+    AllocationBomb,
+    /// Call a role that it may not call.
+    Call(u64),
+    /// Kill a role, which is the manager's right.
+    Kill(u64),
+    /// Write to an I/O port.
+    Port(u16),
+    /// Pin memory without having a device.
+    PinWithoutDevice,
+    /// Switch interrupts off.
+    DisableInterrupts,
+    /// Divide by zero, by the processor's instruction.
+    DivideByZero,
+    /// A failed assertion.
+    Panic,
+    /// Leave.
+    Exit(u64),
+}
+
+/// What a probe is to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Answer the sum of the bytes lent.
+    Sum,
+    /// Misbehave; there is no answer unless it goes wrong.
+    Misbehave(Fault),
+    /// Keep the request and do not answer.
+    Hold,
+    /// Answer, but remember the request.
+    Remember,
+    /// Answer what is held or remembered, whatever became of it; answers with the kernel's word.
+    AnswerKept,
+    /// Read a byte of what is held or remembered; answers with the kernel's word.
+    ReadKept,
+    /// Read from the memory lent with this request: the kernel's word.
+    ReadLent {
+        /// Where.
+        offset: u64,
+        /// How much.
+        len: u64,
+    },
+    /// Write to the memory lent to be written.
+    WriteLent {
+        /// Where.
+        offset: u64,
+        /// How much.
+        len: u64,
+    },
+    /// Have a role hold a call that lends own memory.
+    Lend(u64),
+    /// Give that call up; answers whether the memory is as it was.
+    TakeBack,
+    /// Pass what was lent with this request on to a role that holds it.
+    PassOn(u64),
+    /// Submit calls to a role until the kernel refuses; answers how many, and the kernel's word.
+    Flood(u64),
+    /// Write a pattern to the memory that outlives the instance; answers whether it was there.
+    RoleMemory,
+    /// Pin what this request lends, and hold it.
+    Pin,
+    /// The bus address pinned.
+    BusAddress,
+    /// Release what is pinned.
+    Unpin,
+    /// Say that the device was reset.
+    DeviceQuiesced,
+    /// Allocate all DMA memory there is; answers 1 if a bus address was among it.
+    AllocateAll(u64),
+    /// Compute for a while; answers the result.
+    Compute,
+    /// Give the kernel pointers that are not the task's; answers how many were refused.
+    BadPointers,
+}
+
+/// What a probe answers: a number, and what the kernel said, as a system call returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// By command.
+    pub value: u64,
+    /// Zero, or the kernel's error.
+    pub kernel: i64,
+}
+
+/// What [`Command::Compute`] must come to, whoever else runs.
+#[must_use]
+pub fn compute() -> u64 {
+    let (mut state, mut sum) = (0x2545_f491_4f6c_dd1d_u64, 0.0_f64);
+    for step in 0..3_000_000_u64 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        sum += (state >> 40) as f64 / (step + 1) as f64;
+    }
+    state ^ sum.to_bits()
+}
