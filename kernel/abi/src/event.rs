@@ -6,7 +6,8 @@ use crate::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum EventKind {
-    /// A call to serve. `id` is the token to reply with, `role` the caller.
+    /// A call to serve. `id` is the token to reply with, `role` the caller, `status` the caller's
+    /// generation. An empty message is a ping, which the runtime answers with an empty one.
     Request = 0,
     /// A call of this task's has ended. `id` is what `SUBMIT` returned; `status` is zero, or the
     /// [`crate::Error`] that ended it (`PeerDied`, `PeerGone`).

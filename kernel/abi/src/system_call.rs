@@ -8,7 +8,8 @@
 pub const EXIT: u64 = 0;
 /// `(text, len)` Ends the task with last words.
 pub const PANIC: u64 = 1;
-/// `(level, text, len)` Adds a record to the kernel's log; `level` as in the `log` crate, 1 to 5.
+/// `(level, text, len)` Adds a record to the kernel's log; `level` as in the `log` crate, 1 to 5, or
+/// zero for an event: a JSON object for programs, which the console passes on but does not show.
 pub const LOG: u64 = 2;
 /// `()` Monotonic time since boot, nanoseconds.
 pub const CLOCK: u64 = 3;

@@ -12,7 +12,8 @@ bitflags::bitflags! {
     /// What a task may do beyond calling its peers.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rights: u64 {
-        /// Declare, spawn, kill and inspect roles, read the archive, switch the machine off.
+        /// Declare, spawn, kill and inspect roles, read the archive, switch the machine off; call
+        /// every role there is.
         const MANAGE = 1;
         /// Read the kernel's log and be told of new records.
         const READ_LOG = 2;

@@ -1,0 +1,213 @@
+//! What the console asks of the manager: kills, the history of restarts, the stack, the end.
+//!
+//! One definition for both ends, like the interfaces of the stack: [`Client`] asks over a transport,
+//! [`serve`] answers over what implements [`Control`]. Answers that are longer than a message are
+//! written into memory that the client lends, at most [`ANSWER_BYTES_MAX`].
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+use storage::{
+    Error, Result,
+    buffer::{Sink, Source},
+    transport::{Message, Transport, answer, ask, decode},
+};
+
+/// Most bytes of an answer that is longer than a message.
+pub const ANSWER_BYTES_MAX: usize = 32 << 10;
+
+/// Shortest time between two kills of a series, milliseconds.
+pub const EVERY_MS_MIN: u32 = 1;
+
+/// The name of a role, up to 31 bytes.
+pub type RoleName = heapless::String<31>;
+
+/// Whom to kill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// The task in this role.
+    Role(RoleName),
+    /// One of all that the stack survives: drivers, file stores, logical; picked at random.
+    All,
+}
+
+/// Kills in the background, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// Whom.
+    pub target: Target,
+    /// Time from one kill to the next, milliseconds, at least [`EVERY_MS_MIN`].
+    pub every_ms: u32,
+    /// How many kills; none for until it is stopped.
+    pub count: Option<u64>,
+    /// What the choice of tasks follows from.
+    pub seed: u64,
+}
+
+/// How a series goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// More kills are to come.
+    pub running: bool,
+    /// Kills so far.
+    pub kills: u64,
+    /// Kills that were asked for; none for until it is stopped.
+    pub count: Option<u64>,
+    /// Times that nobody was there to be killed, because all were being restarted.
+    pub misses: u64,
+}
+
+/// How the machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shutdown {
+    /// Switched off.
+    PowerOff,
+    /// Started again.
+    Reboot,
+}
+
+/// What became of a role so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleHistory {
+    /// The role.
+    pub name: String,
+    /// What it is doing, in a word: `running`, `restarting`, `stopped`, `absent`.
+    pub state: String,
+    /// Instances after the first.
+    pub restarts: u64,
+    /// Deaths by cause, as [`abi::Cause`] counts them: `deaths[Cause::Panic as usize]`.
+    pub deaths: [u64; 10],
+    /// Deaths because the task did not answer the manager's pings.
+    pub silent: u64,
+    /// The cause of the last death, a number of [`abi::Cause`]; zero if there was none.
+    pub last_cause: u32,
+    /// Times from a death to when the role and all that was restarted with it answered again.
+    pub recovery: Recovery,
+}
+
+/// Times of recoveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// How many there were.
+    pub count: u64,
+    /// Half of the last ones took no longer, nanoseconds.
+    pub median_ns: u64,
+    /// None took longer, nanoseconds.
+    pub max_ns: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Request {
+    Kill(RoleName),
+    StartSeries(Series),
+    SeriesProgress,
+    StopSeries,
+    History,
+    Stack,
+    Shutdown(Shutdown),
+}
+
+/// What the manager does for its clients.
+pub trait Control {
+    /// Ends a role's instance by a trap at its program counter; it is then restarted as after any
+    /// crash. [`Error::NotFound`]; [`Error::Busy`] if it is between two instances;
+    /// [`Error::NotPermitted`] if the stack would not survive it by design: the manager itself, the
+    /// cache, and what was stopped.
+    fn kill(&self, role: &str) -> Result<()>;
+    /// Begins a series of kills. Errors as of [`Control::kill`]; [`Error::Busy`] if one is under way;
+    /// [`Error::BadArgument`].
+    fn start_series(&self, series: Series) -> Result<()>;
+    /// How the series goes, or how the last one ended.
+    fn series_progress(&self) -> Progress;
+    /// Ends the series.
+    fn stop_series(&self) -> Progress;
+    /// What became of the roles, in the order of the stack description.
+    fn history(&self) -> Vec<RoleHistory>;
+    /// The stack, one line a task, for people.
+    fn stack(&self) -> String;
+    /// Syncs and then ends the machine. The answer comes before that.
+    fn shutdown(&self, how: Shutdown) -> Result<()>;
+}
+
+/// The manager behind a transport.
+pub struct Client<T>(pub T);
+
+impl<T: Transport> Client<T> {
+    async fn plain<Reply: serde::de::DeserializeOwned>(&self, request: &Request) -> Result<Reply> {
+        ask(&self.0, request, Source::empty(), Sink::empty()).await
+    }
+
+    /// Asks for an answer that is longer than a message.
+    async fn long(&self, request: &Request) -> Result<Vec<u8>> {
+        let mut bytes = alloc::vec![0; ANSWER_BYTES_MAX];
+        let len: u32 = ask(&self.0, request, Source::empty(), Sink::local(&mut bytes)).await?;
+        if len as usize > bytes.len() {
+            return Err(Error::Protocol);
+        }
+        bytes.truncate(len as usize);
+        Ok(bytes)
+    }
+
+    /// As [`Control::kill`].
+    pub async fn kill(&self, role: &str) -> Result<()> {
+        self.plain(&Request::Kill(name(role)?)).await
+    }
+
+    /// As [`Control::start_series`].
+    pub async fn start_series(&self, series: Series) -> Result<()> {
+        self.plain(&Request::StartSeries(series)).await
+    }
+
+    /// As [`Control::series_progress`].
+    pub async fn series_progress(&self) -> Result<Progress> {
+        self.plain(&Request::SeriesProgress).await
+    }
+
+    /// As [`Control::stop_series`].
+    pub async fn stop_series(&self) -> Result<Progress> {
+        self.plain(&Request::StopSeries).await
+    }
+
+    /// As [`Control::history`].
+    pub async fn history(&self) -> Result<Vec<RoleHistory>> {
+        decode(&self.long(&Request::History).await?)
+    }
+
+    /// As [`Control::stack`].
+    pub async fn stack(&self) -> Result<String> {
+        String::from_utf8(self.long(&Request::Stack).await?).map_err(|_| Error::Protocol)
+    }
+
+    /// As [`Control::shutdown`].
+    pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.plain(&Request::Shutdown(how)).await
+    }
+}
+
+/// The name of a role as requests carry it; one that is too long is of no role.
+pub fn name(role: &str) -> Result<RoleName> {
+    RoleName::try_from(role).map_err(|_| Error::NotFound)
+}
+
+/// Serves one request.
+pub fn serve(control: &impl Control, request: &[u8], mut receive: Sink<'_>) -> Message {
+    match decode(request) {
+        Err(error) => answer(Err::<(), _>(error)),
+        Ok(Request::Kill(role)) => answer(control.kill(&role)),
+        Ok(Request::StartSeries(series)) => answer(control.start_series(series)),
+        Ok(Request::SeriesProgress) => answer(Ok(control.series_progress())),
+        Ok(Request::StopSeries) => answer(Ok(control.stop_series())),
+        Ok(Request::History) => answer(
+            postcard::to_allocvec(&control.history())
+                .map_err(|_| Error::Protocol)
+                .and_then(|bytes| long_answer(&mut receive, &bytes)),
+        ),
+        Ok(Request::Stack) => answer(long_answer(&mut receive, control.stack().as_bytes())),
+        Ok(Request::Shutdown(how)) => answer(control.shutdown(how)),
+    }
+}
+
+fn long_answer(receive: &mut Sink<'_>, bytes: &[u8]) -> Result<u32> {
+    receive.copy_from(0, bytes).map_err(|_| Error::NoMemory)?;
+    Ok(bytes.len() as u32)
+}

@@ -1,0 +1,10 @@
+//! The restart manager, as far as it needs no kernel: what the console asks of it ([`control`]).
+//!
+//! The task itself is `src/main.rs`. It starts the stack from its description, hears of deaths,
+//! and does what the rules say. It never waits for a task that it manages.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod control;
