@@ -1,7 +1,44 @@
-//! To come.
+//! The cache over the logical layer, as a task.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use runtime::{start, time::SystemClock};
+use storage::{
+    cache::{Cache, Config},
+    file::{Client, serve},
+};
+use storage_tasks::argument;
+
 runtime::main!(run);
 
-async fn run() {}
+/// Calls at work at a time: more than naming can have in flight, so that the one that it keeps
+/// pending never takes the place of another.
+const CALLS_MAX: usize = 300;
+
+async fn run() {
+    let (_, logical) = start::peers()
+        .next()
+        .expect("the description names the logical layer");
+    let defaults = Config::default();
+    let config = Config {
+        pages: argument("pages", defaults.pages),
+        log_pages: argument("log_pages", defaults.log_pages),
+        files: argument("files", defaults.files),
+        read_ahead_pages: argument("read_ahead_pages", defaults.read_ahead_pages),
+        ..defaults
+    };
+    let cache = Cache::new(Client(logical), SystemClock::new(), config);
+    let background = cache.clone();
+    runtime::spawn(async move { background.background().await });
+    runtime::serve(CALLS_MAX, move |request| {
+        let cache = cache.clone();
+        async move {
+            let (send, receive) = (request.send(), request.receive());
+            let reply = serve(&cache, request.message(), send, receive).await;
+            request.reply(&reply);
+        }
+    })
+    .await;
+}

@@ -1,7 +1,75 @@
-//! To come.
+//! Naming over the cache, as a task. It mounts the volume at start, and makes a checkpoint every few
+//! seconds, or sooner when the cache asks for one.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+use alloc::rc::Rc;
+
+use runtime::{
+    start,
+    time::{SystemClock, sleep, with_deadline},
+};
+use storage::{
+    Error,
+    file::{Client, FileService},
+    naming::{ClientId, Limits, Naming},
+    vfs::serve,
+};
+use storage_tasks::argument;
+
 runtime::main!(run);
 
-async fn run() {}
+/// Calls at work at a time.
+const CALLS_MAX: usize = 128;
+
+/// Seconds between checkpoints, as in the paper's evaluation.
+const SYNC_SECONDS: u64 = 5;
+
+/// How long to wait after a call that keeps watch has failed.
+const RETRY_NS: u64 = 1_000_000_000;
+
+async fn run() {
+    let (_, cache) = start::peers()
+        .next()
+        .expect("the description names the cache");
+    let naming = Rc::new(Naming::new(
+        Client(cache),
+        SystemClock::new(),
+        Limits::default(),
+    ));
+    match naming.mount().await {
+        Ok(()) => log::info!("volume mounted"),
+        Err(Error::NotFormatted) => log::info!("no volume yet: format makes one"),
+        Err(error) => log::error!("cannot mount the volume: {error}"),
+    }
+    let watched = naming.clone();
+    runtime::spawn(async move {
+        let period_ns = argument("sync_seconds", SYNC_SECONDS).max(1) * 1_000_000_000;
+        loop {
+            let wanted = Client(cache);
+            if let Some(Err(_)) = with_deadline(period_ns, wanted.early_sync_wanted()).await {
+                // The cache is between two instances, or has no volume.
+                sleep(RETRY_NS).await;
+            }
+            if let Err(error) = watched.sync_periodic().await {
+                log::error!("cannot make a checkpoint: {error}");
+                sleep(RETRY_NS).await;
+            }
+        }
+    });
+    runtime::serve(CALLS_MAX, move |request| {
+        let naming = naming.clone();
+        async move {
+            let id = ClientId {
+                role: request.from(),
+                generation: request.generation(),
+            };
+            let (send, receive) = (request.send(), request.receive());
+            let reply = serve(&naming.client(id), request.message(), send, receive).await;
+            request.reply(&reply);
+        }
+    })
+    .await;
+}

@@ -12,7 +12,7 @@ use storage::{
 };
 
 use crate::{
-    Outcome, Running, Test,
+    Outcome, Test,
     bench::{Bench, Setting},
     ensure,
 };

@@ -8,7 +8,7 @@ use runtime::{inspect, manage};
 use storage::Error;
 
 use crate::{
-    Outcome, Running, Test,
+    Outcome, Test,
     bench::{Bench, Probe, Setting},
     ensure,
 };

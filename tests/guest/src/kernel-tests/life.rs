@@ -8,7 +8,7 @@ use runtime::{manage, time};
 use storage::Error;
 
 use crate::{
-    Outcome, Running, Test,
+    Outcome, Test,
     bench::{Bench, Setting},
     ensure,
 };

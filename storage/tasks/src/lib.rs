@@ -1,0 +1,20 @@
+//! What the tasks of the storage layers have in common: numbers from their descriptions.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use core::str::FromStr;
+
+use runtime::start;
+
+/// The value of an argument from the stack description, or `default` where it is not given. One
+/// that is no such value is said to be ignored.
+#[must_use]
+pub fn argument<T: FromStr>(key: &str, default: T) -> T {
+    let Some(text) = start::argument(key) else {
+        return default;
+    };
+    text.parse().unwrap_or_else(|_| {
+        log::warn!("argument {key}={text} is not a number in bounds, and is ignored");
+        default
+    })
+}
