@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Calls there can be at a time, in all.
-pub const CALLS_MAX: usize = 2048;
+pub const CALLS_MAX: usize = abi::CALL_SLOT_MASK as usize + 1;
 
 /// Calls that a task can have in flight.
 pub const CALLS_PER_TASK_MAX: usize = 256;

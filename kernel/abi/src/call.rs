@@ -11,6 +11,10 @@ pub const MESSAGE_BYTES: usize = 120;
 /// Segments in one grant. With 4 KiB pages a grant reaches 256 KiB without contiguous memory.
 pub const SEGMENTS_MAX: usize = 64;
 
+/// The bits of a call's number that tell apart all calls under way at a time; the others tell apart
+/// those that came after each other.
+pub const CALL_SLOT_MASK: u64 = 0x7ff;
+
 /// The fixed message of a call or of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -16,7 +16,8 @@ pub mod system_call;
 mod task;
 
 pub use call::{
-    CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment, Side,
+    CALL_SLOT_MASK, CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment,
+    Side,
 };
 pub use device::{DeviceInfo, DmaAddress, MsiTarget};
 pub use error::Error;

@@ -37,12 +37,17 @@ fn side(number: u64) -> Result<Side, Error> {
 impl Kernel {
     /// Reads the segments that a task wants to lend. Its own memory must be its own; what was lent
     /// to it is checked when the call is entered in the table.
-    fn read_grant(&self, role: usize, grant: Grant, writes: bool) -> Result<LentList, Error> {
+    fn read_grant(
+        &self,
+        role: usize,
+        grant: Grant,
+        writes: bool,
+        list: &mut LentList,
+    ) -> Result<(), Error> {
         if grant.count > SEGMENTS_MAX as u64 {
             return Err(Error::BadArgument);
         }
         let space = self.space(role)?;
-        let mut list = LentList::new();
         for index in 0..grant.count {
             let at = grant
                 .segments
@@ -75,7 +80,7 @@ impl Kernel {
             list.push(Lent { origin, len })
                 .map_err(|_| Error::BadArgument)?;
         }
-        Ok(list)
+        Ok(())
     }
 
     pub(super) fn submit(&mut self, role: usize, descriptor: u64) -> Outcome {
@@ -85,8 +90,10 @@ impl Kernel {
             self.end_for_bad_call(role);
             return Ok(None);
         }
-        let send = self.read_grant(role, call.send, false)?;
-        let receive = self.read_grant(role, call.receive, true)?;
+        // Filled in place: they are large, and most calls lend little.
+        let (mut send, mut receive) = (LentList::new(), LentList::new());
+        self.read_grant(role, call.send, false, &mut send)?;
+        self.read_grant(role, call.receive, true, &mut receive)?;
         if self.tasks[callee].state == TaskState::Stopped {
             return Err(Error::PeerGone);
         }

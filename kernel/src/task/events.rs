@@ -2,7 +2,7 @@
 
 use abi::{Error, Event, EventKind, Rights, TaskState};
 
-use super::{INTERRUPTS_MAX, Wait};
+use super::Wait;
 use crate::{kernel::Kernel, memory::copy};
 
 impl Kernel {
@@ -18,7 +18,7 @@ impl Kernel {
         let task = &self.tasks[role];
         self.calls.has_events(role)
             || task.deaths.0 != 0
-            || task.interrupts.iter().any(|&count| count > 0)
+            || task.interrupts_fired != 0
             || (task.rights.contains(Rights::READ_LOG) && self.log_news)
     }
 
@@ -81,7 +81,9 @@ impl Kernel {
             ..Event::BLANK
         };
         let task = &mut self.tasks[role];
-        if let Some(id) = (0..INTERRUPTS_MAX).find(|&id| task.interrupts[id] > 0) {
+        if task.interrupts_fired != 0 {
+            let id = task.interrupts_fired.trailing_zeros() as usize;
+            task.interrupts_fired &= task.interrupts_fired - 1;
             let times = core::mem::take(&mut task.interrupts[id]);
             return Some(Event {
                 id: id as u64,
@@ -132,8 +134,9 @@ impl Kernel {
 
     /// An interrupt for a task.
     pub fn interrupt(&mut self, role: usize, id: usize) {
-        let count = &mut self.tasks[role].interrupts[id];
-        *count = count.saturating_add(1);
+        let task = &mut self.tasks[role];
+        task.interrupts[id] = task.interrupts[id].saturating_add(1);
+        task.interrupts_fired |= 1 << id;
         self.wake(role);
     }
 }

@@ -58,8 +58,9 @@ pub struct Task {
     pub dma_end: u64,
     pub registers_end: u64,
     pub wait: Option<Wait>,
-    /// How often each interrupt fired since the task was told.
+    /// How often each interrupt fired since the task was told, and which did, one bit each.
     pub interrupts: [u32; INTERRUPTS_MAX],
+    pub interrupts_fired: u32,
     pub device_interrupts: usize,
     /// Deaths that the manager has not been told of.
     pub deaths: RoleSet,
@@ -99,6 +100,7 @@ impl Task {
             registers_end: 0,
             wait: None,
             interrupts: [0; INTERRUPTS_MAX],
+            interrupts_fired: 0,
             device_interrupts: 0,
             deaths: RoleSet::default(),
             last_words: Vec::new(),

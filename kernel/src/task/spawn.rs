@@ -108,6 +108,7 @@ impl Kernel {
         task.registers_end = layout::REGISTERS + stagger(role, 3);
         task.wait = None;
         task.interrupts = Default::default();
+        task.interrupts_fired = 0;
         task.device_interrupts = 0;
         task.last_words.clear();
         task.state = TaskState::Ready;

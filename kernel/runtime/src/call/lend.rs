@@ -13,7 +13,8 @@ pub fn fits(send: &Source<'_>, receive: &mut Sink<'_>) -> bool {
 }
 
 impl Segments {
-    /// None.
+    /// None. Inlined, because the list is large and would be moved.
+    #[inline(always)]
     pub fn new() -> Self {
         Self(heapless::Vec::new())
     }

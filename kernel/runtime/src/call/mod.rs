@@ -6,13 +6,13 @@
 
 mod lend;
 
+use alloc::vec::Vec;
 use core::{
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
 use abi::{CallDescriptor, Error as KernelError, Event, Message};
-use hashbrown::HashMap;
 use storage::{
     Error, Result,
     buffer::{Sink, Source},
@@ -33,7 +33,41 @@ enum Progress {
     Ended(i64, Message),
 }
 
-static CALLS: Local<Option<HashMap<u64, Progress>>> = Local::new(None);
+/// The calls under way, by the low bits of their numbers, which tell apart all that can be under way
+/// at a time.
+struct Calls {
+    slots: Vec<Option<(u64, Progress)>>,
+}
+
+impl Calls {
+    fn slot(id: u64) -> usize {
+        (id & abi::CALL_SLOT_MASK) as usize
+    }
+
+    fn insert(&mut self, id: u64) {
+        let slot = Self::slot(id);
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        self.slots[slot] = Some((id, Progress::Waiting(None)));
+    }
+
+    fn get(&mut self, id: u64) -> Option<&mut Progress> {
+        match self.slots.get_mut(Self::slot(id)) {
+            Some(Some((other, progress))) if *other == id => Some(progress),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Progress> {
+        self.get(id)?;
+        self.slots[Self::slot(id)]
+            .take()
+            .map(|(_, progress)| progress)
+    }
+}
+
+static CALLS: Local<Calls> = Local::new(Calls { slots: Vec::new() });
 
 /// A role to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +85,12 @@ impl Future for Call {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut calls = CALLS.borrow();
-        let calls = calls.get_or_insert_default();
-        match calls.get_mut(&self.id) {
+        match calls.get(self.id) {
             Some(Progress::Waiting(waker)) => {
                 *waker = Some(context.waker().clone());
                 Poll::Pending
             }
-            _ => match calls.remove(&self.id) {
+            _ => match calls.remove(self.id) {
                 Some(Progress::Ended(status, message)) => Poll::Ready((status, message)),
                 _ => Poll::Ready((KernelError::NoSuchCall as i64, Message::EMPTY)),
             },
@@ -67,10 +100,7 @@ impl Future for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let progress = CALLS
-            .borrow()
-            .as_mut()
-            .and_then(|calls| calls.remove(&self.id));
+        let progress = CALLS.borrow().remove(self.id);
         if let Some(Progress::Waiting(_)) = progress {
             system::cancel(self.id);
         }
@@ -82,7 +112,7 @@ pub(crate) fn replied(event: &Event) {
     let waker = {
         let mut calls = CALLS.borrow();
         // A call that was dropped in the meantime is not in the table.
-        let Some(progress) = calls.as_mut().and_then(|calls| calls.get_mut(&event.id)) else {
+        let Some(progress) = calls.get(event.id) else {
             return;
         };
         match core::mem::replace(progress, Progress::Ended(event.status, event.message)) {
@@ -137,10 +167,7 @@ impl Endpoint {
         // SAFETY: the segments are those of `send` and `receive`, which the caller of `exchange`
         // keeps borrowed until the `Call` is dropped, at the latest; dropping it cancels.
         let id = unsafe { system::submit(&descriptor) }?;
-        CALLS
-            .borrow()
-            .get_or_insert_default()
-            .insert(id, Progress::Waiting(None));
+        CALLS.borrow().insert(id);
         Ok(Call { id })
     }
 
