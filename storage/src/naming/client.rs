@@ -36,7 +36,7 @@ impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
         drop(left);
         let volume = self.naming.volume.borrow().clone();
         if let Some(volume) = volume {
-            self.naming.reap(&volume).await;
+            self.naming.tidy(&volume).await;
         }
         Ok(())
     }
@@ -45,6 +45,17 @@ impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
     async fn enter(&self) -> Result<Rc<Volume>> {
         self.admit().await?;
         self.naming.mounted().await
+    }
+
+    /// Runs an operation that changes names or attributes, and does what it leaves to do.
+    async fn change<T>(
+        &self,
+        volume: &Volume,
+        operation: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        let result = self.naming.with_room(volume, operation).await;
+        self.naming.tidy(volume).await;
+        result
     }
 
     /// How a call on a descriptor begins.
@@ -57,7 +68,7 @@ impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
     /// How it ends: if the descriptor was closed meanwhile, this was the last to hold the file.
     async fn leave_open(&self, volume: &Volume, file: Rc<OpenFile>) {
         drop(file);
-        self.naming.reap(volume).await;
+        self.naming.tidy(volume).await;
     }
 }
 
@@ -73,7 +84,10 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
 
     async fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Descriptor> {
         let volume = self.enter().await?;
-        self.naming.open(&volume, self.id, path, flags, mode).await
+        self.change(&volume, async || {
+            self.naming.open(&volume, self.id, path, flags, mode).await
+        })
+        .await
     }
 
     async fn close(&self, descriptor: Descriptor) -> Result<()> {
@@ -100,7 +114,12 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
         data: Source<'_>,
     ) -> Result<usize> {
         let (volume, file) = self.enter_open(descriptor).await?;
-        let result = self.naming.write(&volume, &file, offset, data).await;
+        let write = async || {
+            self.naming
+                .write(&volume, &file, offset, data.clone())
+                .await
+        };
+        let result = self.naming.with_room(&volume, write).await;
         self.leave_open(&volume, file).await;
         result
     }
@@ -114,7 +133,8 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
 
     async fn truncate(&self, descriptor: Descriptor, size: u64) -> Result<()> {
         let (volume, file) = self.enter_open(descriptor).await?;
-        let result = self.naming.truncate(&volume, &file, size).await;
+        let truncate = async || self.naming.truncate(&volume, &file, size).await;
+        let result = self.naming.with_room(&volume, truncate).await;
         self.leave_open(&volume, file).await;
         result
     }
@@ -147,32 +167,44 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
 
     async fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.mkdir(&volume, path, mode).await
+        self.change(&volume, async || {
+            self.naming.mkdir(&volume, path, mode).await
+        })
+        .await
     }
 
     async fn rmdir(&self, path: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.rmdir(&volume, path).await
+        self.change(&volume, async || self.naming.rmdir(&volume, path).await)
+            .await
     }
 
     async fn unlink(&self, path: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.unlink(&volume, path).await
+        self.change(&volume, async || self.naming.unlink(&volume, path).await)
+            .await
     }
 
     async fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.rename(&volume, from, to).await
+        self.change(&volume, async || {
+            self.naming.rename(&volume, from, to).await
+        })
+        .await
     }
 
     async fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.link(&volume, from, to).await
+        self.change(&volume, async || self.naming.link(&volume, from, to).await)
+            .await
     }
 
     async fn symlink(&self, target: &[u8], path: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.symlink(&volume, target, path).await
+        self.change(&volume, async || {
+            self.naming.symlink(&volume, target, path).await
+        })
+        .await
     }
 
     async fn readlink(&self, path: &[u8], data: Sink<'_>) -> Result<usize> {
@@ -182,17 +214,24 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
 
     async fn chmod(&self, path: &[u8], mode: u32) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.chmod(&volume, path, mode).await
+        self.change(&volume, async || {
+            self.naming.chmod(&volume, path, mode).await
+        })
+        .await
     }
 
     async fn chown(&self, path: &[u8], uid: u32, gid: u32) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.chown(&volume, path, uid, gid).await
+        self.change(&volume, async || {
+            self.naming.chown(&volume, path, uid, gid).await
+        })
+        .await
     }
 
     async fn utimes(&self, path: &[u8], accessed: SetTime, modified: SetTime) -> Result<()> {
         let volume = self.enter().await?;
-        self.naming.utimes(&volume, path, accessed, modified).await
+        let utimes = async || self.naming.utimes(&volume, path, accessed, modified).await;
+        self.change(&volume, utimes).await
     }
 
     async fn statfs(&self) -> Result<StatFs> {

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 
 use super::{
     LINKS_MAX, Naming,
-    directory::{self, Directory, Entry},
+    directory::{self, Directory, Entry, Failure},
     inode::Inode,
     mount::{first_write, new_attributes},
     numbers::Numbers,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     clock::Clock,
-    file::{AttributeChange, FileNumber, FileService},
+    file::{FileNumber, FileService},
     vfs::Kind,
 };
 
@@ -33,17 +33,20 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         self.settle_first_write(volume, &inode, written, crate::BLOCK_BYTES as u64, now)
             .await?;
         // First the count, then the name, so that a failure leaves nothing that has a name.
-        if let Err(error) = self.change_links(volume, parent.number, 1, now).await {
-            self.undo_create(volume, &inode).await;
+        let parent_inode = volume.inode(parent.number)?;
+        if let Err(error) = self.change_links(&parent_inode, 1, now).await {
+            self.undo_create(volume, inode).await;
             return Err(error);
         }
         let named = self
-            .name_new(volume, &parent, name, &inode, Kind::Directory, now)
+            .name_new(volume, &parent, name, inode, Kind::Directory, now)
             .await;
-        if named.is_err() {
-            self.change_links(volume, parent.number, -1, now).await?;
+        if let Err(failure) = &named
+            && failure.is_undone
+        {
+            self.lower_links(volume, &parent_inode, 1, now).await;
         }
-        named
+        Ok(named?)
     }
 
     pub(super) async fn symlink(&self, volume: &Volume, target: &[u8], path: &[u8]) -> Result<()> {
@@ -68,8 +71,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             .await;
         self.settle_first_write(volume, &inode, written, target.len() as u64, now)
             .await?;
-        self.name_new(volume, &parent, name, &inode, Kind::Link, now)
-            .await
+        Ok(self
+            .name_new(volume, &parent, name, inode, Kind::Link, now)
+            .await?)
     }
 
     pub(super) async fn link(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
@@ -89,14 +93,16 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let parent = directory::load(&self.below, volume, walked.parent).await?;
         let now = self.now_ns();
         // First the count, then the name: a count that is too high only keeps a file too long.
-        self.change_links(volume, found.number, 1, now).await?;
+        self.change_links(&inode, 1, now).await?;
         let added = self
             .add_entry(volume, &parent, name, found.number, found.kind, now)
             .await;
-        if added.is_err() {
-            self.change_links(volume, found.number, -1, now).await?;
+        if let Err(failure) = &added
+            && failure.is_undone
+        {
+            self.lower_links(volume, &inode, 1, now).await;
         }
-        added
+        Ok(added?)
     }
 
     /// Creates a file that has no name yet.
@@ -118,14 +124,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                     let inode = Rc::new(inode);
                     let added = volume.add_inode(inode.clone());
                     if added.is_err() {
-                        self.undo_create(volume, &inode).await;
+                        self.undo_create(volume, inode.clone()).await;
                     }
                     return added.map(|()| inode);
                 }
                 // A call that was given up can have created it.
                 Err(Error::Exists) => {}
                 Err(error) => {
-                    volume.numbers.borrow_mut().give_back(number);
+                    self.settle_number(volume, number).await;
                     return Err(error);
                 }
             }
@@ -133,49 +139,59 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Err(Error::Corrupt)
     }
 
+    /// After a creation that failed: the number is free again, or the file was made all the same
+    /// and is deleted. If nobody knows, the number stays used.
+    async fn settle_number(&self, volume: &Volume, number: FileNumber) {
+        match self.below.getattr(number).await {
+            Err(Error::NotFound) => volume.numbers.borrow_mut().give_back(number),
+            Err(_) => {}
+            Ok(_) => {
+                let inode = Rc::new(Inode::unknown(number, volume.checkpoints()));
+                self.undo_create(volume, inode).await;
+            }
+        }
+    }
+
     /// Notes the first contents of a new file, or deletes it if they could not be written.
     async fn settle_first_write(
         &self,
         volume: &Volume,
-        inode: &Inode,
+        inode: &Rc<Inode>,
         written: Result<()>,
         size: u64,
         now_ns: u64,
     ) -> Result<()> {
         match written {
             Ok(()) => inode.data_changed(volume.checkpoints(), now_ns, |_| size),
-            Err(_) => self.undo_create(volume, inode).await,
+            Err(_) => self.undo_create(volume, inode.clone()).await,
         }
         written
     }
 
-    /// Gives a new file its name, or deletes it if that fails.
+    /// Gives a new file its name, or deletes it if that is known to have failed.
     pub(super) async fn name_new(
         &self,
         volume: &Volume,
         parent: &Directory,
         name: &[u8],
-        inode: &Inode,
+        inode: Rc<Inode>,
         kind: Kind,
         now_ns: u64,
-    ) -> Result<()> {
+    ) -> core::result::Result<(), Failure> {
         let added = self
             .add_entry(volume, parent, name, inode.number, kind, now_ns)
             .await;
-        if added.is_err() {
+        if let Err(failure) = &added
+            && failure.is_undone
+        {
             self.undo_create(volume, inode).await;
         }
         added
     }
 
-    async fn undo_create(&self, volume: &Volume, inode: &Inode) {
-        volume.forget(inode);
-        if let Err(error) = self.delete_file(volume, inode).await {
-            log::warn!(
-                "file {} was not named and could not be deleted: {error}",
-                inode.number.0
-            );
-        }
+    async fn undo_create(&self, volume: &Volume, inode: Rc<Inode>) {
+        volume.forget(&inode);
+        self.delete_soon(volume, inode).await;
     }
 
     /// Adds an entry to a directory.
@@ -187,31 +203,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         number: FileNumber,
         kind: Kind,
         now_ns: u64,
-    ) -> Result<()> {
+    ) -> core::result::Result<(), Failure> {
         let edit = directory.index()?.insertion(Entry { number, kind, name })?;
         directory::apply(&self.below, volume, directory, edit, now_ns).await
     }
 
     /// Changes how many links a file has.
-    pub(super) async fn change_links(
-        &self,
-        volume: &Volume,
-        number: FileNumber,
-        by: i32,
-        now_ns: u64,
-    ) -> Result<()> {
-        let inode = volume.inode(number)?;
+    pub(super) async fn change_links(&self, inode: &Inode, by: i32, now_ns: u64) -> Result<()> {
         let _alone = inode.lock.write().await;
-        let links = inode
-            .attributes(&self.below)
-            .await?
-            .links
-            .saturating_add_signed(by);
-        let change = AttributeChange {
-            links: Some(links),
-            changed_ns: Some(now_ns),
-            ..AttributeChange::default()
-        };
-        inode.change(&self.below, &change).await
+        inode.change_links(&self.below, by, now_ns).await
     }
 }

@@ -8,7 +8,7 @@ use core::cell::{Cell, RefCell};
 
 use async_lock::Mutex;
 
-use super::{inode::Inode, volume::Volume};
+use super::{chores::Chore, inode::Inode, volume::Volume};
 use crate::{
     Error, Result,
     vfs::{Descriptor, OpenFlags},
@@ -61,7 +61,7 @@ impl Drop for OpenFile {
         self.inode.opens.set(left);
         if left == 0 && self.inode.orphan.get() {
             // Whoever runs next and may wait deletes it.
-            self.volume.reap.borrow_mut().push(self.inode.clone());
+            self.volume.leave(Chore::End(self.inode.clone()));
         }
     }
 }

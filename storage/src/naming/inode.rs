@@ -25,6 +25,8 @@ pub struct Inode {
     pub orphan: Cell<bool>,
     /// It is deleted, or about to be.
     pub gone: Cell<bool>,
+    /// Links that are to be taken off and could not be yet.
+    pub owed: Cell<i32>,
     attributes: Cell<Option<Attributes>>,
     loading: Mutex<()>,
     /// Counts changes, so that attributes that were asked for before one are not kept after it.
@@ -44,6 +46,7 @@ impl Inode {
             opens: Cell::new(0),
             orphan: Cell::new(false),
             gone: Cell::new(false),
+            owed: Cell::new(0),
             attributes: Cell::new(None),
             loading: Mutex::new(()),
             changes: Cell::new(0),
@@ -65,12 +68,15 @@ impl Inode {
             return Err(Error::NotFound);
         }
         if let Some(attributes) = self.attributes.get() {
-            return Ok(attributes);
+            return Ok(self.less_owed(attributes));
         }
         let _loading = self.loading.lock().await;
         match self.attributes.get() {
-            Some(attributes) => Ok(attributes),
-            None => self.ask(below).await,
+            Some(attributes) => Ok(self.less_owed(attributes)),
+            None => self
+                .ask(below)
+                .await
+                .map(|attributes| self.less_owed(attributes)),
         }
     }
 
@@ -88,14 +94,20 @@ impl Inode {
         if let Some(attributes) = self.attributes.get()
             && self.blocks_known_at.get() > self.data_changed_at.get()
         {
-            return Ok(attributes);
+            return Ok(self.less_owed(attributes));
         }
         let fresh = self.ask(below).await?;
         self.blocks_known_at.set(checkpoints);
-        Ok(Attributes {
+        let known = self.attributes.get().unwrap_or(fresh);
+        Ok(self.less_owed(Attributes {
             blocks: fresh.blocks,
-            ..self.attributes.get().unwrap_or(fresh)
-        })
+            ..known
+        }))
+    }
+
+    fn less_owed(&self, mut attributes: Attributes) -> Attributes {
+        attributes.links = attributes.links.saturating_add_signed(-self.owed.get());
+        attributes
     }
 
     async fn ask<F: FileService>(&self, below: &F) -> Result<Attributes> {
@@ -137,6 +149,39 @@ impl Inode {
         self.update(|attributes| change.apply(attributes));
         doubt.settle();
         Ok(())
+    }
+
+    /// Changes how many links there are, and takes off what is owed. If the call fails the file is
+    /// looked at: the change may have been made all the same. The caller holds the lock.
+    pub async fn change_links<F: FileService>(
+        &self,
+        below: &F,
+        by: i32,
+        now_ns: u64,
+    ) -> Result<()> {
+        let links = self
+            .attributes(below)
+            .await?
+            .links
+            .saturating_add_signed(by);
+        let change = AttributeChange {
+            links: Some(links),
+            changed_ns: Some(now_ns),
+            ..AttributeChange::default()
+        };
+        let mut result = self.change(below, &change).await;
+        if result.is_err()
+            && self
+                .ask(below)
+                .await
+                .is_ok_and(|found| found.links == links)
+        {
+            result = Ok(());
+        }
+        if result.is_ok() {
+            self.owed.set(0);
+        }
+        result
     }
 
     /// To be settled when a change has ended well. If it is dropped before (an error, or a call

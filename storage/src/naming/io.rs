@@ -143,6 +143,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let doubt = inode.doubt();
         self.below.truncate(inode.number, size, now).await?;
         inode.data_changed(volume.checkpoints(), now, |_| size);
+        volume.full.set(false);
         doubt.settle();
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! 3. an inode's lock, one at a time: shared by reads, exclusive for changes.
 
 mod attributes;
+mod chores;
 mod client;
 mod create;
 mod descriptors;
@@ -120,7 +121,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         drop(left);
         let volume = self.volume.borrow().clone();
         if let Some(volume) = volume {
-            self.reap(&volume).await;
+            self.tidy(&volume).await;
         }
     }
 

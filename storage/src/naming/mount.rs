@@ -36,6 +36,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             return Ok(volume.clone());
         }
         let volume = Rc::new(self.load_volume().await?);
+        // An earlier instance may have changed what is not in a checkpoint yet.
+        self.changed.set(true);
         self.purge_orphans(&volume).await?;
         *self.volume.borrow_mut() = Some(volume.clone());
         Ok(volume)

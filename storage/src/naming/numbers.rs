@@ -104,6 +104,14 @@ impl Numbers {
         window[bit / 8] |= 1 << (bit % 8);
     }
 
+    /// Notes that the file of this number could not be deleted after all.
+    pub fn keep(&mut self, number: FileNumber) {
+        let bit = (number.0 % WINDOW_NUMBERS) as usize;
+        if let Some(window) = self.freed.get_mut(&(number.0 / WINDOW_NUMBERS)) {
+            window[bit / 8] &= !(1 << (bit % 8));
+        }
+    }
+
     /// Notes that a checkpoint was made: what was freed before it can be used again.
     pub fn checkpoint(&mut self) {
         if let Some(freed) = self.freed.get(&self.window) {

@@ -33,12 +33,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         } else {
             self.open_existing(volume, path, flags).await
         };
-        let result = file.and_then(|file| reservation.install(Rc::new(file)));
-        if result.is_err() {
-            // The last name may have gone while the file was being opened.
-            self.reap(volume).await;
-        }
-        result
+        file.and_then(|file| reservation.install(Rc::new(file)))
     }
 
     async fn open_existing(
@@ -120,7 +115,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let inode = self.new_inode(volume, Kind::File, mode, now).await?;
         // Open before it has a name: whoever removes the name at once must not delete the file.
         let file = OpenFile::new(volume, inode, flags);
-        self.name_new(volume, &parent, name, &file.inode, Kind::File, now)
+        self.name_new(volume, &parent, name, file.inode.clone(), Kind::File, now)
             .await?;
         Ok(file)
     }
@@ -134,7 +129,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     ) -> Result<()> {
         let file = self.descriptors.borrow_mut().close(client, descriptor)?;
         drop(file);
-        self.reap(volume).await;
+        self.tidy(volume).await;
         Ok(())
     }
 }

@@ -7,15 +7,16 @@ use alloc::{rc::Rc, string::ToString};
 
 use super::{
     Naming,
-    directory::{self, Directory},
+    directory::{self, Directory, Failure, Found},
     inode::Inode,
+    kind_of,
     path::{Last, LastLink},
     volume::Volume,
 };
 use crate::{
     Error, Result,
     clock::Clock,
-    file::{AttributeChange, Attributes, FileService},
+    file::{Attributes, FileService},
     vfs::Kind,
 };
 
@@ -29,7 +30,7 @@ pub struct Unnamed {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn unlink(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let change = self.change().await;
+        let _change = self.change().await;
         let namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let Last::Name(name) = &walked.last else {
@@ -40,29 +41,19 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             return Err(Error::IsADirectory);
         }
         walked.existing()?;
-        let inode = volume.inode(found.number)?;
-        let attributes = self.attributes_if_there(&inode).await?;
         let parent = directory::load(&self.below, volume, walked.parent).await?;
-        let unnamed = match attributes {
-            Some(attributes) => Some(self.unname(volume, inode, found.kind, &attributes).await?),
-            None => None,
-        };
-        self.remove_entry(volume, &parent, name).await?;
-        let ends = match unnamed {
-            Some(unnamed) => self.unnamed(volume, unnamed).await?,
-            None => None,
-        };
-        drop(namespace);
-        if let Some(inode) = ends {
-            self.delete_file(volume, &inode).await?;
+        let unnamed = self.unname(volume, found).await?;
+        if let Err(failure) = self.remove_entry(volume, &parent, name).await {
+            return self.still_named(volume, unnamed, failure).await;
         }
-        drop(change);
-        self.reap(volume).await;
+        let ends = self.unnamed(volume, unnamed).await;
+        drop(namespace);
+        self.end(volume, ends).await;
         Ok(())
     }
 
     pub(super) async fn rmdir(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let change = self.change().await;
+        let _change = self.change().await;
         let namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let name = match &walked.last {
@@ -75,41 +66,38 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if found.kind != Kind::Directory {
             return Err(Error::NotADirectory);
         }
-        let inode = volume.inode(found.number)?;
-        let attributes = self.attributes_if_there(&inode).await?;
         let parent = directory::load(&self.below, volume, walked.parent).await?;
-        let unnamed = match attributes {
-            Some(attributes) => {
-                let victim = directory::load(&self.below, volume, found.number).await?;
-                if victim.index()?.len() > 0 {
-                    return Err(Error::NotEmpty);
-                }
-                Some(
-                    self.unname(volume, inode, Kind::Directory, &attributes)
-                        .await?,
-                )
-            }
-            None => None,
-        };
-        self.remove_entry(volume, &parent, name).await?;
-        self.change_links(volume, parent.number, -1, self.now_ns())
-            .await?;
-        let ends = match unnamed {
-            Some(unnamed) => self.unnamed(volume, unnamed).await?,
-            None => None,
-        };
-        drop(namespace);
-        if let Some(inode) = ends {
-            self.delete_file(volume, &inode).await?;
+        let parent_inode = volume.inode(parent.number)?;
+        self.check_empty(volume, found).await?;
+        let unnamed = self.unname(volume, found).await?;
+        if let Err(failure) = self.remove_entry(volume, &parent, name).await {
+            return self.still_named(volume, unnamed, failure).await;
         }
-        drop(change);
-        self.reap(volume).await;
+        self.lower_links(volume, &parent_inode, 1, self.now_ns())
+            .await;
+        let ends = self.unnamed(volume, unnamed).await;
+        drop(namespace);
+        self.end(volume, ends).await;
         Ok(())
+    }
+
+    /// [`Error::NotEmpty`] unless the directory is empty, or not there at all.
+    pub(super) async fn check_empty(&self, volume: &Volume, found: Found) -> Result<()> {
+        let inode = volume.inode(found.number)?;
+        if self.attributes_if_there(&inode).await?.is_none() {
+            return Ok(());
+        }
+        let directory = directory::load(&self.below, volume, found.number).await?;
+        if directory.index()?.len() > 0 {
+            Err(Error::NotEmpty)
+        } else {
+            Ok(())
+        }
     }
 
     /// The attributes, or nothing if an entry names a file that is not there: damage, which the
     /// user can clear away.
-    pub(super) async fn attributes_if_there(&self, inode: &Inode) -> Result<Option<Attributes>> {
+    async fn attributes_if_there(&self, inode: &Inode) -> Result<Option<Attributes>> {
         match inode.attributes(&self.below).await {
             Err(Error::NotFound) => Ok(None),
             other => other.map(Some),
@@ -117,84 +105,101 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     /// To be called before a name of a file is removed: if it is the last and the file is open, the
-    /// orphan directory names it from here on.
-    pub(super) async fn unname(
-        &self,
-        volume: &Volume,
-        inode: Rc<Inode>,
-        kind: Kind,
-        attributes: &Attributes,
-    ) -> Result<Unnamed> {
-        if super::kind_of(attributes) != kind {
+    /// orphan directory names it from here on. Nothing if the file is not there.
+    pub(super) async fn unname(&self, volume: &Volume, found: Found) -> Result<Option<Unnamed>> {
+        let inode = volume.inode(found.number)?;
+        let Some(attributes) = self.attributes_if_there(&inode).await? else {
+            return Ok(None);
+        };
+        if kind_of(&attributes) != found.kind {
             return Err(Error::Corrupt);
         }
-        let links = if kind == Kind::Directory {
-            1
-        } else {
-            attributes.links
-        };
-        let in_orphans = links <= 1 && inode.opens.get() > 0;
-        if in_orphans {
-            self.add_orphan(volume, &inode, kind).await?;
-        }
-        Ok(Unnamed {
+        let mut unnamed = Unnamed {
             inode,
-            kind,
-            links,
-            in_orphans,
-        })
+            kind: found.kind,
+            links: attributes.links,
+            in_orphans: false,
+        };
+        if unnamed.is_last() && unnamed.inode.opens.get() > 0 {
+            self.add_orphan(volume, &unnamed).await?;
+            unnamed.in_orphans = true;
+        }
+        Ok(Some(unnamed))
     }
 
-    /// To be called after the name was removed. Returns the file if it ends with it; the caller
-    /// then deletes it.
+    /// To be called after the name was removed. Returns the file if it ends with it, for the caller
+    /// to `end`. Nothing here can fail: what cannot be done now is left as a chore.
     pub(super) async fn unnamed(
         &self,
         volume: &Volume,
-        file: Unnamed,
-    ) -> Result<Option<Rc<Inode>>> {
-        let Unnamed {
-            inode,
-            kind,
-            links,
-            in_orphans,
-        } = file;
+        unnamed: Option<Unnamed>,
+    ) -> Option<Rc<Inode>> {
+        let unnamed = unnamed?;
         let now = self.now_ns();
-        if links > 1 {
-            self.change_links(volume, inode.number, -1, now).await?;
-            return Ok(None);
+        if !unnamed.is_last() {
+            self.lower_links(volume, &unnamed.inode, 1, now).await;
+            return None;
         }
-        if !in_orphans {
-            if inode.opens.get() == 0 {
-                volume.forget(&inode);
-                return Ok(Some(inode));
+        if !unnamed.in_orphans {
+            if unnamed.inode.opens.get() == 0 {
+                volume.forget(&unnamed.inode);
+                return Some(unnamed.inode);
             }
             // It was opened while its name was being removed.
-            self.add_orphan(volume, &inode, kind).await?;
+            if let Err(failure) = self.add_orphan(volume, &unnamed).await {
+                let (number, error) = (unnamed.inode.number.0, failure.error);
+                log::warn!("file {number} is lost if the system goes down: {error}");
+            }
         }
-        inode.orphan.set(true);
-        if inode.opens.get() == 0 {
+        unnamed.inode.orphan.set(true);
+        if unnamed.inode.opens.get() == 0 {
             // And closed again: no `OpenFile` is left to notice.
-            volume.reap.borrow_mut().push(inode.clone());
+            volume.leave(super::chores::Chore::End(unnamed.inode.clone()));
         }
-        let _alone = inode.lock.write().await;
-        let change = AttributeChange {
-            links: Some(0),
-            changed_ns: Some(now),
-            ..AttributeChange::default()
-        };
-        inode.change(&self.below, &change).await?;
-        Ok(None)
+        self.lower_links(volume, &unnamed.inode, unnamed.links, now)
+            .await;
+        None
     }
 
-    async fn add_orphan(&self, volume: &Volume, inode: &Inode, kind: Kind) -> Result<()> {
+    /// To be called if the name could not be removed: takes back what `unname` did. Returns the
+    /// failure.
+    pub(super) async fn still_named(
+        &self,
+        volume: &Volume,
+        unnamed: Option<Unnamed>,
+        failure: Failure,
+    ) -> Result<()> {
+        if let Some(unnamed) = unnamed
+            && unnamed.in_orphans
+            && failure.is_undone
+        {
+            // If this fails too, the next mount sees that the file has links.
+            let _ = self.remove_orphan(volume, unnamed.inode.number).await;
+        }
+        Err(failure.error)
+    }
+
+    /// Deletes what `unnamed` returned. The namespace need not be held any more.
+    pub(super) async fn end(&self, volume: &Volume, inode: Option<Rc<Inode>>) {
+        if let Some(inode) = inode {
+            self.delete_soon(volume, inode).await;
+        }
+    }
+
+    async fn add_orphan(
+        &self,
+        volume: &Volume,
+        unnamed: &Unnamed,
+    ) -> core::result::Result<(), Failure> {
+        let number = unnamed.inode.number;
         let orphans = directory::load(&self.below, volume, volume.orphans).await?;
-        let name = inode.number.0.to_string();
+        let name = number.0.to_string();
         // An entry may be left from an operation that failed half-way.
         if orphans.index()?.find(name.as_bytes()).is_some() {
             return Ok(());
         }
         let now = self.now_ns();
-        self.add_entry(volume, &orphans, name.as_bytes(), inode.number, kind, now)
+        self.add_entry(volume, &orphans, name.as_bytes(), number, unnamed.kind, now)
             .await
     }
 
@@ -204,7 +209,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         volume: &Volume,
         directory: &Directory,
         name: &[u8],
-    ) -> Result<()> {
+    ) -> core::result::Result<(), Failure> {
         let edit = {
             let index = directory.index()?;
             let Some(found) = index.find(name) else {
@@ -216,43 +221,11 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         };
         directory::apply(&self.below, volume, directory, edit, self.now_ns()).await
     }
+}
 
-    /// Deletes a file that was forgotten: nobody can find it any more; who found it before is
-    /// waited for.
-    pub(super) async fn delete_file(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        debug_assert!(inode.gone.get());
-        let _alone = inode.lock.write().await;
-        // Not free before the layer below says so would be too late: a window of the bitmap may be
-        // read in between.
-        volume.numbers.borrow_mut().free(inode.number);
-        self.below.delete(inode.number).await
-    }
-
-    /// Deletes the files whose last descriptor was closed after their last name went. What cannot
-    /// be deleted stays in the orphan directory for the next mount.
-    pub(super) async fn reap(&self, volume: &Volume) {
-        while !volume.reap.borrow().is_empty() {
-            let _change = self.change().await;
-            let _namespace = self.namespace.lock().await;
-            let inode = volume.reap.borrow_mut().pop();
-            let Some(inode) = inode.filter(|inode| inode.opens.get() == 0 && !inode.gone.get())
-            else {
-                continue;
-            };
-            if let Err(error) = self.reap_one(volume, &inode).await {
-                log::warn!(
-                    "file {} stays until the next mount: {error}",
-                    inode.number.0
-                );
-            }
-        }
-    }
-
-    async fn reap_one(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        let orphans = directory::load(&self.below, volume, volume.orphans).await?;
-        volume.forget(inode);
-        self.delete_file(volume, inode).await?;
-        self.remove_entry(volume, &orphans, inode.number.0.to_string().as_bytes())
-            .await
+impl Unnamed {
+    /// Whether the name is the last. Directories have one.
+    fn is_last(&self) -> bool {
+        self.kind == Kind::Directory || self.links <= 1
     }
 }

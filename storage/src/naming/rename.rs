@@ -4,23 +4,32 @@
 //! new name is written before the old one goes, with the link count raised for as long as both are
 //! there: a crash in between leaves a file with two names, never with none.
 
+use alloc::rc::Rc;
+
 use super::{
     Naming,
-    directory::{self, Directory, Edit, Entry, Found},
+    directory::{self, Directory, Edit, Entry, Failure, Found},
+    inode::Inode,
     path::{Last, LastLink, Walked},
     volume::Volume,
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
     clock::Clock,
-    file::{Attributes, FileService},
+    file::{Attributes, FileNumber, FileService},
     vfs::Kind,
 };
 
+/// How a step ended.
+type Made = core::result::Result<(), Failure>;
+
 /// Both ends of a rename.
 struct Ends<'a> {
-    source: &'a Directory,
-    target: &'a Directory,
+    source: Rc<Directory>,
+    source_inode: Rc<Inode>,
+    target: Rc<Directory>,
+    target_inode: Rc<Inode>,
+    inode: Rc<Inode>,
     moved: Found,
     name: &'a [u8],
     replaced: Option<Found>,
@@ -36,7 +45,7 @@ fn name(walked: &Walked) -> Result<&[u8]> {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn rename(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
-        let change = self.change().await;
+        let _change = self.change().await;
         let namespace = self.namespace.lock().await;
         let from = self.walk(volume, from, LastLink::Name).await?;
         let to = self.walk(volume, to, LastLink::Name).await?;
@@ -63,41 +72,31 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let attributes = inode.attributes(&self.below).await?;
         let unnamed = match to.found {
             None => None,
-            Some(replaced) => {
-                let inode = volume.inode(replaced.number)?;
-                match self.attributes_if_there(&inode).await? {
-                    None => None,
-                    Some(attributes) => Some(
-                        self.unname(volume, inode, replaced.kind, &attributes)
-                            .await?,
-                    ),
-                }
-            }
+            Some(replaced) => self.unname(volume, replaced).await?,
         };
         let ends = Ends {
-            source: &source,
-            target: &target,
+            source_inode: volume.inode(source.number)?,
+            target_inode: volume.inode(target.number)?,
+            source,
+            target,
+            inode,
             moved,
             name: new_name,
             replaced: to.found,
         };
-        match ends.one_write()? {
-            Some(edit) => self.rename_in_block(volume, &ends, edit).await?,
+        let moved = match ends.one_write()? {
+            Some(edit) => self.rename_in_block(volume, &ends, edit).await,
             None if moved.kind == Kind::Directory => {
-                self.move_directory(volume, &ends, &attributes).await?;
+                self.move_directory(volume, &ends, &attributes).await
             }
-            None => self.move_file(volume, &ends).await?,
-        }
-        let deleted = match unnamed {
-            Some(unnamed) => self.unnamed(volume, unnamed).await?,
-            None => None,
+            None => self.move_file(volume, &ends).await,
         };
-        drop(namespace);
-        if let Some(inode) = deleted {
-            self.delete_file(volume, &inode).await?;
+        if let Err(failure) = moved {
+            return self.still_named(volume, unnamed, failure).await;
         }
-        drop(change);
-        self.reap(volume).await;
+        let deleted = self.unnamed(volume, unnamed).await;
+        drop(namespace);
+        self.end(volume, deleted).await;
         Ok(())
     }
 
@@ -118,37 +117,36 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             (false, false) => Ok(()),
             (false, true) => Err(Error::IsADirectory),
             (true, false) => Err(Error::NotADirectory),
-            (true, true) => {
-                let directory = directory::load(&self.below, volume, replaced.number).await?;
-                if directory.index()?.len() > 0 {
-                    Err(Error::NotEmpty)
-                } else {
-                    Ok(())
-                }
+            (true, true) => self.check_empty(volume, replaced).await,
+        }
+    }
+
+    async fn rename_in_block(&self, volume: &Volume, ends: &Ends<'_>, edit: Edit) -> Made {
+        let now = self.now_ns();
+        directory::apply(&self.below, volume, &ends.source, edit, now).await?;
+        if ends.moved.kind == Kind::Directory && ends.replaced.is_some() {
+            self.lower_links(volume, &ends.source_inode, 1, now).await;
+        }
+        // Marks the time of change.
+        self.lower_links(volume, &ends.inode, 0, now).await;
+        Ok(())
+    }
+
+    async fn move_file(&self, volume: &Volume, ends: &Ends<'_>) -> Made {
+        let now = self.now_ns();
+        self.change_links(&ends.inode, 1, now).await?;
+        let mut moved = self.write_target(volume, ends, now).await;
+        if moved.is_ok() {
+            moved = self.write_source(volume, ends, now).await;
+            if moved.is_err() {
+                moved = self.undo_target(volume, ends, moved, now).await;
             }
         }
-    }
-
-    async fn rename_in_block(&self, volume: &Volume, ends: &Ends<'_>, edit: Edit) -> Result<()> {
-        let now = self.now_ns();
-        directory::apply(&self.below, volume, ends.source, edit, now).await?;
-        if ends.moved.kind == Kind::Directory && ends.replaced.is_some() {
-            self.change_links(volume, ends.source.number, -1, now)
-                .await?;
+        // If nobody knows whether there are one or two names, the count stays at two.
+        if moved.is_ok() || moved.is_err_and(|failure| failure.is_undone) {
+            self.lower_links(volume, &ends.inode, 1, now).await;
         }
-        self.change_links(volume, ends.moved.number, 0, now).await
-    }
-
-    async fn move_file(&self, volume: &Volume, ends: &Ends<'_>) -> Result<()> {
-        let now = self.now_ns();
-        self.change_links(volume, ends.moved.number, 1, now).await?;
-        let written = self.write_target(volume, ends, now).await;
-        if written.is_ok() {
-            self.write_source(volume, ends, now).await?;
-        }
-        self.change_links(volume, ends.moved.number, -1, now)
-            .await?;
-        written
+        moved
     }
 
     async fn move_directory(
@@ -156,32 +154,55 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         volume: &Volume,
         ends: &Ends<'_>,
         attributes: &Attributes,
-    ) -> Result<()> {
+    ) -> Made {
         let now = self.now_ns();
         let changes_parent = ends.source.number != ends.target.number;
-        if changes_parent && ends.replaced.is_none() {
-            self.change_links(volume, ends.target.number, 1, now)
-                .await?;
+        let adds_link = changes_parent && ends.replaced.is_none();
+        if adds_link {
+            self.change_links(&ends.target_inode, 1, now).await?;
         }
-        self.write_target(volume, ends, now).await?;
-        if changes_parent {
-            let directory = directory::load(&self.below, volume, ends.moved.number).await?;
-            let mut edit = directory.index()?.edit(0)?;
-            edit.set_parent(ends.target.number);
-            // What it holds has not changed, so its time of change stays.
-            let modified = attributes.modified_ns;
-            directory::apply(&self.below, volume, &directory, edit, modified).await?;
+        let mut moved = self.write_target(volume, ends, now).await;
+        if moved.is_ok() && changes_parent {
+            moved = self
+                .write_parent(volume, ends, ends.target.number, attributes)
+                .await;
+            if moved.is_err() {
+                moved = self.undo_target(volume, ends, moved, now).await;
+            }
         }
-        self.write_source(volume, ends, now).await?;
-        if changes_parent || ends.replaced.is_some() {
-            self.change_links(volume, ends.source.number, -1, now)
-                .await?;
+        if moved.is_ok() {
+            moved = self.write_source(volume, ends, now).await;
+            if moved.is_err_and(|failure| failure.is_undone) {
+                let back = match changes_parent {
+                    true => {
+                        self.write_parent(volume, ends, ends.source.number, attributes)
+                            .await
+                    }
+                    false => Ok(()),
+                };
+                if back.is_ok() {
+                    moved = self.undo_target(volume, ends, moved, now).await;
+                }
+            }
         }
-        self.change_links(volume, ends.moved.number, 0, now).await
+        match moved {
+            Ok(()) => {
+                if changes_parent || ends.replaced.is_some() {
+                    self.lower_links(volume, &ends.source_inode, 1, now).await;
+                }
+                // Marks the time of change.
+                self.lower_links(volume, &ends.inode, 0, now).await;
+            }
+            Err(failure) if failure.is_undone && adds_link => {
+                self.lower_links(volume, &ends.target_inode, 1, now).await;
+            }
+            Err(_) => {}
+        }
+        moved
     }
 
     /// Writes the new name.
-    async fn write_target(&self, volume: &Volume, ends: &Ends<'_>, now_ns: u64) -> Result<()> {
+    async fn write_target(&self, volume: &Volume, ends: &Ends<'_>, now_ns: u64) -> Made {
         let Found { number, kind, .. } = ends.moved;
         let edit = {
             let index = ends.target.index()?;
@@ -198,14 +219,77 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 }
             }
         };
-        directory::apply(&self.below, volume, ends.target, edit, now_ns).await
+        directory::apply(&self.below, volume, &ends.target, edit, now_ns).await
+    }
+
+    /// Takes the new name away again, or gives it back to what had it, because of a failure; which
+    /// is then undone or not.
+    async fn undo_target(
+        &self,
+        volume: &Volume,
+        ends: &Ends<'_>,
+        failed: Made,
+        now_ns: u64,
+    ) -> Made {
+        let Err(Failure {
+            error,
+            is_undone: true,
+        }) = failed
+        else {
+            return failed;
+        };
+        let edit = {
+            let target = directory::load(&self.below, volume, ends.target.number).await;
+            let target = target.map_err(|_| Failure {
+                error,
+                is_undone: false,
+            })?;
+            let index = target.index()?;
+            let found = index.find(ends.name).ok_or(Failure {
+                error,
+                is_undone: false,
+            })?;
+            let mut edit = index.edit(found.position)?;
+            match ends.replaced {
+                None => edit.remove(found.position)?,
+                Some(replaced) => edit.replace(found.position, replaced.number, replaced.kind)?,
+            }
+            edit
+        };
+        let undone = directory::apply(&self.below, volume, &ends.target, edit, now_ns).await;
+        Err(Failure {
+            error,
+            is_undone: undone.is_ok(),
+        })
     }
 
     /// Removes the old name. It is where it was: entries do not move.
-    async fn write_source(&self, volume: &Volume, ends: &Ends<'_>, now_ns: u64) -> Result<()> {
+    async fn write_source(&self, volume: &Volume, ends: &Ends<'_>, now_ns: u64) -> Made {
         let mut edit = ends.source.index()?.edit(ends.moved.position)?;
         edit.remove(ends.moved.position)?;
-        directory::apply(&self.below, volume, ends.source, edit, now_ns).await
+        directory::apply(&self.below, volume, &ends.source, edit, now_ns).await
+    }
+
+    /// Makes `..` of a directory mean another parent. What it holds has not changed, so its time of
+    /// change stays.
+    async fn write_parent(
+        &self,
+        volume: &Volume,
+        ends: &Ends<'_>,
+        parent: FileNumber,
+        attributes: &Attributes,
+    ) -> Made {
+        let directory = directory::load(&self.below, volume, ends.moved.number).await?;
+        let mut edit = directory.index()?.edit(0)?;
+        edit.set_parent(parent);
+        directory::apply(
+            &self.below,
+            volume,
+            &directory,
+            edit,
+            attributes.modified_ns,
+        )
+        .await
     }
 }
 

@@ -57,8 +57,12 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     /// What whoever places naming calls every few seconds: a checkpoint if a volume is mounted and
     /// something has changed.
     pub async fn sync_periodic(&self) -> Result<()> {
-        if self.is_mounted() && self.changed.get() {
-            self.sync().await?;
+        let volume = self.volume.borrow().clone();
+        if let Some(volume) = volume {
+            self.tidy(&volume).await;
+            if self.changed.get() {
+                self.sync().await?;
+            }
         }
         Ok(())
     }

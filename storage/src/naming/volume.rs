@@ -1,9 +1,11 @@
 //! The mounted volume: what is remembered of it between calls.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{collections::VecDeque, rc::Rc};
 use core::cell::{Cell, RefCell};
 
-use super::{Limits, directory::Directory, inode::Inode, numbers::Numbers, table::Table};
+use super::{
+    Limits, chores::Chore, directory::Directory, inode::Inode, numbers::Numbers, table::Table,
+};
 use crate::{
     Error, Result,
     file::{Attachment, FileNumber, Timestamp},
@@ -24,8 +26,10 @@ pub struct Volume {
     pub numbers: RefCell<Numbers>,
     /// The last checkpoint.
     pub checkpoint: Cell<Timestamp>,
-    /// Files whose last descriptor was closed after their last name went.
-    pub reap: RefCell<Vec<Rc<Inode>>>,
+    /// What remains to be done.
+    pub chores: RefCell<VecDeque<Chore>>,
+    /// There was no room even after a checkpoint, and nothing was freed since.
+    pub full: Cell<bool>,
     /// Counts checkpoints, from one on.
     checkpoints: Cell<u64>,
     inodes: RefCell<Table<Inode>>,
@@ -42,7 +46,8 @@ impl Volume {
             orphans,
             numbers: RefCell::new(numbers),
             checkpoint: Cell::new(attachment.checkpoint),
-            reap: RefCell::new(Vec::new()),
+            chores: RefCell::new(VecDeque::new()),
+            full: Cell::new(false),
             checkpoints: Cell::new(1),
             inodes: RefCell::new(Table::new(limits.inodes)),
             directories: RefCell::new(Table::new(limits.directory_bytes)),

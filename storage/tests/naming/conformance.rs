@@ -36,7 +36,8 @@ fn expand(word: &str) -> Vec<u8> {
     if bytes == b"''" { Vec::new() } else { bytes }
 }
 
-fn errno(error: Error) -> &'static str {
+/// The name of an error.
+pub fn errno(error: Error) -> &'static str {
     match error {
         Error::NotFound => "ENOENT",
         Error::Exists => "EEXIST",
@@ -124,7 +125,8 @@ fn names(entries: Vec<(Vec<u8>, u64, Kind)>) -> String {
     }
 }
 
-async fn run(
+/// Runs one operation of the language.
+pub async fn run(
     system: &impl FileSystem,
     marks: &mut BTreeMap<Vec<u8>, Stat>,
     words: &[&str],

@@ -42,20 +42,31 @@ impl File {
             .size
             .saturating_sub(offset)
             .min(into.len() as u64) as usize;
-        for (index, byte) in into[..len].iter_mut().enumerate() {
-            let at = offset + index as u64;
-            let block = self.blocks.get(&(at / BLOCK_BYTES as u64));
-            *byte = block.map_or(0, |block| block[(at % BLOCK_BYTES as u64) as usize]);
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let within = (at % BLOCK_BYTES as u64) as usize;
+            let step = (BLOCK_BYTES - within).min(len - done);
+            let target = &mut into[done..done + step];
+            match self.blocks.get(&(at / BLOCK_BYTES as u64)) {
+                Some(block) => target.copy_from_slice(&block[within..within + step]),
+                None => target.fill(0),
+            }
+            done += step;
         }
         len
     }
 
     pub fn write(&mut self, offset: u64, data: &[u8]) {
-        for (index, &byte) in data.iter().enumerate() {
-            let at = offset + index as u64;
+        let mut done = 0;
+        while done < data.len() {
+            let at = offset + done as u64;
+            let within = (at % BLOCK_BYTES as u64) as usize;
+            let step = (BLOCK_BYTES - within).min(data.len() - done);
             let block = self.blocks.entry(at / BLOCK_BYTES as u64);
             let block = block.or_insert_with(|| vec![0; BLOCK_BYTES]);
-            block[(at % BLOCK_BYTES as u64) as usize] = byte;
+            block[within..within + step].copy_from_slice(&data[done..done + step]);
+            done += step;
         }
         self.attributes.size = self.attributes.size.max(offset + data.len() as u64);
     }
@@ -87,8 +98,10 @@ pub enum Fault {
     Fail(Error),
     /// The call has its effect and fails all the same.
     FailAfter(Error),
-    /// The call never returns; nothing comes after it.
+    /// The call has no effect and never returns; nothing comes after it.
     Hang,
+    /// The call has its effect and never returns; nothing comes after it.
+    HangAfter,
 }
 
 #[derive(Default)]
@@ -108,7 +121,7 @@ pub struct State {
     syncing: bool,
     changing: u32,
     busy: BTreeMap<u64, Busy>,
-    freed: BTreeSet<u64>,
+    pub freed: BTreeSet<u64>,
     /// Calls by name since the last `take_calls`.
     calls: Vec<&'static str>,
     /// Calls that change state until the fault strikes.
@@ -138,6 +151,15 @@ impl Future for GiveWay {
         self.0 -= 1;
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Counts a creation for as long as it lasts.
+struct Changing(Fake);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().changing -= 1;
     }
 }
 
@@ -281,7 +303,7 @@ impl Fake {
                 Some((0, fault)) => {
                     let fault = *fault;
                     state.fault = None;
-                    state.hung = fault == Fault::Hang;
+                    state.hung = matches!(fault, Fault::Hang | Fault::HangAfter);
                     Some(fault)
                 }
                 Some((left, _)) => {
@@ -290,14 +312,28 @@ impl Fake {
                 }
             }
         };
-        if self.0.borrow().hung {
+        if self.0.borrow().hung && fault != Some(Fault::HangAfter) {
             std::future::pending::<()>().await;
         }
         match fault {
             Some(Fault::Fail(error)) => (false, Err(error)),
             Some(Fault::FailAfter(error)) => (true, Err(error)),
-            Some(Fault::Hang) | None => (true, Ok(())),
+            // The reply never comes: see `reply`.
+            Some(Fault::Hang | Fault::HangAfter) | None => (true, Ok(())),
         }
+    }
+
+    /// Where a call returns, unless it hangs.
+    async fn reply<T>(&self, result: Result<T>) -> Result<T> {
+        if self.0.borrow().hung {
+            std::future::pending::<()>().await;
+        }
+        result
+    }
+
+    /// Lets calls return again after a hang.
+    pub fn heal(&self) {
+        self.0.borrow_mut().hung = false;
     }
 
     fn attachment(&self) -> Attachment {
@@ -348,10 +384,11 @@ impl FileService for Fake {
             );
             state.changing += 1;
         }
+        let changing = Changing(self.clone());
         self.give_way().await;
         let (effect, result) = self.strike().await;
+        drop(changing);
         let mut state = self.0.borrow_mut();
-        state.changing -= 1;
         if state.files.contains_key(&file.0) {
             return Err(Error::Exists);
         }
@@ -369,7 +406,8 @@ impl FileService for Fake {
                 },
             );
         }
-        result
+        drop(state);
+        self.reply(result).await
     }
 
     async fn delete(&self, file: FileNumber) -> Result<()> {
@@ -382,7 +420,7 @@ impl FileService for Fake {
             state.freed.insert(file.0);
         }
         drop(hold);
-        result
+        self.reply(result).await
     }
 
     async fn read(&self, file: FileNumber, offset: u64, mut data: Sink<'_>) -> Result<usize> {
@@ -413,7 +451,7 @@ impl FileService for Fake {
             file.attributes.changed_ns = write.modified_ns;
         }
         self.give_way().await;
-        result
+        self.reply(result).await
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
@@ -427,7 +465,7 @@ impl FileService for Fake {
             file.attributes.modified_ns = modified_ns;
             file.attributes.changed_ns = modified_ns;
         }
-        result
+        self.reply(result).await
     }
 
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
@@ -456,7 +494,7 @@ impl FileService for Fake {
             let mut state = self.0.borrow_mut();
             change.apply(&mut state.files.get_mut(&file.0).expect("held").attributes);
         }
-        result
+        self.reply(result).await
     }
 
     async fn sync(&self) -> Result<Timestamp> {

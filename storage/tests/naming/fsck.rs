@@ -82,6 +82,8 @@ pub fn read_directory(number: u64, file: &File) -> (u64, Vec<Entry>) {
 pub struct Report {
     /// Entries whose file is not there: directory, name.
     pub dangling: Vec<(u64, Vec<u8>)>,
+    /// Entries of the orphan directory whose file is not there.
+    pub orphans_of_nothing: Vec<u64>,
     /// Files that have no name and are no orphans.
     pub leaked: BTreeSet<u64>,
     /// Files with more names than links.
@@ -100,6 +102,7 @@ impl Report {
     /// Nothing is wrong.
     pub fn is_whole(&self) -> bool {
         self.is_benign()
+            && self.orphans_of_nothing.is_empty()
             && self.leaked.is_empty()
             && self.links_too_high.is_empty()
             && self.directories_with_names.is_empty()
@@ -160,7 +163,7 @@ pub fn examine(files: &Files) -> Report {
     for (name, number, _) in orphans {
         assert_eq!(name, number.to_string().into_bytes());
         match files.get(&number) {
-            None => report.dangling.push((ORPHANS, name)),
+            None => report.orphans_of_nothing.push(number),
             Some(_) if !seen.insert(number) => report.named_orphans.push(number),
             Some(file) if file.attributes.links != 0 => report.links_too_high.push(number),
             Some(_) => {}
@@ -210,4 +213,56 @@ pub fn check_whole(files: &Files) {
         report.is_whole(),
         "a checkpoint of a file system that is not whole: {report:?}"
     );
+}
+
+/// What a path names, as far as an application can tell from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub mode: u32,
+    pub links: u32,
+    pub content: Vec<u8>,
+    /// The first path of the same file.
+    pub same_as: Vec<u8>,
+}
+
+/// Everything that has a name, by path; read without naming. Entries of no file are left out.
+pub fn tree(files: &Files) -> BTreeMap<Vec<u8>, Seen> {
+    let mut seen = BTreeMap::new();
+    let mut first: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let mut queue = vec![(Vec::new(), ROOT)];
+    while let Some((path, number)) = queue.pop() {
+        let file = &files[&number];
+        let is_directory = file.attributes.mode & 0o170_000 == 0o040_000;
+        if is_directory && path.len() < 2048 {
+            for (name, number, _) in read_directory(number, file).1 {
+                if files.contains_key(&number) {
+                    queue.push(([&path[..], &b"/"[..], &name[..]].concat(), number));
+                }
+            }
+        }
+        let content = if is_directory {
+            Vec::new()
+        } else {
+            file.contents()
+        };
+        let (mode, links) = (file.attributes.mode, file.attributes.links);
+        let earlier = first.entry(number).or_insert_with(|| path.clone());
+        if path < *earlier {
+            *earlier = path.clone();
+        }
+        seen.insert(path, (number, mode, links, content));
+    }
+    seen.into_iter()
+        .map(|(path, (number, mode, links, content))| {
+            (
+                path,
+                Seen {
+                    mode,
+                    links,
+                    content,
+                    same_as: first[&number].clone(),
+                },
+            )
+        })
+        .collect()
 }

@@ -7,6 +7,9 @@
 
 mod conformance;
 mod costs;
+mod crashes;
 mod fake;
 mod fsck;
 mod support;
+mod model;
+mod random;

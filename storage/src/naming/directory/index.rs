@@ -237,6 +237,13 @@ impl Index {
         }
     }
 
+    /// Whether an edit has been made.
+    pub fn holds(&self, edit: &Edit) -> bool {
+        self.blocks
+            .get(edit.block)
+            .is_some_and(|block| *block == edit.image)
+    }
+
     /// Makes an edit of this index, which has been written below, visible.
     pub fn commit(&mut self, edit: Edit) {
         let directory = self.directory;

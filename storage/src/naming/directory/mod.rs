@@ -109,24 +109,52 @@ async fn read<F: FileService>(below: &F, number: FileNumber) -> Result<Vec<Box<B
     Ok(blocks)
 }
 
-/// Writes an edit below and commits it. The caller holds the namespace lock. If it fails or is
-/// given up half-way, nobody knows what became of the write: the index is dropped and read again
-/// at its next use.
+/// Why an edit is not made.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// The directory is known to be as it was. Else nobody knows.
+    pub is_undone: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+impl From<Error> for Failure {
+    /// An error before anything was written.
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_undone: true,
+        }
+    }
+}
+
+/// Drops what is remembered of a directory, unless the change that is under way ends well.
+struct Doubt<'a>(Option<&'a Directory>);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(directory) = self.0 {
+            *directory.index.borrow_mut() = None;
+        }
+    }
+}
+
+/// Writes an edit below and commits it. The caller holds the namespace lock. If the write fails,
+/// the directory is read again to see whether it was made all the same; if this is given up
+/// half-way, at its next use.
 pub async fn apply<F: FileService>(
     below: &F,
     volume: &Volume,
     directory: &Directory,
     edit: Edit,
     now_ns: u64,
-) -> Result<()> {
-    struct Doubt<'a>(Option<&'a Directory>);
-    impl Drop for Doubt<'_> {
-        fn drop(&mut self) {
-            if let Some(directory) = self.0 {
-                *directory.index.borrow_mut() = None;
-            }
-        }
-    }
+) -> core::result::Result<(), Failure> {
     let inode = volume.inode(directory.number)?;
     let inode_doubt = inode.doubt();
     let mut doubt = Doubt(Some(directory));
@@ -140,7 +168,20 @@ pub async fn apply<F: FileService>(
         size,
         modified_ns: now_ns,
     };
-    below.write(write).await?;
+    if let Err(error) = below.write(write).await {
+        drop((doubt, inode_doubt));
+        return match load(below, volume, directory.number).await {
+            Err(_) => Err(Failure {
+                error,
+                is_undone: false,
+            }),
+            Ok(directory) if directory.index()?.holds(&edit) => Ok(()),
+            Ok(_) => Err(Failure {
+                error,
+                is_undone: true,
+            }),
+        };
+    }
     let weight = {
         let mut index = directory.index.borrow_mut();
         let index = index.as_mut().ok_or(Error::Busy)?;

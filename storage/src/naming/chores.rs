@@ -1,0 +1,217 @@
+//! What remains to be done when an operation is over for its caller.
+//!
+//! Once a name is gone the operation has happened: that the file behind it must still be deleted,
+//! or its count of links lowered, is naming's business. Such a step is tried at once. If it fails,
+//! it waits here and is tried again; in the worst case a file without a name takes up room. Files
+//! whose last descriptor is closed after their last name went end here as well.
+//!
+//! Want of memory or room below ([`Error::NoMemory`], [`Error::NoSpace`]) is often over after a
+//! checkpoint, which lets go of what was kept for a crash. So whole operations and chores alike
+//! are tried again after one.
+
+use alloc::{rc::Rc, string::ToString};
+
+use super::{
+    Naming,
+    directory::{self, Failure},
+    inode::Inode,
+    volume::Volume,
+};
+use crate::{
+    Error, Result,
+    clock::Clock,
+    file::{FileNumber, FileService},
+};
+
+/// Most chores that wait; what comes on top is left undone.
+const CHORES_MAX: usize = 8192;
+
+/// Checkpoints that are tried for one operation.
+const CHECKPOINTS_MAX: usize = 3;
+
+/// Something that remains to be done.
+pub enum Chore {
+    /// Delete an orphan that nobody has open any more, and its entry.
+    End(Rc<Inode>),
+    /// Remove the entry of an orphan that was deleted.
+    Entry(FileNumber),
+    /// Delete a file that nobody can find any more.
+    Delete(Rc<Inode>),
+    /// Lower the links of a file by what it owes.
+    Links(Rc<Inode>),
+}
+
+/// Whether an error may be over after a checkpoint.
+fn is_shortage(error: Error) -> bool {
+    matches!(error, Error::NoMemory | Error::NoSpace)
+}
+
+impl Volume {
+    /// Leaves a chore for later.
+    pub fn leave(&self, chore: Chore) {
+        let mut chores = self.chores.borrow_mut();
+        if chores.len() < CHORES_MAX {
+            chores.push_back(chore);
+        }
+    }
+}
+
+impl<F: FileService, C: Clock> Naming<F, C> {
+    /// Runs an operation, and again after a checkpoint if it fails for want of memory or room.
+    /// The operation must leave nothing behind when it fails so.
+    pub(super) async fn with_room<T>(
+        &self,
+        volume: &Volume,
+        mut operation: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        for _ in 0..CHECKPOINTS_MAX {
+            let result = operation().await;
+            let Err(error) = result else { return result };
+            let hopeless = error == Error::NoSpace && volume.full.get();
+            if !is_shortage(error) || hopeless || self.sync().await.is_err() {
+                return result;
+            }
+            if error == Error::NoSpace {
+                let result = operation().await;
+                // Until something is freed, asking again would only cost checkpoints.
+                volume.full.set(matches!(result, Err(Error::NoSpace)));
+                return result;
+            }
+        }
+        operation().await
+    }
+
+    /// Does what is left to do. Each chore is tried once, and once more after a checkpoint.
+    pub(super) async fn tidy(&self, volume: &Volume) {
+        let mut checkpoints_left = 1;
+        let mut left = volume.chores.borrow().len();
+        while left > 0 {
+            left -= 1;
+            let error = {
+                let _change = self.change().await;
+                let _namespace = self.namespace.lock().await;
+                let Some(chore) = volume.chores.borrow_mut().pop_front() else {
+                    return;
+                };
+                match self.chore(volume, chore).await {
+                    Ok(()) => continue,
+                    Err((chore, error)) => {
+                        volume.leave(chore);
+                        error
+                    }
+                }
+            };
+            if checkpoints_left > 0 && is_shortage(error) && self.sync().await.is_ok() {
+                checkpoints_left -= 1;
+                left = volume.chores.borrow().len();
+            } else {
+                log::warn!("a file that has no name stays for now: {error}");
+                return;
+            }
+        }
+    }
+
+    /// Does a chore, or returns what is left of it and why.
+    async fn chore(
+        &self,
+        volume: &Volume,
+        chore: Chore,
+    ) -> core::result::Result<(), (Chore, Error)> {
+        match chore {
+            Chore::Links(inode) => {
+                let _alone = inode.lock.write().await;
+                match inode.change_links(&self.below, 0, self.now_ns()).await {
+                    Ok(()) | Err(Error::NotFound) => Ok(()),
+                    Err(error) => Err((Chore::Links(inode.clone()), error)),
+                }
+            }
+            Chore::Delete(inode) => {
+                let deleted = self.delete_file(volume, &inode).await;
+                deleted.map_err(|error| (Chore::Delete(inode), error))
+            }
+            Chore::End(inode) => {
+                if !inode.gone.get() {
+                    if inode.opens.get() > 0 {
+                        return Ok(());
+                    }
+                    volume.forget(&inode);
+                }
+                if let Err(error) = self.delete_file(volume, &inode).await {
+                    return Err((Chore::End(inode), error));
+                }
+                let removed = self.remove_orphan(volume, inode.number).await;
+                removed.map_err(|failure| (Chore::Entry(inode.number), failure.error))
+            }
+            Chore::Entry(number) => {
+                let removed = match self.below.getattr(number).await {
+                    // By now the number can be another file's, which can be an orphan as well.
+                    Ok(_) => return Ok(()),
+                    Err(Error::NotFound) => self.remove_orphan(volume, number).await,
+                    Err(error) => Err(error.into()),
+                };
+                removed.map_err(|failure| (Chore::Entry(number), failure.error))
+            }
+        }
+    }
+
+    /// Removes an entry of the orphan directory.
+    pub(super) async fn remove_orphan(
+        &self,
+        volume: &Volume,
+        number: FileNumber,
+    ) -> core::result::Result<(), Failure> {
+        let orphans = directory::load(&self.below, volume, volume.orphans).await?;
+        self.remove_entry(volume, &orphans, number.0.to_string().as_bytes())
+            .await
+    }
+
+    /// Lowers the links of a file whose name is gone, now or later. By nothing, it only marks the
+    /// time of change, if it can.
+    pub(super) async fn lower_links(
+        &self,
+        volume: &Volume,
+        inode: &Rc<Inode>,
+        by: u32,
+        now_ns: u64,
+    ) {
+        let by = i32::try_from(by).unwrap_or(i32::MAX);
+        let _alone = inode.lock.write().await;
+        if inode.change_links(&self.below, -by, now_ns).await.is_err() && by > 0 {
+            inode.owed.set(inode.owed.get().saturating_add(by));
+            volume.leave(Chore::Links(inode.clone()));
+        }
+    }
+
+    /// Deletes a file that was forgotten, now or later.
+    pub(super) async fn delete_soon(&self, volume: &Volume, inode: Rc<Inode>) {
+        if self.delete_file(volume, &inode).await.is_err() {
+            volume.leave(Chore::Delete(inode));
+        }
+    }
+
+    /// Deletes a file that was forgotten: nobody can find it any more; who found it before is
+    /// waited for.
+    pub(super) async fn delete_file(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        debug_assert!(inode.gone.get());
+        let _alone = inode.lock.write().await;
+        // Before the call: while it lasts, a window of the bitmap may be read.
+        volume.numbers.borrow_mut().free(inode.number);
+        volume.full.set(false);
+        let result = self.below.delete(inode.number).await;
+        let Err(error) = result else { return Ok(()) };
+        // If it was deleted all the same, or nobody knows, it must not be tried again: by then the
+        // number can be another file's.
+        match self.below.getattr(inode.number).await {
+            Ok(_) => volume.numbers.borrow_mut().keep(inode.number),
+            Err(Error::NotFound) => return Ok(()),
+            Err(_) => {
+                log::warn!(
+                    "file {} may be left without a name: {error}",
+                    inode.number.0
+                );
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+}
