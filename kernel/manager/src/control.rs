@@ -64,6 +64,8 @@ pub enum Shutdown {
     PowerOff,
     /// Started again.
     Reboot,
+    /// Started again at once, without a sync, as if the power had failed.
+    Reset,
 }
 
 /// What became of a role so far.

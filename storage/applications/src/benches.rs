@@ -1,0 +1,150 @@
+//! What `bench postmark` and `verify postmark` are told.
+
+use alloc::{format, string::String};
+
+use workload::postmark::{PRESETS, Parameters};
+
+use crate::{arguments::Arguments, values};
+
+/// The keys, as in `docs/postmark.md`.
+pub const KEYS: &[&str] = &[
+    "files",
+    "transactions",
+    "size",
+    "read",
+    "write",
+    "buffered",
+    "bias_read",
+    "bias_create",
+    "subdirectories",
+    "seed",
+    "location",
+    "sync",
+    "keep",
+];
+
+fn size_32(text: &str) -> Result<u32, &'static str> {
+    values::size(text)?
+        .try_into()
+        .map_err(|_| "a size below 4G")
+}
+
+fn bias(text: &str) -> Result<Option<u8>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        text => match values::number(text) {
+            Ok(tenths @ 0..=10) => Ok(Some(tenths as u8)),
+            _ => Err("0 to 10 or off"),
+        },
+    }
+}
+
+/// The parameters of the preset, which is `default` if none is named, with the pairs applied.
+pub fn parameters(preset: Option<&str>, arguments: &Arguments) -> Result<Parameters, String> {
+    let preset = preset.unwrap_or("default");
+    let mut parameters = Parameters::preset(preset).ok_or_else(|| {
+        let mut names = String::new();
+        for (place, preset) in PRESETS.iter().enumerate() {
+            names.push_str(if place == 0 { "" } else { ", " });
+            names.push_str(preset.name);
+        }
+        format!("`{preset}`: expected one of {names}")
+    })?;
+    let set = |to: &mut u32, key, parse: fn(&str) -> Result<u32, &'static str>| {
+        arguments
+            .parsed(key, parse)
+            .map(|value| *to = value.unwrap_or(*to))
+    };
+    set(&mut parameters.files, "files", values::number_32)?;
+    set(
+        &mut parameters.transactions,
+        "transactions",
+        values::number_32,
+    )?;
+    set(&mut parameters.read_block, "read", size_32)?;
+    set(&mut parameters.write_block, "write", size_32)?;
+    set(
+        &mut parameters.subdirectories,
+        "subdirectories",
+        values::number_32,
+    )?;
+    set(&mut parameters.seed, "seed", values::number_32)?;
+    if let Some((min, max)) = arguments.parsed("size", values::size_range)? {
+        let fit = |size: u64| u32::try_from(size).map_err(|_| "size: expected less than 4G");
+        (parameters.size_min, parameters.size_max) = (fit(min)?, fit(max)?);
+    }
+    parameters.bias_read = arguments
+        .parsed("bias_read", bias)?
+        .unwrap_or(parameters.bias_read);
+    parameters.bias_create = arguments
+        .parsed("bias_create", bias)?
+        .unwrap_or(parameters.bias_create);
+    for (to, key) in [
+        (&mut parameters.buffered, "buffered"),
+        (&mut parameters.sync, "sync"),
+        (&mut parameters.keep, "keep"),
+    ] {
+        *to = arguments.parsed(key, values::switch)?.unwrap_or(*to);
+    }
+    if let Some(location) = arguments.value("location") {
+        parameters.location = location.trim_end_matches('/').into();
+    }
+    parameters.check()?;
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec::Vec};
+
+    use super::*;
+    use crate::arguments::Takes;
+
+    fn parse(line: &str) -> Result<Parameters, String> {
+        let words: Vec<_> = line.split_whitespace().map(ToString::to_string).collect();
+        let arguments = Takes::words(0, 1).keys(KEYS).parse(&words)?;
+        parameters(arguments.word(0), &arguments)
+    }
+
+    #[test]
+    fn every_key_is_applied_to_the_preset() {
+        let line = "loris files=7 transactions=8 size=1k-2k read=3k write=5 buffered=false \
+                    bias_read=9 bias_create=off subdirectories=4 seed=6 location=/x/ sync=off \
+                    keep=yes";
+        let expected = Parameters {
+            location: "/x".into(),
+            files: 7,
+            transactions: 8,
+            size_min: 1024,
+            size_max: 2048,
+            read_block: 3072,
+            write_block: 5,
+            buffered: false,
+            bias_read: Some(9),
+            bias_create: None,
+            subdirectories: 4,
+            seed: 6,
+            sync: false,
+            keep: true,
+        };
+        assert_eq!(parse(line), Ok(expected));
+        assert_eq!(parse(""), Ok(Parameters::default()));
+        assert_eq!(line.matches('=').count(), KEYS.len(), "every key is tested");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, part) in [
+            ("lorris", "default, loris, loris-tenth"),
+            ("files=x", "files=x"),
+            ("files=0", "files"),
+            ("size=9k-8k", "size=9k-8k"),
+            ("bias_read=11", "0 to 10"),
+            ("location=/", "location"),
+            ("file=3", "file="),
+        ] {
+            let message = parse(line).expect_err(line);
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! PostMark: started in its own task, watched from here.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use applications::{
+    arguments::{Arguments, Takes},
+    benches, text,
+};
+use runtime::{Endpoint, inspect, time::sleep};
+use serde_json::{Value, json};
+use storage::Error;
+use workload::{
+    Go,
+    postmark::{
+        Check, PRESETS, Parameters, Phase, Progress,
+        interface::{Client, Job, Outcome as JobOutcome},
+    },
+};
+
+use super::{command, system::growing};
+use crate::{
+    output::Failure,
+    shell::{Command, Context, Outcome},
+};
+
+pub const COMMANDS: &[Command] = &[
+    command!(
+        "bench",
+        "bench postmark [PRESET] [files=N] [transactions=N] [size=MIN-MAX] ..., bench verify [PRESET|found] ...",
+        "runs PostMark, or checks what it left (docs/postmark.md)",
+        [
+            "bench postmark loris-tenth",
+            "bench postmark files=1000 transactions=5000 keep=true",
+            "bench presets"
+        ],
+        Takes::words(1, 3).keys(benches::KEYS),
+        bench
+    ),
+    command!(
+        "verify",
+        "verify postmark [PRESET|found] [files=N] ...",
+        "checks every byte that a run with keep=true left; `found`: what a crash left of it",
+        ["verify postmark loris-tenth", "verify postmark found"],
+        Takes::words(1, 3).keys(benches::KEYS),
+        verify
+    ),
+];
+
+/// How often the task is asked how far it is.
+const POLL_NS: u64 = 100_000_000;
+/// How often it may fail to answer before it is given up.
+const FAILURES_MAX: u32 = 3;
+
+async fn bench(context: &Context<'_>) -> Outcome {
+    match context.word(0) {
+        "postmark" => postmark(context).await,
+        "verify" if context.word(1) == "postmark" => check(context, 2).await,
+        "verify" => check(context, 1).await,
+        "presets" => presets(context).await,
+        other => Err(Failure(format!(
+            "bench {other}: expected bench postmark, verify or presets"
+        ))),
+    }
+}
+
+async fn verify(context: &Context<'_>) -> Outcome {
+    match context.word(0) {
+        "postmark" => check(context, 1).await,
+        other => Err(Failure(format!("verify {other}: expected verify postmark"))),
+    }
+}
+
+async fn presets(context: &Context<'_>) -> Outcome {
+    let rows: Vec<_> = PRESETS
+        .iter()
+        .map(|preset| vec![preset.name.to_string(), preset.summary.to_string()])
+        .collect();
+    context.output.lines(text::table(&rows, &[])).await;
+    Ok(Value::Null)
+}
+
+fn parameters(arguments: &Arguments, preset: usize) -> Result<Parameters, Failure> {
+    if let Some(word) = arguments.word(preset + 1) {
+        return Err(Failure(format!("`{word}` is a word too many")));
+    }
+    let preset = arguments.word(preset).filter(|&word| word != "found");
+    Ok(benches::parameters(preset, arguments)?)
+}
+
+async fn postmark(context: &Context<'_>) -> Outcome {
+    let parameters = parameters(context.arguments, 1)?;
+    let transactions = u64::from(parameters.transactions);
+    let before = inspect::counters()?;
+    let cpu_before = cpu(context)?;
+    let JobOutcome::Run(report) = carry_out(context, Job::Run(parameters)).await? else {
+        return Err(Error::Protocol.into());
+    };
+    let after = inspect::counters()?;
+    context.output.lines(report.lines()).await;
+    let mut result = serde_json::to_value(&report)?;
+    let mut counters = json!({});
+    let mut rows = Vec::new();
+    for ((name, before), (_, after)) in growing(&before).into_iter().zip(growing(&after)) {
+        let difference = after.saturating_sub(before);
+        counters[name] = difference.into();
+        let each = (difference * 10).checked_div(transactions).unwrap_or(0);
+        let each = format!("{}.{}", text::count(each / 10), each % 10);
+        rows.push(vec![name.replace('_', " "), text::count(difference), each]);
+    }
+    let heading = ["during the run", "", "a transaction"]
+        .map(ToString::to_string)
+        .to_vec();
+    rows.insert(0, heading);
+    context.output.line("").await;
+    context.output.lines(text::table(&rows, &[1, 2])).await;
+    result["counters"] = counters;
+    let mut tasks = json!({});
+    let mut line = String::from("processor time:");
+    for ((name, after), (_, before)) in cpu(context)?.into_iter().zip(cpu_before) {
+        let spent = after.saturating_sub(before);
+        if spent > 0 {
+            line.push_str(&format!(" {name} {}", text::duration(spent)));
+        }
+        tasks[name.as_str()] = spent.into();
+    }
+    context.output.line(&line).await;
+    result["cpu_ns"] = tasks;
+    result["transactions_per_second"] = report.transactions_per_second().into();
+    result["total_ns"] = report.total_ns().into();
+    result["ok"] = report.is_clean().into();
+    if report.is_clean() {
+        return Ok(result);
+    }
+    let first = report.errors.first.first();
+    Err(Failure(match first {
+        Some(first) => format!(
+            "postmark: {} errors, the first: {first}",
+            report.errors.count
+        ),
+        None if report.stopped => "postmark: stopped".into(),
+        None => "postmark: out of files".into(),
+    }))
+}
+
+/// The processor time of every task so far, by name.
+fn cpu(_: &Context<'_>) -> Result<Vec<(String, u64)>, Failure> {
+    let tasks = inspect::tasks()?;
+    Ok(tasks
+        .iter()
+        .map(|task| (task.name.as_str().to_string(), task.cpu_ns))
+        .collect())
+}
+
+async fn check(context: &Context<'_>, preset: usize) -> Outcome {
+    let parameters = parameters(context.arguments, preset)?;
+    let found = context.arguments.word(preset) == Some("found");
+    let check = if found { Check::Found } else { Check::Complete };
+    let JobOutcome::Verify(verified) = carry_out(context, Job::Verify(parameters, check)).await?
+    else {
+        return Err(Error::Protocol.into());
+    };
+    context.output.lines(verified.lines()).await;
+    let mut result = serde_json::to_value(&verified)?;
+    result["ok"] = verified.is_clean().into();
+    if verified.is_clean() {
+        return Ok(result);
+    }
+    Err(Failure(match verified.errors.first.first() {
+        Some(first) => format!(
+            "verify: {} errors, the first: {first}",
+            verified.errors.count
+        ),
+        None => "verify: stopped".into(),
+    }))
+}
+
+/// Asks the job to leave off if nobody waits for its outcome any more.
+struct StopUnlessDone(Option<Endpoint>);
+
+impl Drop for StopUnlessDone {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.0 {
+            runtime::spawn(async move {
+                let _ = Client(endpoint).stop().await;
+            });
+        }
+    }
+}
+
+async fn carry_out(context: &Context<'_>, job: Job) -> Result<JobOutcome, Failure> {
+    let client = context
+        .shell
+        .postmark
+        .as_ref()
+        .ok_or_else(|| Failure("the stack has no `postmark` task".into()))?;
+    let number = client.start(&job).await.map_err(|error| match error {
+        Error::Busy => Failure("postmark is at work already".into()),
+        error => Failure::about("postmark", error),
+    })?;
+    let mut guard = StopUnlessDone(Some(client.0));
+    let (mut failures, mut stopping) = (0, false);
+    loop {
+        sleep(POLL_NS).await;
+        let status = match client.status().await {
+            Ok(status) => status,
+            Err(error) => {
+                failures += 1;
+                if failures >= FAILURES_MAX {
+                    return Err(Failure::about("postmark", error));
+                }
+                continue;
+            }
+        };
+        if status.job != number {
+            guard.0 = None;
+            return Err("postmark: the task died in the middle of the run".into());
+        }
+        if !status.running {
+            break;
+        }
+        let Progress {
+            phase,
+            done,
+            total,
+            errors,
+        } = status.progress;
+        let text = || {
+            let errors = if errors > 0 {
+                format!(", {errors} ERRORS")
+            } else {
+                String::new()
+            };
+            match phase {
+                Phase::Idle | Phase::Sync => format!("{phase}{errors}"),
+                phase => format!("{phase}: {done} of {total}{errors}"),
+            }
+        };
+        let go = context
+            .output
+            .progress(text, u64::from(done), u64::from(total));
+        if go == Go::Stop && !stopping {
+            stopping = true;
+            client.stop().await?;
+        }
+    }
+    guard.0 = None;
+    client
+        .outcome(number)
+        .await
+        .map_err(|error| Failure::about("postmark", error))
+}

@@ -1,0 +1,119 @@
+//! Kills: one now, or a series in the background.
+
+use alloc::{format, string::String};
+
+use applications::{
+    arguments::Takes,
+    kills::{self, Order, Target},
+};
+use manager::control::{self, Progress, Series};
+use serde_json::{Value, json};
+use storage::Error;
+
+use super::command;
+use crate::{
+    output::Failure,
+    shell::{Command, Context, Outcome},
+};
+
+pub const COMMANDS: &[Command] = &[command!(
+    "kill",
+    "kill TASK|all [every=DURATION] [count=N] [seed=S], kill stop|status",
+    "ends a task by a trap at its program counter; `all` picks one that the stack survives",
+    [
+        "kill twinfs.0",
+        "kill all every=200ms count=300 seed=7",
+        "kill status",
+        "kill stop"
+    ],
+    Takes::words(1, 1).keys(kills::KEYS),
+    kill
+)];
+
+fn target(target: &Target) -> Result<control::Target, Failure> {
+    Ok(match target {
+        Target::Any => control::Target::All,
+        Target::Task(name) => {
+            control::Target::Role(control::name(name).map_err(|error| about(name, error))?)
+        }
+    })
+}
+
+fn about(name: &str, error: Error) -> Failure {
+    Failure(match error {
+        Error::NotFound => format!("{name}: no such task; `ps` lists them"),
+        Error::NotPermitted => format!("{name}: the stack would not survive it"),
+        Error::Busy => format!("{name}: busy: it is being restarted, or a series is under way"),
+        error => format!("{name}: {error}"),
+    })
+}
+
+fn told(progress: Progress) -> (String, Value) {
+    let of = progress
+        .count
+        .map(|count| format!(" of {count}"))
+        .unwrap_or_default();
+    let state = if progress.running { "going on" } else { "over" };
+    let text = format!(
+        "{} kills{of}, {} misses, {state}",
+        progress.kills, progress.misses
+    );
+    let value = json!({
+        "running": progress.running,
+        "kills": progress.kills,
+        "count": progress.count,
+        "misses": progress.misses,
+    });
+    (text, value)
+}
+
+async fn kill(context: &Context<'_>) -> Outcome {
+    let manager = context.manager()?;
+    let name = context.word(0);
+    let progress = match kills::parse(context.arguments)? {
+        Order::Once(Target::Task(name)) => {
+            manager
+                .kill(&name)
+                .await
+                .map_err(|error| about(&name, error))?;
+            return Ok(json!({ "kills": 1 }));
+        }
+        Order::Once(Target::Any) => {
+            let target = control::Target::All;
+            let series = Series {
+                target,
+                every_ms: 1,
+                count: Some(1),
+                seed: 1,
+            };
+            manager
+                .start_series(series)
+                .await
+                .map_err(|error| about(name, error))?;
+            return Ok(json!({ "kills": 1 }));
+        }
+        Order::Series {
+            target: whom,
+            every_ms,
+            count,
+            seed,
+        } => {
+            let series = Series {
+                target: target(&whom)?,
+                every_ms,
+                count,
+                seed,
+            };
+            manager
+                .start_series(series)
+                .await
+                .map_err(|error| about(name, error))?;
+            manager.series_progress().await?
+        }
+        Order::Stop => manager.stop_series().await?,
+        Order::Status => manager.series_progress().await?,
+    };
+    let (text, value) = told(progress);
+    context.output.line(&text).await;
+    Ok(value)
+}

@@ -1,0 +1,43 @@
+//! The commands, in groups.
+
+mod bench;
+mod disks;
+mod files;
+mod help;
+mod kill;
+mod names;
+mod power;
+mod system;
+mod trees;
+mod volume;
+
+use crate::shell::Command;
+
+/// All groups, in the order of `help`.
+pub const GROUPS: &[(&str, &[Command])] = &[
+    ("Files", files::COMMANDS),
+    ("Names and attributes", names::COMMANDS),
+    ("Trees", trees::COMMANDS),
+    ("Disks", disks::COMMANDS),
+    ("Volume", volume::COMMANDS),
+    ("Tasks", system::COMMANDS),
+    ("Faults", kill::COMMANDS),
+    ("Benchmarks", bench::COMMANDS),
+    ("Machine", power::COMMANDS),
+    ("Console", help::COMMANDS),
+];
+
+/// Makes a [`Command`] of an `async fn`.
+macro_rules! command {
+    ($name:literal, $usage:literal, $summary:literal, [$($example:literal),+], $takes:expr, $run:path) => {
+        $crate::shell::Command {
+            name: $name,
+            usage: $usage,
+            summary: $summary,
+            examples: &[$($example),+],
+            takes: $takes,
+            run: |context| alloc::boxed::Box::pin($run(context)),
+        }
+    };
+}
+use command;
