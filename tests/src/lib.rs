@@ -1,1 +1,10 @@
-//! To come.
+//! What the tests that cross crates have in common: an oracle, random operations, comparisons,
+//! and the stack to try them on.
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod model;
+pub mod operation;
+pub mod random;
+pub mod session;
+pub mod stack;

@@ -14,8 +14,9 @@
 //! are left out of the replay, as they will be written anyway.
 //!
 //! A crash in the middle of a sync leaves two possibilities, told apart by the checkpoint that the
-//! new instance has loaded: the log's base, then the log still applies; or the next one, then all
-//! that the log has is in it, and the log is cleared.
+//! new instance has loaded: the log's base, then the log still applies; or a later one, then all
+//! that the log has is in it, and the log is cleared. (Not always the next: the logical layer takes
+//! a second one at once if a store fails in the first.)
 
 use alloc::{rc::Rc, vec::Vec};
 
@@ -25,7 +26,7 @@ use super::{Inner, below::Phase, files::File, log::Record, writeback::Run};
 use crate::{
     Error, Result,
     clock::Clock,
-    file::{AttributeChange, Attributes, FileNumber, FileService, Timestamp},
+    file::{AttributeChange, Attributes, FileNumber, FileService},
 };
 
 /// Files replayed at once.
@@ -91,8 +92,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             ::log::error!("cache: another volume below: {:032x}", attachment.volume);
             return Err(Error::NoCheckpoint);
         }
-        let next = Timestamp(base.0 + 1);
-        let cleared = attachment.checkpoint == next && syncing;
+        let cleared = attachment.checkpoint > base && syncing;
         if attachment.checkpoint != base && !cleared {
             ::log::error!(
                 "cache: checkpoint {} below, the roll-forward log is based on {}",

@@ -307,7 +307,9 @@ pub trait FileStore {
     fn format(&self, format: &StoreFormat) -> impl Future<Output = Result<()>>;
     /// What the store is, and which checkpoints it can load. [`crate::Error::NotFormatted`].
     fn info(&self) -> impl Future<Output = Result<StoreInfo>>;
-    /// Returns to a checkpoint; everything since is discarded. [`crate::Error::NoCheckpoint`].
+    /// Returns to a checkpoint; everything since is discarded, a newer checkpoint too: when this
+    /// returns it is gone from the medium, as its timestamp will be used again.
+    /// [`crate::Error::NoCheckpoint`].
     fn load(&self, checkpoint: Timestamp) -> impl Future<Output = Result<()>>;
     /// What was overwritten in place since the loaded checkpoint and may differ between stores,
     /// from the `skip`th range on; empty at the end.

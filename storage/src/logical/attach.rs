@@ -23,7 +23,6 @@ impl<S: FileStore> Logical<S> {
             checkpoint,
             members,
             left_out,
-            newest_seen,
         } = choose(&parts)?;
         for (slot, why) in left_out {
             log::warn!("file store {slot} is left out: {}", why.text());
@@ -47,7 +46,7 @@ impl<S: FileStore> Logical<S> {
                 }
             }
         }
-        let volume = Volume::new(&loaded, checkpoint.timestamp, newest_seen).ok_or(failure)?;
+        let volume = Volume::new(&loaded, checkpoint.timestamp).ok_or(failure)?;
         self.open_mapping(&volume).await?;
         let attachment = volume.attachment();
         log::info!(

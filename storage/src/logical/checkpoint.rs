@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Logical,
+    Logical, RestartReason,
+    copies::{Blame, blame},
     entry::{COPIES_MAX, Copies},
     volume::Volume,
 };
@@ -21,6 +22,9 @@ impl<S: FileStore> Logical<S> {
     ///
     /// A store that fails while another succeeds is taken out, and a checkpoint without it is taken
     /// at once: the first one names it as a participant, and so would be taken for unfinished.
+    ///
+    /// If all fail, nobody knows which of them have it on the medium. Its timestamp must not stand
+    /// for two states, so all start again from what is there.
     pub(super) async fn take_checkpoint(&self) -> Result<Timestamp> {
         let volume = &*self.volume()?;
         let _barrier = self.barrier.lock().await;
@@ -38,12 +42,15 @@ impl<S: FileStore> Logical<S> {
                 .iter()
                 .filter_map(|(copy, it)| Some((*copy, it.err()?)));
             let failures: Vec<_> = failures.collect();
-            let Some(&(_, error)) = failures.first() else {
-                volume.checkpoint.set(checkpoint.timestamp);
-                return Ok(checkpoint.timestamp);
-            };
             if failures.len() == outcomes.len() {
-                return Err(error);
+                if failures.iter().any(|&(_, error)| blame(error) != Blame::Request) {
+                    self.stores.need_restart(RestartReason::SyncFailed);
+                }
+                return Err(failures.first().map_or(Error::Device, |&(_, error)| error));
+            }
+            volume.checkpoint.set(checkpoint.timestamp);
+            if failures.is_empty() {
+                return Ok(checkpoint.timestamp);
             }
             for (copy, error) in failures {
                 volume.take_out(copy.store, error);
@@ -72,7 +79,7 @@ impl<S: FileStore> Logical<S> {
         if unequal.len() < UNEQUAL_MAX || unequal.contains(&file) {
             unequal.insert(file);
         } else {
-            drop(self.stores.change());
+            self.stores.need_restart(RestartReason::Unequal);
         }
     }
 }

@@ -75,8 +75,6 @@ pub(super) struct Choice {
     pub members: Vec<Part>,
     /// The others, by slot.
     pub left_out: Vec<(usize, LeftOut)>,
-    /// The newest timestamp that any store of the volume has seen; never to be used again.
-    pub newest_seen: Timestamp,
 }
 
 /// The bit that stands for a store in the set of stores present.
@@ -127,9 +125,8 @@ pub(super) fn choose(parts: &[Part]) -> Result<Choice> {
             })
     });
 
-    let newest_seen = parts.iter().map(|part| part.info.newest.timestamp).max();
-    let newest_seen = newest_seen.ok_or(Error::NotFormatted)?;
-    let newest = newest_of(&parts, newest_seen);
+    let newest = parts.iter().map(|part| part.info.newest.timestamp).max();
+    let newest = newest_of(&parts, newest.ok_or(Error::NotFormatted)?);
     let checkpoint = match interrupted(&parts, newest) {
         Some(before) => before,
         None => newest,
@@ -144,7 +141,6 @@ pub(super) fn choose(parts: &[Part]) -> Result<Choice> {
         checkpoint,
         members: parts,
         left_out,
-        newest_seen,
     })
 }
 

@@ -23,13 +23,13 @@ use crate::{
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blame {
+pub(super) enum Blame {
     Request,
     Copy,
     Store,
 }
 
-fn blame(error: Error) -> Blame {
+pub(super) fn blame(error: Error) -> Blame {
     match error {
         Error::NoSpace
         | Error::TooBig

@@ -33,6 +33,11 @@ pub enum RestartReason {
     },
     /// A call that changes state was dropped before it ended: copies may differ.
     Abandoned,
+    /// The copies of too many files differ, because changes were refused by one store and could not
+    /// be undone on the others.
+    Unequal,
+    /// No store could take the checkpoint: what the disks hold is only known by reading them.
+    SyncFailed,
 }
 
 impl core::fmt::Display for RestartReason {
@@ -40,6 +45,8 @@ impl core::fmt::Display for RestartReason {
         match self {
             Self::StoreDied { slot } => write!(f, "file store {slot} died"),
             Self::Abandoned => f.write_str("a call was dropped before it ended"),
+            Self::Unequal => f.write_str("the copies of too many files differ"),
+            Self::SyncFailed => f.write_str("no file store could take the checkpoint"),
         }
     }
 }
@@ -103,7 +110,7 @@ impl<S: FileStore> Stores<S> {
         Err(Error::Device)
     }
 
-    fn need_restart(&self, reason: RestartReason) {
+    pub fn need_restart(&self, reason: RestartReason) {
         if self.restart.get().is_none() {
             self.restart.set(Some(reason));
             self.waiter.wake();

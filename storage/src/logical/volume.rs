@@ -26,10 +26,8 @@ pub(super) struct Volume {
     stores: u32,
     /// Where each part of the volume is; `None` if it is not at work.
     slots: [Cell<Option<usize>>; COPIES_MAX],
-    /// The last checkpoint that was taken or loaded.
+    /// The last checkpoint that a store has taken or all have loaded.
     pub checkpoint: Cell<Timestamp>,
-    /// The newest timestamp ever given to a store, whatever became of it.
-    pub newest_used: Cell<Timestamp>,
     pub mapping: Mapping,
     /// Files whose copies may differ, because a change was refused by one of them and could not be
     /// undone on the others.
@@ -40,7 +38,7 @@ pub(super) struct Volume {
 
 impl Volume {
     /// The volume that `members`, at least one, make up.
-    pub fn new(members: &[Part], checkpoint: Timestamp, newest_used: Timestamp) -> Option<Self> {
+    pub fn new(members: &[Part], checkpoint: Timestamp) -> Option<Self> {
         let info = members.first()?.info;
         let slots: [Cell<Option<usize>>; COPIES_MAX] = Default::default();
         for part in members {
@@ -52,7 +50,6 @@ impl Volume {
             stores: info.stores,
             slots,
             checkpoint: Cell::new(checkpoint),
-            newest_used: Cell::new(newest_used),
             mapping: Mapping::new(0),
             unequal: RefCell::default(),
             turn: Cell::new(0),
@@ -105,10 +102,9 @@ impl Volume {
         }
     }
 
-    /// The next checkpoint to take, with a timestamp never used before.
+    /// The next checkpoint to take.
     pub fn next_checkpoint(&self) -> Checkpoint {
-        let timestamp = Timestamp(self.newest_used.get().0 + 1);
-        self.newest_used.set(timestamp);
+        let timestamp = Timestamp(self.checkpoint.get().0 + 1);
         let present = self
             .present()
             .fold(0, |set, store| set | bit(u32::from(store)));

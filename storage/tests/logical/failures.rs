@@ -135,7 +135,12 @@ fn the_last_copy_failing_is_an_error() {
     for disk in &disks {
         disk.fail(Call::Sync, Error::Device, 1);
     }
+    assert_eq!(layer.needs_restart(), None);
     assert_eq!(block_on(layer.sync()), Err(Error::Device));
+    // Who knows what the disks hold now: only they do.
+    assert_eq!(layer.needs_restart(), Some(RestartReason::SyncFailed));
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 2);
     write(&layer, 1, 4);
     assert_eq!(each_alone(&layer, &disks, 1), [[4], [4]]);
 }

@@ -79,7 +79,13 @@ pub(crate) fn single() -> Attributes {
 }
 
 /// Writes whole blocks of `fill`; the file then is `size` bytes long.
-pub(crate) fn try_write(layer: &Layer, file: u64, block: u64, fill: &[u8], size: u64) -> Result<()> {
+pub(crate) fn try_write(
+    layer: &Layer,
+    file: u64,
+    block: u64,
+    fill: &[u8],
+    size: u64,
+) -> Result<()> {
     let bytes: Vec<u8> = fill.iter().flat_map(|&byte| [byte; BLOCK_BYTES]).collect();
     let checksums: Vec<_> = bytes
         .chunks(BLOCK_BYTES)

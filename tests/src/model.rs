@@ -1,0 +1,570 @@
+//! A POSIX file system in its simplest form: the oracle that the stack is compared with.
+//!
+//! It is written from POSIX, as Linux reads it, and shares nothing with the stack but the names of
+//! the errors and flags. Nodes are in a map by number; nothing is ever written anywhere.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use storage::{
+    Error,
+    vfs::{Kind, OpenFlags},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Symbolic links that may be followed in one lookup.
+const FOLLOWED_MAX: u32 = 40;
+
+const ROOT: u64 = 1;
+
+/// What a file is.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Its contents.
+    File(Rc<Vec<u8>>),
+    /// Its names, and the directory above.
+    Directory(BTreeMap<Vec<u8>, u64>, u64),
+    /// What it points to.
+    Link(Vec<u8>),
+}
+
+/// A file, a directory or a symbolic link.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is.
+    pub body: Body,
+    /// Permissions, without the type.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names, of a directory also `.` and each child's `..`.
+    pub links: u32,
+    /// Last change of the data.
+    pub modified: u64,
+    /// Last change of the attributes.
+    pub changed: u64,
+}
+
+impl Node {
+    /// What kind of file it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.body {
+            Body::File(_) => Kind::File,
+            Body::Directory(..) => Kind::Directory,
+            Body::Link(_) => Kind::Link,
+        }
+    }
+
+    /// Its length, except that a directory's is its own affair.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        match &self.body {
+            Body::File(bytes) => Some(bytes.len() as u64),
+            Body::Directory(..) => None,
+            Body::Link(target) => Some(target.len() as u64),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    node: u64,
+    flags: OpenFlags,
+    position: u64,
+}
+
+/// The whole file system.
+#[derive(Clone, Debug)]
+pub struct Model {
+    nodes: BTreeMap<u64, Node>,
+    next: u64,
+    open: BTreeMap<u32, Open>,
+    now: u64,
+}
+
+/// Where a path leads: a name in a directory, and the node there, if there is one.
+struct Place {
+    directory: u64,
+    /// None for the root itself.
+    name: Option<Vec<u8>>,
+    node: Option<u64>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Model {
+    /// An empty root directory.
+    #[must_use]
+    pub fn new() -> Self {
+        let body = Body::Directory(BTreeMap::new(), ROOT);
+        let root = Node {
+            body,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            links: 2,
+            modified: 0,
+            changed: 0,
+        };
+        let nodes = BTreeMap::from([(ROOT, root)]);
+        Self {
+            nodes,
+            next: ROOT + 1,
+            open: BTreeMap::new(),
+            now: 0,
+        }
+    }
+
+    /// Sets the time.
+    pub fn at(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// The root directory's number.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        ROOT
+    }
+
+    /// A node, which there is.
+    #[must_use]
+    pub fn node(&self, number: u64) -> &Node {
+        &self.nodes[&number]
+    }
+
+    /// The numbers of what is open, in order.
+    #[must_use]
+    pub fn handles(&self) -> Vec<u32> {
+        self.open.keys().copied().collect()
+    }
+
+    /// What is left after a crash of the machine: nothing is open.
+    pub fn close_all(&mut self) {
+        for handle in self.handles() {
+            self.close(handle);
+        }
+    }
+
+    fn names(&self, directory: u64) -> Result<&BTreeMap<Vec<u8>, u64>> {
+        match &self.node(directory).body {
+            Body::Directory(names, _) => Ok(names),
+            _ => Err(Error::NotADirectory),
+        }
+    }
+
+    fn lookup(&self, path: &[u8], follow: bool) -> Result<Place> {
+        let mut followed = 0;
+        self.walk(ROOT, path, follow, &mut followed)
+    }
+
+    fn walk(&self, from: u64, path: &[u8], follow: bool, followed: &mut u32) -> Result<Place> {
+        if path.is_empty() {
+            return Err(Error::NotFound);
+        }
+        let mut place = Place {
+            directory: ROOT,
+            name: None,
+            node: Some(from),
+        };
+        let mut parts = path
+            .split(|byte| *byte == b'/')
+            .filter(|it| !it.is_empty())
+            .peekable();
+        if path[0] == b'/' {
+            place.node = Some(ROOT);
+        }
+        while let Some(part) = parts.next() {
+            let directory = place.node.ok_or(Error::NotFound)?;
+            let names = self.names(directory)?;
+            if part.len() > 255 {
+                return Err(Error::NameTooLong);
+            }
+            let last = parts.peek().is_none();
+            let node = match part {
+                b"." => Some(directory),
+                b".." => match &self.node(directory).body {
+                    Body::Directory(_, parent) => Some(*parent),
+                    _ => return Err(Error::NotADirectory),
+                },
+                name => names.get(name).copied(),
+            };
+            place = Place {
+                directory,
+                name: Some(part.to_vec()),
+                node,
+            };
+            if let Some(Body::Link(target)) = node.map(|node| &self.node(node).body)
+                && (follow || !last)
+            {
+                *followed += 1;
+                if *followed > FOLLOWED_MAX {
+                    return Err(Error::TooManyLinks);
+                }
+                place = self.walk(directory, target, true, followed)?;
+            }
+        }
+        Ok(place)
+    }
+
+    fn find(&self, path: &[u8], follow: bool) -> Result<u64> {
+        self.lookup(path, follow)?.node.ok_or(Error::NotFound)
+    }
+
+    fn node_mut(&mut self, number: u64) -> &mut Node {
+        self.nodes
+            .get_mut(&number)
+            .expect("a node that is named or open")
+    }
+
+    fn changed(&mut self, number: u64) {
+        self.node_mut(number).changed = self.now;
+    }
+
+    /// A name came or went.
+    fn directory_changed(&mut self, directory: u64) {
+        let now = self.now;
+        let node = self.node_mut(directory);
+        (node.modified, node.changed) = (now, now);
+    }
+
+    fn enter(&mut self, directory: u64, name: Vec<u8>, node: u64) {
+        if let Body::Directory(names, _) = &mut self.node_mut(directory).body {
+            names.insert(name, node);
+        }
+        self.directory_changed(directory);
+    }
+
+    fn leave(&mut self, directory: u64, name: &[u8]) {
+        if let Body::Directory(names, _) = &mut self.node_mut(directory).body {
+            names.remove(name);
+        }
+        self.directory_changed(directory);
+    }
+
+    fn make(&mut self, place: Place, body: Body, mode: u32) -> Result<u64> {
+        if place.node.is_some() {
+            return Err(Error::Exists);
+        }
+        let name = place.name.ok_or(Error::Exists)?;
+        let number = self.next;
+        self.next += 1;
+        let links = if matches!(body, Body::Directory(..)) {
+            2
+        } else {
+            1
+        };
+        if links == 2 {
+            self.node_mut(place.directory).links += 1;
+        }
+        let (modified, changed) = (self.now, self.now);
+        let node = Node {
+            body,
+            mode: mode & 0o7777,
+            uid: 0,
+            gid: 0,
+            links,
+            modified,
+            changed,
+        };
+        self.nodes.insert(number, node);
+        self.enter(place.directory, name, number);
+        Ok(number)
+    }
+
+    /// Drops a node that has neither names nor users.
+    fn reap(&mut self, number: u64) {
+        let is_open = self.open.values().any(|open| open.node == number);
+        if self.node(number).links == 0 && !is_open {
+            self.nodes.remove(&number);
+        }
+    }
+
+    fn drop_name(&mut self, number: u64) {
+        let now = self.now;
+        let node = self.node_mut(number);
+        let is_directory = matches!(node.body, Body::Directory(..));
+        node.links = if is_directory { 0 } else { node.links - 1 };
+        node.changed = now;
+        self.reap(number);
+    }
+
+    /// `open`; the handle is the lowest that is free.
+    pub fn open(&mut self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<u32> {
+        let exclusive = flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
+        let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
+        let place = self.lookup(path, follow)?;
+        let node = match place.node {
+            Some(_) if exclusive => return Err(Error::Exists),
+            Some(node) => node,
+            None if flags.contains(OpenFlags::CREATE) => {
+                self.make(place, Body::File(Rc::default()), mode)?
+            }
+            None => return Err(Error::NotFound),
+        };
+        let changes = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        match self.node(node).kind() {
+            Kind::Link => return Err(Error::TooManyLinks),
+            Kind::Directory if flags.intersects(changes) => return Err(Error::IsADirectory),
+            Kind::File if flags.contains(OpenFlags::DIRECTORY) => {
+                return Err(Error::NotADirectory);
+            }
+            _ => {}
+        }
+        if flags.contains(OpenFlags::TRUNCATE) {
+            self.resize(node, 0);
+        }
+        let handle = (0..)
+            .find(|handle| !self.open.contains_key(handle))
+            .unwrap_or(0);
+        self.open.insert(
+            handle,
+            Open {
+                node,
+                flags,
+                position: 0,
+            },
+        );
+        Ok(handle)
+    }
+
+    /// `close` of an open handle.
+    pub fn close(&mut self, handle: u32) {
+        if let Some(open) = self.open.remove(&handle) {
+            self.reap(open.node);
+        }
+    }
+
+    fn file(&self, handle: u32, to: OpenFlags) -> Result<(&Open, &Rc<Vec<u8>>)> {
+        let open = self.open.get(&handle).ok_or(Error::BadDescriptor)?;
+        if !open.flags.contains(to) {
+            return Err(Error::BadDescriptor);
+        }
+        match &self.node(open.node).body {
+            Body::File(bytes) => Ok((open, bytes)),
+            _ => Err(Error::IsADirectory),
+        }
+    }
+
+    /// `read` or `pread`.
+    pub fn read(&mut self, handle: u32, offset: Option<u64>, len: usize) -> Result<Vec<u8>> {
+        let (open, bytes) = self.file(handle, OpenFlags::READ)?;
+        let at = offset.unwrap_or(open.position).min(bytes.len() as u64) as usize;
+        let read = bytes[at..(at + len).min(bytes.len())].to_vec();
+        if let (None, Some(open)) = (offset, self.open.get_mut(&handle)) {
+            open.position += read.len() as u64;
+        }
+        Ok(read)
+    }
+
+    /// `write` or `pwrite` of all of `data`, which is not empty.
+    pub fn write(&mut self, handle: u32, offset: Option<u64>, data: &[u8]) -> Result<usize> {
+        let (open, bytes) = self.file(handle, OpenFlags::WRITE)?;
+        let (number, len) = (open.node, bytes.len());
+        // With an offset, O_APPEND has no effect: so POSIX, not Linux.
+        let here = if open.flags.contains(OpenFlags::APPEND) {
+            len as u64
+        } else {
+            open.position
+        };
+        let at = offset.unwrap_or(here) as usize;
+        let end = at + data.len();
+        if end > len {
+            self.resize(number, end);
+        }
+        if let Body::File(bytes) = &mut self.node_mut(number).body {
+            Rc::make_mut(bytes)[at..end].copy_from_slice(data);
+        }
+        self.directory_changed(number);
+        if let (None, Some(open)) = (offset, self.open.get_mut(&handle)) {
+            open.position = end as u64;
+        }
+        Ok(data.len())
+    }
+
+    fn resize(&mut self, number: u64, size: usize) {
+        if let Body::File(bytes) = &mut self.node_mut(number).body {
+            Rc::make_mut(bytes).resize(size, 0);
+        }
+        self.directory_changed(number);
+    }
+
+    /// `ftruncate`.
+    pub fn truncate(&mut self, handle: u32, size: usize) -> Result<()> {
+        let open = self.open.get(&handle).ok_or(Error::BadDescriptor)?;
+        // POSIX has EINVAL for a descriptor that is not open for writing, and Linux too.
+        if !open.flags.contains(OpenFlags::WRITE) {
+            return Err(Error::BadArgument);
+        }
+        self.resize(open.node, size);
+        Ok(())
+    }
+
+    /// The node that is open.
+    pub fn fstat(&self, handle: u32) -> Result<u64> {
+        Ok(self.open.get(&handle).ok_or(Error::BadDescriptor)?.node)
+    }
+
+    /// `stat` or `lstat`.
+    pub fn stat(&self, path: &[u8], follow: bool) -> Result<u64> {
+        self.find(path, follow)
+    }
+
+    /// `mkdir`.
+    pub fn mkdir(&mut self, path: &[u8], mode: u32) -> Result<()> {
+        let place = self.lookup(path, false)?;
+        let parent = place.directory;
+        self.make(place, Body::Directory(BTreeMap::new(), parent), mode)
+            .map(|_| ())
+    }
+
+    /// `rmdir`.
+    pub fn rmdir(&mut self, path: &[u8]) -> Result<()> {
+        let place = self.lookup(path, false)?;
+        let node = place.node.ok_or(Error::NotFound)?;
+        let name = place.name.ok_or(Error::Busy)?;
+        if !self.names(node)?.is_empty() {
+            return Err(Error::NotEmpty);
+        }
+        self.node_mut(place.directory).links -= 1;
+        self.leave(place.directory, &name);
+        self.drop_name(node);
+        Ok(())
+    }
+
+    /// `unlink`.
+    pub fn unlink(&mut self, path: &[u8]) -> Result<()> {
+        let place = self.lookup(path, false)?;
+        let node = place.node.ok_or(Error::NotFound)?;
+        let name = place.name.ok_or(Error::IsADirectory)?;
+        if self.node(node).kind() == Kind::Directory {
+            return Err(Error::IsADirectory);
+        }
+        self.leave(place.directory, &name);
+        self.drop_name(node);
+        Ok(())
+    }
+
+    fn is_above(&self, above: u64, below: u64) -> bool {
+        let mut at = below;
+        loop {
+            if at == above {
+                return true;
+            }
+            match &self.node(at).body {
+                Body::Directory(_, parent) if *parent != at => at = *parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// `rename`.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        let (from, to) = (self.lookup(from, false)?, self.lookup(to, false)?);
+        let node = from.node.ok_or(Error::NotFound)?;
+        let (old, new) = (from.name.ok_or(Error::Busy)?, to.name.ok_or(Error::Busy)?);
+        if to.node == Some(node) {
+            return Ok(());
+        }
+        let is_directory = self.node(node).kind() == Kind::Directory;
+        if is_directory && self.is_above(node, to.directory) {
+            return Err(Error::BadArgument);
+        }
+        if let Some(victim) = to.node {
+            match (is_directory, self.node(victim).kind() == Kind::Directory) {
+                (true, false) => return Err(Error::NotADirectory),
+                (false, true) => return Err(Error::IsADirectory),
+                (true, true) if !self.names(victim)?.is_empty() => return Err(Error::NotEmpty),
+                _ => {}
+            }
+            if is_directory {
+                self.node_mut(to.directory).links -= 1;
+            }
+            self.leave(to.directory, &new);
+            self.drop_name(victim);
+        }
+        self.leave(from.directory, &old);
+        self.enter(to.directory, new, node);
+        self.changed(node);
+        if let Body::Directory(_, parent) = &mut self.node_mut(node).body {
+            *parent = to.directory;
+            self.node_mut(from.directory).links -= 1;
+            self.node_mut(to.directory).links += 1;
+        }
+        Ok(())
+    }
+
+    /// `link`; a symbolic link is not followed.
+    pub fn link(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        let node = self.find(from, false)?;
+        let place = self.lookup(to, false)?;
+        if place.node.is_some() {
+            return Err(Error::Exists);
+        }
+        if self.node(node).kind() == Kind::Directory {
+            return Err(Error::NotPermitted);
+        }
+        self.node_mut(node).links += 1;
+        self.changed(node);
+        self.enter(place.directory, place.name.ok_or(Error::Exists)?, node);
+        Ok(())
+    }
+
+    /// `symlink`.
+    pub fn symlink(&mut self, target: &[u8], path: &[u8]) -> Result<()> {
+        let place = self.lookup(path, false)?;
+        self.make(place, Body::Link(target.to_vec()), 0o777)
+            .map(|_| ())
+    }
+
+    /// `readlink`.
+    pub fn readlink(&self, path: &[u8]) -> Result<Vec<u8>> {
+        match &self.node(self.find(path, false)?).body {
+            Body::Link(target) => Ok(target.clone()),
+            _ => Err(Error::BadArgument),
+        }
+    }
+
+    /// `chmod`.
+    pub fn chmod(&mut self, path: &[u8], mode: u32) -> Result<()> {
+        let node = self.find(path, true)?;
+        self.node_mut(node).mode = mode & 0o7777;
+        self.changed(node);
+        Ok(())
+    }
+
+    /// `chown`.
+    pub fn chown(&mut self, path: &[u8], uid: u32, gid: u32) -> Result<()> {
+        let node = self.find(path, true)?;
+        let at = self.node_mut(node);
+        (at.uid, at.gid) = (uid, gid);
+        self.changed(node);
+        Ok(())
+    }
+
+    /// `utimes`, of the time of change of the data.
+    pub fn utimes(&mut self, path: &[u8], modified: u64) -> Result<()> {
+        let node = self.find(path, true)?;
+        self.node_mut(node).modified = modified;
+        self.changed(node);
+        Ok(())
+    }
+
+    /// The names in a directory and the nodes they name, in order of the names.
+    pub fn readdir(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, u64)>> {
+        let names = self.names(self.find(path, true)?)?;
+        Ok(names
+            .iter()
+            .map(|(name, node)| (name.clone(), *node))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! Random operations, carried out on a file system and on the model, and their results compared.
+
+use std::collections::BTreeMap;
+
+use storage::{
+    Error, Result,
+    buffer::{Sink, Source},
+    vfs::{Descriptor, FileSystem, OpenFlags, SetTime},
+};
+
+use crate::{
+    compare::{describe, entries},
+    model::Model,
+    random::Random,
+};
+
+/// A path, shown as text.
+#[derive(Clone)]
+pub struct Path(Vec<u8>);
+
+impl std::ops::Deref for Path {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// Something that a program does.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// `open`.
+    Open(Path, OpenFlags, u32),
+    /// `close` of a handle of the model.
+    Close(u32),
+    /// `pread`, or `read` without an offset.
+    Read(u32, Option<u64>, usize),
+    /// `pwrite`, or `write` without an offset: so many bytes made from the number.
+    Write(u32, Option<u64>, usize, u64),
+    /// `ftruncate`.
+    Truncate(u32, u64),
+    /// `fstat`.
+    Fstat(u32),
+    /// `stat`, or `lstat`.
+    Stat(Path, bool),
+    /// `mkdir`.
+    Mkdir(Path, u32),
+    /// `rmdir`.
+    Rmdir(Path),
+    /// `unlink`.
+    Unlink(Path),
+    /// `rename`.
+    Rename(Path, Path),
+    /// `link`.
+    Link(Path, Path),
+    /// `symlink`: target, path.
+    Symlink(Path, Path),
+    /// `readlink`.
+    Readlink(Path),
+    /// `chmod`.
+    Chmod(Path, u32),
+    /// `chown`.
+    Chown(Path, u32, u32),
+    /// `utimes`: the time of change of the data.
+    Utimes(Path, u64),
+    /// `opendir`, `readdir` to the end, `closedir`.
+    Readdir(Path),
+}
+
+/// Most handles open at a time.
+const HANDLES_MAX: usize = 12;
+
+/// Where writes end, at most: some blocks of an indirect block.
+const FILE_BYTES: u64 = 300_000;
+
+fn name(random: &mut Random) -> &'static [u8] {
+    const NAMES: [&[u8]; 8] = [
+        b"a",
+        b"b",
+        b"c",
+        b"file",
+        b"data.bin",
+        b"x",
+        b"a rather long name",
+        b"\xff\xfe",
+    ];
+    random.pick(&NAMES)
+}
+
+/// A path of one to three names, most of them of directories there are.
+fn path(random: &mut Random) -> Path {
+    const FOLDERS: [&[u8]; 4] = [b"d", b"e", b"c", b"a"];
+    let mut path = Vec::new();
+    for _ in 0..random.below(3) {
+        if random.one_in(20) {
+            path.extend_from_slice(random.pick(&[&b"/."[..], b"/..", b"//"]));
+        }
+        path.push(b'/');
+        path.extend_from_slice(random.pick(&FOLDERS));
+    }
+    path.push(b'/');
+    let last = if random.one_in(3) {
+        random.pick(&FOLDERS)
+    } else {
+        name(random)
+    };
+    path.extend_from_slice(last);
+    Path(if random.one_in(8) {
+        path.split_off(1)
+    } else {
+        path
+    })
+}
+
+fn target(random: &mut Random) -> Path {
+    match random.below(3) {
+        0 => Path([b"../".as_slice(), name(random)].concat()),
+        1 => Path(name(random).to_vec()),
+        _ => path(random),
+    }
+}
+
+fn flags(random: &mut Random) -> OpenFlags {
+    let (read, write, create) = (OpenFlags::READ, OpenFlags::WRITE, OpenFlags::CREATE);
+    let both = read | write;
+    let all = [
+        read,
+        both,
+        both | create,
+        both | create,
+        both | create,
+        both | create | OpenFlags::EXCLUSIVE,
+        both | create | OpenFlags::TRUNCATE,
+        write | create | OpenFlags::APPEND,
+        write | OpenFlags::TRUNCATE,
+        read | OpenFlags::DIRECTORY,
+        read | OpenFlags::NO_FOLLOW,
+    ];
+    random.pick(&all)
+}
+
+/// Offsets and lengths at, before and behind the boundaries of blocks.
+fn position(random: &mut Random) -> u64 {
+    match random.below(4) {
+        0 => random.below(FILE_BYTES),
+        1 => random.below(FILE_BYTES / 4096) * 4096,
+        2 => (random.below(FILE_BYTES / 4096) * 4096).saturating_sub(random.below(3)),
+        _ => random.below(9000),
+    }
+}
+
+fn length(random: &mut Random) -> usize {
+    (match random.below(4) {
+        0 => 1 + random.below(100),
+        1 => 4096 * (1 + random.below(4)),
+        2 => 1 + random.below(60_000),
+        _ => 1 + random.below(9000),
+    }) as usize
+}
+
+/// The next operation that a program might do.
+pub fn random_operation(random: &mut Random, model: &Model) -> Operation {
+    let handles = model.handles();
+    if handles.len() >= HANDLES_MAX {
+        return Operation::Close(random.pick(&handles));
+    }
+    let offset = |random: &mut Random| (!random.one_in(3)).then(|| position(random));
+    if !handles.is_empty() && random.below(100) < 50 {
+        let handle = random.pick(&handles);
+        return match random.below(20) {
+            0..3 => Operation::Close(handle),
+            3..11 => Operation::Write(handle, offset(random), length(random), random.number()),
+            11..16 => Operation::Read(handle, offset(random), length(random)),
+            16..18 => Operation::Truncate(handle, position(random)),
+            _ => Operation::Fstat(handle),
+        };
+    }
+    match random.below(30) {
+        0..9 => Operation::Open(path(random), flags(random), random.number() as u32 & 0o777),
+        9..12 => Operation::Mkdir(path(random), random.number() as u32 & 0o777),
+        12 => Operation::Rmdir(path(random)),
+        13..16 => Operation::Unlink(path(random)),
+        16..19 => Operation::Rename(path(random), path(random)),
+        19..21 => Operation::Link(path(random), path(random)),
+        21 | 22 => Operation::Symlink(target(random), path(random)),
+        23 => Operation::Readlink(path(random)),
+        24 => Operation::Chmod(path(random), random.number() as u32 & 0o7777),
+        25 => Operation::Chown(path(random), random.below(9) as u32, random.below(9) as u32),
+        26 => Operation::Utimes(path(random), random.below(1 << 60)),
+        27 | 28 => Operation::Stat(path(random), random.one_in(2)),
+        _ => Operation::Readdir(path(random)),
+    }
+}
+
+/// The bytes of a write: no two blocks alike.
+fn contents(number: u64, len: usize) -> Vec<u8> {
+    let mut random = Random::new(number);
+    let words = std::iter::repeat_with(|| random.number().to_le_bytes());
+    words.take(len.div_ceil(8)).flatten().take(len).collect()
+}
+
+/// The descriptors of the file system that stand for the model's handles.
+pub type Descriptors = BTreeMap<u32, Descriptor>;
+
+/// Carries out `operation` on both and compares what they say; panics, with `what`, if they differ.
+pub async fn step<F: FileSystem>(
+    system: &F,
+    model: &mut Model,
+    descriptors: &mut Descriptors,
+    operation: &Operation,
+    what: &str,
+) {
+    let of = |handle: &u32| descriptors[handle];
+    match operation {
+        Operation::Open(path, flags, mode) => {
+            let expected = model.open(path, *flags, *mode);
+            let found = system.open(path, *flags, *mode).await;
+            match (found, expected) {
+                (Ok(descriptor), Ok(handle)) => {
+                    descriptors.insert(handle, descriptor);
+                }
+                (found, expected) => agree(found.map(|_| 0), expected.map(|_| 0), what),
+            }
+        }
+        Operation::Close(handle) => {
+            model.close(*handle);
+            let descriptor = descriptors.remove(handle).expect("an open handle");
+            agree(system.close(descriptor).await, Ok(()), what);
+        }
+        Operation::Read(handle, offset, len) => {
+            let mut bytes = vec![0xee; *len];
+            let found = system
+                .read(of(handle), *offset, Sink::local(&mut bytes))
+                .await;
+            let expected = model.read(*handle, *offset, *len);
+            agree(
+                found,
+                expected.as_ref().map(Vec::len).map_err(|error| *error),
+                what,
+            );
+            let expected = expected.unwrap_or_default();
+            same_bytes(&bytes[..expected.len()], &expected, what);
+        }
+        Operation::Write(handle, offset, len, number) => {
+            let bytes = contents(*number, *len);
+            let expected = model.write(*handle, *offset, &bytes);
+            agree(
+                system
+                    .write(of(handle), *offset, Source::local(&bytes))
+                    .await,
+                expected,
+                what,
+            );
+        }
+        Operation::Truncate(handle, size) => {
+            let expected = model.truncate(*handle, *size as usize);
+            agree(system.truncate(of(handle), *size).await, expected, what);
+        }
+        Operation::Fstat(handle) => {
+            let expected = model.fstat(*handle).map(|node| describe(model.node(node)));
+            agree(
+                system.fstat(of(handle)).await.map(|stat| (&stat).into()),
+                expected,
+                what,
+            );
+        }
+        Operation::Stat(path, follow) => {
+            let expected = model
+                .stat(path, *follow)
+                .map(|node| describe(model.node(node)));
+            agree(
+                system.stat(path, *follow).await.map(|stat| (&stat).into()),
+                expected,
+                what,
+            );
+        }
+        Operation::Mkdir(path, mode) => {
+            agree(
+                system.mkdir(path, *mode).await,
+                model.mkdir(path, *mode),
+                what,
+            );
+        }
+        Operation::Rmdir(path) => agree(system.rmdir(path).await, model.rmdir(path), what),
+        Operation::Unlink(path) => agree(system.unlink(path).await, model.unlink(path), what),
+        Operation::Rename(from, to) => {
+            // Which of several reasons is given is not laid down.
+            let known = |result: Result<()>| result.map_err(|_| Error::BadArgument);
+            let expected = known(model.rename(from, to));
+            agree(known(system.rename(from, to).await), expected, what);
+        }
+        Operation::Link(from, to) => {
+            // A directory, and over something: either may be said.
+            let known = |result: Result<()>| {
+                result.map_err(|it| {
+                    if it == Error::NotPermitted {
+                        Error::Exists
+                    } else {
+                        it
+                    }
+                })
+            };
+            let expected = known(model.link(from, to));
+            agree(known(system.link(from, to).await), expected, what);
+        }
+        Operation::Symlink(target, path) => {
+            agree(
+                system.symlink(target, path).await,
+                model.symlink(target, path),
+                what,
+            );
+        }
+        Operation::Readlink(path) => {
+            let mut bytes = [0; 300];
+            let found = system.readlink(path, Sink::local(&mut bytes)).await;
+            let expected = model.readlink(path);
+            agree(found.map(|len| bytes[..len].to_vec()), expected, what);
+        }
+        Operation::Chmod(path, mode) => {
+            agree(
+                system.chmod(path, *mode).await,
+                model.chmod(path, *mode),
+                what,
+            );
+        }
+        Operation::Chown(path, uid, gid) => {
+            agree(
+                system.chown(path, *uid, *gid).await,
+                model.chown(path, *uid, *gid),
+                what,
+            );
+        }
+        Operation::Utimes(path, modified) => {
+            let found = system
+                .utimes(path, SetTime::Keep, SetTime::At(*modified))
+                .await;
+            agree(found, model.utimes(path, *modified), what);
+        }
+        Operation::Readdir(path) => {
+            let found = entries(system, path)
+                .await
+                .map(|names| names.into_keys().collect());
+            let expected = model.readdir(path);
+            let names = |list: Vec<(Vec<u8>, u64)>| -> Vec<Vec<u8>> {
+                list.into_iter().map(|(name, _)| name).collect()
+            };
+            agree(found, expected.map(names), what);
+        }
+    }
+}
+
+fn agree<T: PartialEq + std::fmt::Debug>(found: Result<T>, expected: Result<T>, what: &str) {
+    assert_eq!(found, expected, "{what}: found, expected");
+}
+
+/// As `assert_eq`, but tells where the difference is instead of all bytes.
+pub fn same_bytes(found: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    if let Some(at) = (0..found.len()).find(|&at| found[at] != expected[at]) {
+        let end = (at + 8).min(found.len());
+        panic!(
+            "{what}: byte {at}: {:x?} instead of {:x?}",
+            &found[at..end],
+            &expected[at..end]
+        );
+    }
+}

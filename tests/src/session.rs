@@ -1,0 +1,113 @@
+//! A program that does random things, the model that knows what must come of it, and the
+//! checkpoints that were made meanwhile.
+
+use std::collections::BTreeMap;
+
+use storage::vfs::FileSystem;
+
+use crate::{
+    compare::same_tree,
+    model::Model,
+    operation::{Descriptors, Operation, random_operation, step},
+    random::Random,
+    stack::TestClock,
+};
+
+/// A run of random operations on one volume.
+pub struct Session {
+    /// Where all choices come from.
+    pub random: Random,
+    /// What the file system must hold now.
+    pub model: Model,
+    /// What it must hold as of each checkpoint that a `sync` has returned.
+    pub checkpoints: BTreeMap<u64, Model>,
+    clock: TestClock,
+    descriptors: Descriptors,
+    name: String,
+    steps: u64,
+}
+
+impl Session {
+    /// A session on a freshly formatted volume.
+    #[must_use]
+    pub fn new(name: &str, seed: u64, clock: &TestClock) -> Self {
+        Self {
+            random: Random::new(seed),
+            model: Model::new(),
+            checkpoints: BTreeMap::new(),
+            clock: clock.clone(),
+            descriptors: Descriptors::new(),
+            name: format!("{name}, seed {seed}"),
+            steps: 0,
+        }
+    }
+
+    /// Which run and which step this is, for messages.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{}, step {}", self.name, self.steps)
+    }
+
+    fn tick(&mut self) {
+        self.steps += 1;
+        let now = 1_000_000_000 + self.steps;
+        self.clock.set(now);
+        self.model.at(now);
+    }
+
+    /// Does the next thing.
+    pub async fn step<F: FileSystem>(&mut self, system: &F) {
+        self.tick();
+        let operation = random_operation(&mut self.random, &self.model);
+        let what = format!("{}: {operation:?}", self.what());
+        step(
+            system,
+            &mut self.model,
+            &mut self.descriptors,
+            &operation,
+            &what,
+        )
+        .await;
+    }
+
+    /// Syncs; returns the checkpoint.
+    pub async fn sync<F: FileSystem>(&mut self, system: &F) -> u64 {
+        self.tick();
+        let synced = system.sync().await;
+        let checkpoint = synced.unwrap_or_else(|error| panic!("{}: sync: {error}", self.what()));
+        self.checkpoints.insert(checkpoint, self.model.clone());
+        checkpoint
+    }
+
+    /// Compares everything with the model.
+    pub async fn check<F: FileSystem>(&self, system: &F) {
+        same_tree(system, &self.model, &self.what()).await;
+    }
+
+    /// What the file system must hold after a crash of the machine that led back to `checkpoint`:
+    /// that checkpoint, with nothing open.
+    pub fn crashed(&mut self, checkpoint: u64) {
+        let model = self.checkpoints.get(&checkpoint);
+        let what = self.what();
+        self.model = model
+            .unwrap_or_else(|| panic!("{what}: checkpoint {checkpoint}?"))
+            .clone();
+        self.model.close_all();
+        self.descriptors.clear();
+    }
+
+    /// Closes everything.
+    pub async fn close_all<F: FileSystem>(&mut self, system: &F) {
+        for handle in self.model.handles() {
+            let (what, operation) = (self.what(), Operation::Close(handle));
+            step(
+                system,
+                &mut self.model,
+                &mut self.descriptors,
+                &operation,
+                &what,
+            )
+            .await;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The whole stack over disks in memory, in one process: collapsed, or as tasks that can be killed.
+
+use std::{cell::Cell, rc::Rc};
+
+use storage::{
+    block::ram::RamDisk,
+    cache,
+    checksum::Algorithm,
+    clock::Clock,
+    file::{self, VolumeFormat},
+    logical::Logical,
+    naming,
+    twinfs::TwinFs,
+    vfs::FileSystem,
+};
+use storage_host::{Disk, Group, LogicalLink, System};
+
+/// Sectors of a test's disk: 32 MiB.
+pub const SECTORS: u64 = 65_536;
+
+/// A clock that the test sets.
+#[derive(Clone, Debug, Default)]
+pub struct TestClock(Rc<Cell<u64>>);
+
+impl TestClock {
+    /// Sets the time.
+    pub fn set(&self, now_ns: u64) {
+        self.0.set(now_ns);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ns(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The stack with all layers in one piece.
+pub type Collapsed = System<Logical<TwinFs<Rc<RamDisk>, TestClock>>, TestClock>;
+
+/// A file store of [`Tasks`].
+pub type Store = TwinFs<Disk<RamDisk>, TestClock>;
+
+/// The stack whose lower layers are tasks.
+pub type Tasks = System<file::Client<LogicalLink<RamDisk, Store>>, TestClock>;
+
+/// How large the cache is.
+#[derive(Clone, Copy, Debug)]
+pub enum CacheSize {
+    /// Everything fits, so that only syncs write.
+    Ample,
+    /// Next to nothing fits.
+    Tiny,
+}
+
+impl CacheSize {
+    /// One or the other, by turns.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) {
+            Self::Ample
+        } else {
+            Self::Tiny
+        }
+    }
+}
+
+fn config(size: CacheSize) -> cache::Config {
+    match size {
+        CacheSize::Ample => cache::Config::default(),
+        CacheSize::Tiny => cache::Config {
+            pages: 64,
+            log_pages: 100_000,
+            ..Default::default()
+        },
+    }
+}
+
+/// New disks.
+#[must_use]
+pub fn disks(count: usize) -> Vec<Option<Rc<RamDisk>>> {
+    (0..count)
+        .map(|_| Some(Rc::new(RamDisk::new(SECTORS))))
+        .collect()
+}
+
+/// A collapsed stack over these disks, `None` for a missing one.
+#[must_use]
+pub fn collapsed(disks: &[Option<Rc<RamDisk>>], clock: &TestClock, size: CacheSize) -> Collapsed {
+    let store = |disk: &Option<Rc<RamDisk>>| Some(TwinFs::new(disk.clone()?, clock.clone()));
+    let logical = Logical::new(disks.iter().map(store).collect());
+    System::new(
+        logical,
+        clock.clone(),
+        config(size),
+        naming::Limits::default(),
+    )
+}
+
+/// A stack of tasks over these disks, and the group to kill them in.
+#[must_use]
+pub fn tasks(
+    disks: &[Option<Rc<RamDisk>>],
+    clock: &TestClock,
+    size: CacheSize,
+) -> (Tasks, Rc<Group<RamDisk, Store>>) {
+    let time = clock.clone();
+    let group = Group::new(disks.to_vec(), move |disk| TwinFs::new(disk, time.clone()));
+    let below = file::Client(LogicalLink(group.clone()));
+    (
+        System::new(
+            below,
+            clock.clone(),
+            config(size),
+            naming::Limits::default(),
+        ),
+        group,
+    )
+}
+
+/// How the tests make volumes.
+pub const FORMAT: VolumeFormat = VolumeFormat {
+    volume: 0x5eed,
+    algorithm: Algorithm::Xxh64,
+    twin_offset: 16,
+};
+
+/// Formats.
+pub async fn format<F: FileSystem>(system: &F, what: &str) {
+    system
+        .format(&FORMAT)
+        .await
+        .unwrap_or_else(|error| panic!("{what}: format: {error}"));
+}
+
+/// Runs a test with room for the futures of the whole stack, which an unoptimised build nests one
+/// inside the other.
+pub fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test);
+    if let Err(panic) = thread.expect("a thread").join() {
+        std::panic::resume_unwind(panic);
+    }
+}

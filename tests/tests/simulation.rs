@@ -1,0 +1,302 @@
+//! The whole stack in one process, against a model: random operations, remounts, killed tasks,
+//! power failures, missing and stale disks.
+//!
+//! `GALAGO_SEEDS` asks for more runs than usual, `GALAGO_SEED` for one in particular.
+
+#![recursion_limit = "256"]
+
+use std::rc::Rc;
+
+use storage::{
+    block::ram::{History, RamDisk},
+    vfs::FileSystem,
+};
+use storage_host::{Kill, Moment, Victim};
+use tests::{
+    random::{Random, seeds},
+    session::Session,
+    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, tasks},
+};
+
+#[test]
+fn random_operations_do_what_posix_says_and_a_sync_keeps_them() {
+    on_a_large_stack(|| seeds(8).for_each(remounts));
+}
+
+fn remounts(seed: u64) {
+    let (disks, clock) = (disks(2), TestClock::default());
+    let size = CacheSize::of(seed);
+    let mut session = Session::new("remount", seed, &clock);
+    let system = collapsed(&disks, &clock, size);
+    system.run(async {
+        format(&system.client(0), &session.what()).await;
+    });
+    drop(system);
+    for _ in 0..4 {
+        let system = collapsed(&disks, &clock, size);
+        system.run(async {
+            let client = system.client(0);
+            for _ in 0..100 {
+                session.step(&client).await;
+            }
+            session.check(&client).await;
+            let checkpoint = session.sync(&client).await;
+            session.crashed(checkpoint);
+        });
+    }
+    let system = collapsed(&disks, &clock, size);
+    system.run(session.check(&system.client(0)));
+}
+
+/// Tasks below the cache are killed at random messages, some of them several times in the course of
+/// one recovery: no operation fails, none is lost.
+#[test]
+fn killed_tasks_are_not_noticed() {
+    on_a_large_stack(|| {
+        for (seed, (kills, restarts)) in seeds(8).map(|seed| (seed, survives_kills(seed))) {
+            // Or the test would test nothing.
+            assert!(
+                kills > 10 && restarts > 5,
+                "seed {seed}: {kills} kills, {restarts} restarts"
+            );
+        }
+    });
+}
+
+fn survives_kills(seed: u64) -> (u64, u64) {
+    let (disks, clock) = (disks(2), TestClock::default());
+    let size = CacheSize::of(seed);
+    let mut session = Session::new("kills", seed, &clock);
+    let mut random = Random::new(!seed);
+    let (system, group) = tasks(&disks, &clock, size);
+    for disk in disks.iter().flatten() {
+        disk.delay(1);
+    }
+    system.run(async {
+        let client = system.client(0);
+        format(&client, &session.what()).await;
+        for step in 0..300 {
+            if random.one_in(4) {
+                let victims = [
+                    Victim::Logical,
+                    Victim::Store(0),
+                    Victim::Store(1),
+                    Victim::Driver(0),
+                    Victim::Driver(1),
+                ];
+                let message = group.messages() + random.below(60);
+                let moment = random.pick(&[Moment::Before, Moment::After]);
+                group.plan(Kill {
+                    message,
+                    victim: random.pick(&victims),
+                    moment,
+                });
+            }
+            session.step(&client).await;
+            if step % 40 == 39 {
+                session.sync(&client).await;
+            }
+        }
+        session.check(&client).await;
+        session.close_all(&client).await;
+        session.sync(&client).await;
+    });
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(session.check(&system.client(0)));
+    (group.kills(), group.restarts())
+}
+
+/// The power fails, at any point, with any part of what was not flushed on the medium: the next
+/// mount finds exactly the last checkpoint, with either disk or both.
+#[test]
+fn a_power_failure_leads_back_to_the_last_checkpoint() {
+    on_a_large_stack(|| {
+        for seed in seeds(2) {
+            let run = Recorded::new(seed);
+            let mut random = Random::new(!seed);
+            for point in &run.points {
+                // Syncs are where it is difficult.
+                if point.first == point.last && !random.one_in(20) {
+                    continue;
+                }
+                let crashed = run.crash(point, &mut random);
+                for missing in [None, Some(0), Some(1)] {
+                    let mut disks: Vec<_> = crashed.iter().map(copy).collect();
+                    if let Some(missing) = missing {
+                        disks[missing] = None;
+                    }
+                    run.check(&disks, &[point.first, point.last]);
+                }
+            }
+        }
+    });
+}
+
+fn copy(disk: &Rc<RamDisk>) -> Option<Rc<RamDisk>> {
+    Some(Rc::new(disk.snapshot()))
+}
+
+/// A step of a recorded run.
+struct Point {
+    /// Events of each disk before and after it.
+    before: [usize; 2],
+    after: [usize; 2],
+    /// The checkpoints before and after it.
+    first: u64,
+    last: u64,
+}
+
+/// A run whose disks remember everything.
+struct Recorded {
+    seed: u64,
+    clock: TestClock,
+    session: Session,
+    histories: Vec<History>,
+    points: Vec<Point>,
+}
+
+impl Recorded {
+    fn new(seed: u64) -> Self {
+        let (disks, clock) = (disks(2), TestClock::default());
+        let size = CacheSize::of(seed);
+        let mut session = Session::new("power", seed, &clock);
+        let system = collapsed(&disks, &clock, size);
+        let mut points: Vec<Point> = Vec::new();
+        let events = || {
+            let disk = |disk: &Option<Rc<RamDisk>>| {
+                disk.as_ref()
+                    .and_then(|disk| disk.history())
+                    .map_or(0, |it| it.events().len())
+            };
+            [disk(&disks[0]), disk(&disks[1])]
+        };
+        system.run(async {
+            let client = system.client(0);
+            format(&client, &session.what()).await;
+            let mut last = session.sync(&client).await;
+            disks.iter().flatten().for_each(|disk| disk.record());
+            for step in 0..150 {
+                let (first, before) = (last, events());
+                if step % 15 == 14 {
+                    last = session.sync(&client).await;
+                } else {
+                    session.step(&client).await;
+                }
+                let found = client.statfs().await.unwrap().checkpoint;
+                assert_eq!(
+                    found,
+                    last,
+                    "{}: a sync that nobody asked for",
+                    session.what()
+                );
+                points.push(Point {
+                    before,
+                    after: events(),
+                    first,
+                    last,
+                });
+            }
+        });
+        let histories = disks
+            .iter()
+            .flatten()
+            .filter_map(|disk| disk.history())
+            .collect();
+        Self {
+            seed,
+            clock,
+            session,
+            histories,
+            points,
+        }
+    }
+
+    /// The disks after a power failure in the middle of a step.
+    fn crash(&self, point: &Point, random: &mut Random) -> Vec<Rc<RamDisk>> {
+        // Of four unflushed sectors, so many are there.
+        let odds = random.pick(&[0, 1, 2, 4, 4]);
+        let disk = |disk: usize| {
+            let span = (point.after[disk] - point.before[disk]) as u64;
+            let taken = point.before[disk] + random.below(span + 1) as usize;
+            Rc::new(self.histories[disk].crash(taken, |_, _| random.below(4) < odds))
+        };
+        (0..2).map(disk).collect()
+    }
+
+    /// Mounts what is left and compares; goes on from there, and again. It must be a volume like
+    /// any other.
+    fn check(&self, disks: &[Option<Rc<RamDisk>>], allowed: &[u64]) {
+        let present: Vec<bool> = disks.iter().map(Option::is_some).collect();
+        let name = format!(
+            "power, seed {}, disks {present:?}, after {allowed:?}",
+            self.seed
+        );
+        let mut session = Session::new(&name, self.seed, &self.clock);
+        session.checkpoints.clone_from(&self.session.checkpoints);
+        let mut allowed = allowed.to_vec();
+        for _ in 0..2 {
+            let system = collapsed(disks, &self.clock, CacheSize::Ample);
+            system.run(async {
+                let client = system.client(0);
+                let found = client.statfs().await;
+                let found = found.unwrap_or_else(|error| panic!("{}: {error}", session.what()));
+                let stores = disks.iter().flatten().count();
+                assert_eq!(found.stores_present as usize, stores, "{}", session.what());
+                let what = session.what();
+                assert!(
+                    allowed.contains(&found.checkpoint),
+                    "{what}: {}",
+                    found.checkpoint
+                );
+                session.crashed(found.checkpoint);
+                session.check(&client).await;
+                for _ in 0..30 {
+                    session.step(&client).await;
+                }
+                allowed = vec![session.sync(&client).await];
+            });
+        }
+    }
+}
+
+#[test]
+fn a_missing_disk_costs_nothing_but_redundancy_and_comes_back_as_stale() {
+    on_a_large_stack(|| seeds(4).for_each(goes_on_without_a_disk));
+}
+
+fn goes_on_without_a_disk(seed: u64) {
+    let away = (seed % 2) as usize;
+    let (disks, clock) = (disks(2), TestClock::default());
+    let mut session = Session::new("degraded", seed, &clock);
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(async {
+        let client = system.client(0);
+        format(&client, &session.what()).await;
+        for _ in 0..150 {
+            session.step(&client).await;
+        }
+        let checkpoint = session.sync(&client).await;
+        session.crashed(checkpoint);
+    });
+    let mut one = disks.clone();
+    one[away] = None;
+    for disks in [&one, &one, &disks, &disks] {
+        let system = collapsed(disks, &clock, CacheSize::Tiny);
+        system.run(async {
+            let client = system.client(0);
+            session.check(&client).await;
+            let found = client.statfs().await.unwrap();
+            assert_eq!(
+                (found.stores, found.stores_present),
+                (2, 1),
+                "{}",
+                session.what()
+            );
+            for _ in 0..50 {
+                session.step(&client).await;
+            }
+            let checkpoint = session.sync(&client).await;
+            session.crashed(checkpoint);
+        });
+    }
+}
