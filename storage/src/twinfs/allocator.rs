@@ -88,6 +88,11 @@ impl Allocator {
         }
     }
 
+    /// The next search begins here: what was taken has been given back.
+    pub fn look_from(&mut self, bit: u64) {
+        self.cursor = bit;
+    }
+
     /// A checkpoint was taken: what was held can be taken.
     pub fn release_held(&mut self) {
         for (group, held) in core::mem::take(&mut self.held) {

@@ -133,6 +133,7 @@ impl Volume {
         if made.is_err() {
             // Its bitmap block was at hand a moment ago, and still is.
             let _ = self.give_inode(number);
+            self.inodes.look_from(number);
         }
         made
     }

@@ -194,7 +194,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             Ok(other) => {
                 let before = other.volume == newest.volume
                     && other.layout == newest.layout
-                    && other.checkpoint.timestamp.0 + 1 == newest.checkpoint.timestamp.0;
+                    && other.checkpoint.timestamp.0 == newest.checkpoint.timestamp.0 - 1;
                 (before && self.tops_are_there(&other).await?).then_some(other)
             }
             Err(NoRoot::Zeros) => None,

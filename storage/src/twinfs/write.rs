@@ -378,7 +378,8 @@ impl Volume {
                     ..target.new
                 }
                 .put(content, pointers.at(index));
-                attributes.blocks += u64::from(target.old.is_null());
+                let more = u64::from(target.old.is_null());
+                attributes.blocks = attributes.blocks.saturating_add(more);
                 if !target.old.is_null() && target.fresh {
                     let run = Run {
                         start: target.old.block,

@@ -1,0 +1,247 @@
+//! Which checkpoints a TwinFS has, and returning to them.
+
+mod twinfs_support;
+
+use futures_executor::block_on;
+use storage::{
+    Error,
+    checksum::Algorithm,
+    file::{Checkpoint, FileNumber, FileStore, StoreFormat, Timestamp},
+    twinfs::Config,
+};
+use twinfs_support::*;
+
+fn pair(disk: &Disk, seed: u64) -> Pair {
+    Pair {
+        store: fresh(disk, Config::default(), 16),
+        model: Model::new(),
+        random: Random(seed),
+        blocks_max: 20,
+    }
+}
+
+#[test]
+fn a_new_store_says_what_it_was_made_as() {
+    for algorithm in [Algorithm::Xxh64, Algorithm::Crc32c] {
+        let disk = disk(8);
+        let store = store(&disk, Config::default());
+        assert_eq!(block_on(store.info()), Err(Error::NotFormatted));
+        assert_eq!(block_on(store.load(Timestamp(1))), Err(Error::NotFormatted));
+        let format = format_of(16, algorithm);
+        block_on(store.format(&format)).unwrap();
+        assert_eq!(
+            block_on(store.getattr(FileNumber(1))),
+            Err(Error::NotLoaded)
+        );
+        assert_eq!(block_on(store.sync(checkpoint(2))), Err(Error::NotLoaded));
+        let info = block_on(store.info()).unwrap();
+        assert_eq!(
+            (info.volume, info.index, info.stores),
+            (0x1234_5678_9abc, 1, 3)
+        );
+        assert_eq!(info.algorithm, algorithm);
+        assert_eq!(
+            info.newest,
+            Checkpoint {
+                timestamp: Timestamp(1),
+                present: 0b111
+            }
+        );
+        assert_eq!(info.previous, None);
+        assert_eq!(block_on(store.load(Timestamp(0))), Err(Error::NoCheckpoint));
+        assert_eq!(block_on(store.load(Timestamp(2))), Err(Error::NoCheckpoint));
+        block_on(store.load(Timestamp(1))).unwrap();
+        let mapping = block_on(store.getattr(FileNumber(1))).unwrap();
+        assert!(mapping.class.protected);
+        assert_eq!(mapping.size, 0);
+    }
+}
+
+#[test]
+fn formats_that_make_no_sense_are_refused() {
+    let good = format_of(16, Algorithm::Xxh64);
+    let refused = [
+        StoreFormat {
+            twin_offset: 0,
+            ..good
+        },
+        StoreFormat {
+            twin_offset: 257,
+            ..good
+        },
+        StoreFormat { stores: 0, ..good },
+        StoreFormat { stores: 33, ..good },
+        StoreFormat { index: 3, ..good },
+    ];
+    for format in refused {
+        let disk = disk(8);
+        let store = store(&disk, Config::default());
+        assert_eq!(
+            block_on(store.format(&format)),
+            Err(Error::BadArgument),
+            "{format:?}"
+        );
+        assert_eq!(disk.pages(), 0);
+    }
+    let tiny = disk(3);
+    let result = block_on(store(&tiny, Config::default()).format(&good));
+    assert_eq!(result, Err(Error::BadArgument));
+}
+
+#[test]
+fn format_leaves_nothing_of_an_older_volume() {
+    let disk = disk(16);
+    let mut old = pair(&disk, 5);
+    for _ in 0..50 {
+        old.step();
+    }
+    block_on(old.store.sync(checkpoint(2))).unwrap();
+    block_on(old.store.sync(checkpoint(3))).unwrap();
+    let store = fresh(&disk, Config::default(), 16);
+    let info = block_on(store.info()).unwrap();
+    assert_eq!((info.newest.timestamp, info.previous), (Timestamp(1), None));
+    let mut model = Model::new();
+    model.gone = (2..100).collect();
+    model.compare(&store, "new volume");
+}
+
+#[test]
+fn the_previous_checkpoint_can_be_loaded_until_something_changes() {
+    for seed in 0..8 {
+        let disk = disk(16);
+        let mut pair = pair(&disk, seed);
+        let mut models = vec![Model::new(), Model::new()];
+        for timestamp in 2..6 {
+            for _ in 0..25 {
+                pair.step();
+            }
+            block_on(pair.store.sync(checkpoint(timestamp))).unwrap();
+            models.push(pair.model.clone());
+            let info = block_on(pair.store.info()).unwrap();
+            assert_eq!(info.previous.unwrap().timestamp, Timestamp(timestamp - 1));
+        }
+        // Another instance says the same, and returns.
+        let copy = std::rc::Rc::new(disk.snapshot());
+        let other = store(&copy, Config::default());
+        assert_eq!(
+            block_on(other.info()).unwrap(),
+            block_on(pair.store.info()).unwrap()
+        );
+        block_on(other.load(Timestamp(4))).unwrap();
+        models[4].compare(&other, "previous, other instance");
+
+        block_on(pair.store.create(&attributes(false))).unwrap();
+        assert_eq!(
+            block_on(pair.store.info()).unwrap().previous,
+            None,
+            "after a change"
+        );
+        block_on(pair.store.load(Timestamp(4))).unwrap();
+        models[4].compare(&pair.store, "previous, same instance");
+
+        // The newest is gone for good: the way goes on from the previous.
+        let info = block_on(store(&disk, Config::default()).info()).unwrap();
+        assert_eq!((info.newest.timestamp, info.previous), (Timestamp(4), None));
+        pair.model = models[4].clone();
+        for _ in 0..25 {
+            pair.step();
+        }
+        assert_eq!(
+            block_on(pair.store.load(Timestamp(5))),
+            Err(Error::NoCheckpoint)
+        );
+        block_on(pair.store.load(Timestamp(4))).unwrap();
+        pair.model = models[4].clone();
+        for _ in 0..25 {
+            pair.step();
+        }
+        block_on(pair.store.sync(checkpoint(5))).unwrap();
+        let again = store(&disk, Config::default());
+        block_on(again.load(Timestamp(5))).unwrap();
+        pair.model.compare(&again, "the new checkpoint 5");
+    }
+}
+
+#[test]
+fn a_previous_checkpoint_that_was_overwritten_is_not_offered() {
+    let disk = disk(16);
+    let mut pair = pair(&disk, 3);
+    for timestamp in 2..4 {
+        for _ in 0..25 {
+            pair.step();
+        }
+        block_on(pair.store.sync(checkpoint(timestamp))).unwrap();
+    }
+    disk.record();
+    for _ in 0..25 {
+        pair.step();
+    }
+    block_on(pair.store.sync(checkpoint(4))).unwrap();
+    // Everything of checkpoint 4 but its root: what checkpoint 2 refers to is no longer there.
+    let history = disk.history().unwrap();
+    let crashed = std::rc::Rc::new(history.crash(history.events().len() - 2, |_, _| true));
+    let info = block_on(store(&crashed, Config::default()).info()).unwrap();
+    assert_eq!((info.newest.timestamp, info.previous), (Timestamp(3), None));
+}
+
+#[test]
+fn checkpoints_are_counted_one_by_one() {
+    let disk = disk(8);
+    let store = fresh(&disk, Config::default(), 16);
+    for wrong in [0, 1, 3, u64::MAX] {
+        assert_eq!(
+            block_on(store.sync(checkpoint(wrong))),
+            Err(Error::BadArgument)
+        );
+    }
+    for timestamp in 2..20 {
+        block_on(store.sync(checkpoint(timestamp))).unwrap();
+        assert_eq!(
+            block_on(store.info()).unwrap().newest,
+            checkpoint(timestamp)
+        );
+    }
+    assert_eq!(block_on(store.resync_ranges(0)).unwrap().len(), 0);
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    let disk = disk(8);
+    let store = fresh(&disk, Config::default(), 16);
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    let block = [1; 4096];
+    let put = |file, at, data: &[u8], size| block_on(write(&store, file, at, data, size));
+    assert_eq!(put(FileNumber(0), 0, &block, 4096), Err(Error::NotFound));
+    assert_eq!(put(FileNumber(99), 0, &block, 4096), Err(Error::NotFound));
+    assert_eq!(
+        put(FileNumber(u64::MAX), 0, &block, 4096),
+        Err(Error::NotFound)
+    );
+    assert_eq!(put(file, 0, &block[..100], 100), Err(Error::BadArgument));
+    assert_eq!(
+        put(file, 7, &block, 4096),
+        Err(Error::BadArgument),
+        "beyond its own size"
+    );
+    assert_eq!(put(file, 1 << 32, &block, 1 << 45), Err(Error::TooBig));
+    assert_eq!(put(file, 1 << 40, &block, 1 << 45), Err(Error::TooBig));
+    assert_eq!(
+        block_on(store.truncate(file, (1 << 44) + 1, 1)),
+        Err(Error::TooBig)
+    );
+    assert_eq!(block_on(store.delete(FileNumber(77))), Err(Error::NotFound));
+    assert_eq!(
+        block_on(store.delete(FileNumber(1))),
+        Err(Error::BadArgument)
+    );
+    let mut half = [0; 100];
+    let sink = storage::buffer::Sink::local(&mut half);
+    assert_eq!(block_on(store.read(file, 0, sink)), Err(Error::BadArgument));
+    assert_eq!(
+        block_on(read(&store, file, u64::MAX >> 12, 1)).unwrap().0,
+        0
+    );
+    let mut model = Model::new();
+    model.create(file, attributes(false));
+    model.compare(&store, "after bad arguments");
+}

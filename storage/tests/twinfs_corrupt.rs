@@ -1,0 +1,210 @@
+//! TwinFS on damaged disks: what does not match its checksum is an error, never data.
+
+mod twinfs_support;
+
+use std::rc::Rc;
+
+use futures_executor::block_on;
+use storage::{
+    Error,
+    file::{FileNumber, FileStore},
+    twinfs::Config,
+};
+use twinfs_support::*;
+
+/// Reads everything that the model has; each answer must be right or [`Error::Corrupt`]. Returns how
+/// many were the latter.
+fn corrupt_answers(model: &Model, store: &Store, what: &str) -> usize {
+    let mut corrupt = 0;
+    for (&number, file) in &model.files {
+        let number = FileNumber(number);
+        match block_on(store.getattr(number)) {
+            Ok(found) => assert_eq!(found, file.attributes, "{what}: file {}", number.0),
+            Err(error) => {
+                assert_eq!(error, Error::Corrupt, "{what}: file {}", number.0);
+                corrupt += 1;
+            }
+        }
+        for (&at, block) in &file.blocks {
+            match block_on(read(store, number, at, 1)) {
+                Ok((_, data)) => {
+                    assert!(
+                        data == **block,
+                        "{what}: file {}, block {at}: wrong data",
+                        number.0
+                    );
+                }
+                Err(error) => {
+                    assert_eq!(error, Error::Corrupt, "{what}: file {}", number.0);
+                    corrupt += 1;
+                }
+            }
+        }
+    }
+    corrupt
+}
+
+/// A disk with two checkpoints of several kinds of files, and what they hold.
+fn damaged_later() -> (Disk, Model, Model) {
+    let disk = disk(8);
+    let mut pair = Pair {
+        store: fresh(&disk, Config::default(), 16),
+        model: Model::new(),
+        random: Random(77),
+        blocks_max: 30,
+    };
+    for _ in 0..50 {
+        pair.step();
+    }
+    block_on(pair.store.sync(checkpoint(2))).unwrap();
+    let first = pair.model.clone();
+    for _ in 0..30 {
+        pair.step();
+    }
+    block_on(pair.store.sync(checkpoint(3))).unwrap();
+    let blocks: usize = pair
+        .model
+        .files
+        .values()
+        .map(|file| file.blocks.len())
+        .sum();
+    assert!(blocks > 100, "{blocks}");
+    (disk, first, pair.model)
+}
+
+type Damage = fn(&mut [u8], &[u8]);
+
+#[test]
+fn damage_to_any_block_is_noticed_or_does_not_matter() {
+    let (disk, first, second) = damaged_later();
+    let damages: [(&str, Damage); 4] = [
+        ("one bit", |block, _| block[2000] ^= 4),
+        ("zeros", |block, _| block.fill(0)),
+        ("torn", |block, other| {
+            block[2048..].copy_from_slice(&other[2048..])
+        }),
+        ("misdirected", |block, other| block.copy_from_slice(other)),
+    ];
+    let image = disk.peek(0, 8 << 20);
+    let live: Vec<usize> = (0..2048)
+        .filter(|at| image[at * 4096..][..4096].iter().any(|&b| b != 0))
+        .collect();
+    let data: usize = second.files.values().map(|file| file.blocks.len()).sum();
+    for (name, damage) in damages {
+        let mut noticed = 0;
+        for (index, &block) in live.iter().enumerate() {
+            let other = live[(index + 7) % live.len()];
+            let mut bytes = image[block * 4096..][..4096].to_vec();
+            damage(&mut bytes, &image[other * 4096..][..4096]);
+            let disk = Rc::new(disk.snapshot());
+            disk.poke(block as u64 * 8, &bytes);
+            let what = format!("{name}, block {block}");
+            let store = store(&disk, Config::default());
+            let info = match block_on(store.info()) {
+                Ok(info) => info,
+                Err(error) => panic!("{what}: {error}"),
+            };
+            block_on(store.load(info.newest.timestamp)).unwrap();
+            let model = match info.newest.timestamp.0 {
+                3 => &second,
+                2 => &first,
+                other => panic!("{what}: checkpoint {other}"),
+            };
+            let corrupt = corrupt_answers(model, &store, &what);
+            let older = info.newest.timestamp.0 == 2 || info.previous.is_none();
+            noticed += usize::from(corrupt > 0 || older);
+            // Whatever it is, files can be deleted and the store goes on.
+            if block % 5 == 0 {
+                for &number in model.files.keys().filter(|&&number| number > 1) {
+                    match block_on(store.delete(FileNumber(number))) {
+                        Ok(()) | Err(Error::Corrupt) => {}
+                        Err(error) => panic!("{what}: file {number}: {error}"),
+                    }
+                }
+                let next = checkpoint(info.newest.timestamp.0 + 1);
+                block_on(store.sync(next)).unwrap_or_else(|error| panic!("{what}: {error}"));
+            }
+        }
+        assert!(
+            noticed > data,
+            "{name}: {noticed} of {} noticed, {data} are data",
+            live.len()
+        );
+    }
+}
+
+#[test]
+fn a_file_with_a_corrupt_indirect_block_can_be_deleted() {
+    let disk = disk(16);
+    let store = fresh(&disk, Config::default(), 16);
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    let data = Random(1).bytes(4096 * 300);
+    block_on(write(&store, file, 0, &data, 300 * BLOCK)).unwrap();
+    block_on(store.sync(checkpoint(2))).unwrap();
+    let before = block_on(store.usage()).unwrap();
+    // The inode block has the pointer: file 2 is the third inode of the first block of its area.
+    let inode = (257..4096u64)
+        .map(|block| disk.peek(block * 8, 4096))
+        .find(|block| block[2 * 512 + 16..][..8] == (300 * BLOCK).to_le_bytes())
+        .unwrap();
+    let mut pointer = [0; 8];
+    pointer[..6].copy_from_slice(&inode[2 * 512 + 128 + 20 * 16 + 8..][..6]);
+    let left = u64::from_le_bytes(pointer);
+    disk.poke(left * 8, &[0x55; 4096]);
+    let store = twinfs_support::store(&disk, Config::default());
+    block_on(store.load(checkpoint(2).timestamp)).unwrap();
+    assert_eq!(block_on(read(&store, file, 0, 1)).unwrap().1, data[..4096]);
+    assert_eq!(
+        block_on(read(&store, file, 100, 1)).map(|_| ()),
+        Err(Error::Corrupt)
+    );
+    block_on(store.delete(file)).unwrap();
+    assert_eq!(block_on(store.getattr(file)), Err(Error::NotFound));
+    block_on(store.sync(checkpoint(3))).unwrap();
+    let after = block_on(store.usage()).unwrap();
+    // The direct blocks and the double indirect tree came back; what only the corrupt block knew did not.
+    assert!(
+        after.blocks_free >= before.blocks_free + 20 + 24,
+        "{before:?} {after:?}"
+    );
+    assert!(
+        after.blocks_free < before.blocks_free + 300,
+        "{before:?} {after:?}"
+    );
+}
+
+#[test]
+fn lost_and_misdirected_writes_of_data_are_noticed() {
+    let disk = disk(16);
+    let store = fresh(&disk, Config::default(), 16);
+    let files: Vec<_> = (0..2)
+        .map(|_| block_on(store.create(&attributes(false))).unwrap())
+        .collect();
+    disk.record();
+    for (&file, byte) in files.iter().zip(1u8..) {
+        block_on(write(&store, file, 0, &[byte; 4096 * 4], 4 * BLOCK)).unwrap();
+    }
+    // The second file's data never arrived: what is there is what was there before.
+    let lost = (257..4096u64)
+        .find(|block| disk.peek(block * 8, 512) == [2; 512])
+        .unwrap();
+    disk.poke(lost * 8, &[0; 4096]);
+    assert_eq!(
+        block_on(read(&store, files[1], 0, 4)).map(|_| ()),
+        Err(Error::Corrupt)
+    );
+    assert_eq!(
+        block_on(read(&store, files[1], 1, 3)).unwrap().1,
+        [2; 4096 * 3]
+    );
+    // The first file's went there.
+    disk.poke(lost * 8, &[1; 4096]);
+    assert_eq!(
+        block_on(read(&store, files[1], 0, 1)).map(|_| ()),
+        Err(Error::Corrupt)
+    );
+    assert_eq!(
+        block_on(read(&store, files[0], 0, 4)).unwrap().1,
+        [1; 4096 * 4]
+    );
+}
