@@ -5,4 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+mod bed;
+mod disks;
+mod files;
 mod host_program;
+mod import;
+mod kills;
+mod reset;

@@ -30,6 +30,9 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show what it does: PostMark on two mirrored disks while its layers are killed
+    #[command(after_help = "Examples:\n  cargo galago demo\n  cargo galago demo --seed 7 --json")]
+    Demo(Demo),
     /// Run every test: on the host, of the kernel, of the booted stack
     #[command(
         after_help = "Examples:\n  cargo galago test\n  cargo galago test --only booted --filter reset"
@@ -45,10 +48,15 @@ pub enum Command {
     /// Boot, run console commands, and end
     #[command(
         after_help = "A command that fails ends the run. Quote `;` where it belongs to a command.\n\n\
-                      Examples:\n  cargo galago run -c 'format; mount; write /a hello; cat /a'\n  \
+                      Examples:\n  cargo galago run -c 'format yes; mount; write /a hello; cat /a'\n  \
                       cargo galago run --disk a.img -c 'mount; ls -l /; poweroff' --json"
     )]
     Run(Run),
+    /// Boot and measure: calls, boot, PostMark, idleness, recovery, reset
+    #[command(
+        after_help = "Examples:\n  cargo galago measure\n  cargo galago measure --only postmark --json"
+    )]
+    Measure(Measure),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,

@@ -1,6 +1,8 @@
 //! The commands, one a file.
 
 mod boot;
+mod demo;
+mod measure;
 mod progress;
 mod run;
 mod script;
@@ -20,6 +22,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Setup => setup::run(),
         Command::Boot(options) => boot::run(&options),
         Command::Run(options) => run::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Measure(options) => measure::run(&options),
         Command::Test(options) => test::run(&options),
     }
 }

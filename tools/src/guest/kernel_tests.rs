@@ -20,6 +20,10 @@ const ALL_LIMIT: Duration = Duration::from_secs(300);
 /// How long the guest may take to end after its last line.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
+/// QEMU's exit status when the guest leaves by the debug exit device with 2 or 3.
+const STATUS_PASSED: i32 = 5;
+const STATUS_FAILED: i32 = 7;
+
 /// Memory of the guest in MiB.
 const MEMORY_MIB: u32 = 256;
 
@@ -50,14 +54,15 @@ pub fn machine(project: &Project, ui: &Ui) -> Result<Machine> {
     })
 }
 
-/// Boots and hands each test's result to `each`.
+/// Boots and hands each test's result to `each`. Returns what was measured on the way, in nanoseconds.
 ///
 /// # Errors
 /// [`crate::Failure::Guest`] if the guest hangs, dies, or counts otherwise than we do.
-pub fn run(machine: &Machine, mut each: impl FnMut(Test)) -> Result<()> {
+pub fn run(machine: &Machine, mut each: impl FnMut(Test)) -> Result<Vec<(String, f64)>> {
     let mut guest = Guest::boot(machine, None)?;
     let end = Instant::now() + ALL_LIMIT;
     let (mut passed, mut failed, mut number) = (0, 0, 0);
+    let mut measured = Vec::new();
     loop {
         let deadline = end.min(Instant::now() + TEST_LIMIT);
         let Some((next, line)) = guest.console().line(number, deadline) else {
@@ -80,6 +85,8 @@ pub fn run(machine: &Machine, mut each: impl FnMut(Test)) -> Result<()> {
                 &mut failed
             } += 1;
             each(test);
+        } else if let Some(figure) = parse_measured(&line) {
+            measured.push(figure);
         } else if let Some(counted) = parse_total(&line) {
             if counted != (passed, failed) || passed + failed == 0 {
                 let what = format!("the guest counts `{line}`, we saw {passed} and {failed}");
@@ -88,12 +95,17 @@ pub fn run(machine: &Machine, mut each: impl FnMut(Test)) -> Result<()> {
             break;
         }
     }
-    if guest.wait_end(END_LIMIT)?.is_none() {
-        return Err(guest
-            .failure("the kernel's tests passed but the guest goes on".into())
-            .into());
+    let status = guest.wait_end(END_LIMIT)?.and_then(|end| end.status.code());
+    let expected = if failed == 0 {
+        STATUS_PASSED
+    } else {
+        STATUS_FAILED
+    };
+    if status != Some(expected) {
+        let what = format!("QEMU's exit status is {status:?} after the tests, not {expected}");
+        return Err(guest.failure(what).into());
     }
-    Ok(())
+    Ok(measured)
 }
 
 /// `test NAME … ok` or `test NAME … FAILED reason`, after whatever the log puts before it.
@@ -117,6 +129,15 @@ fn parse(line: &str) -> Option<Test> {
         name: name.trim().to_owned(),
         failed,
     })
+}
+
+/// `measured NAME: N ns`.
+fn parse_measured(line: &str) -> Option<(String, f64)> {
+    let (name, figure) = line[line.find("measured ")? + "measured ".len()..].rsplit_once(": ")?;
+    Some((
+        name.to_owned(),
+        figure.strip_suffix(" ns")?.trim().parse().ok()?,
+    ))
 }
 
 /// `N passed, N failed`.
@@ -150,6 +171,9 @@ mod tests {
         assert_eq!(parse("starting test programs"), None);
         assert_eq!(parse_total("14 passed, 1 failed"), Some((14, 1)));
         assert_eq!(parse_total("[0.2] 14 passed, 0 failed"), Some((14, 0)));
+        let measured = parse_measured("[0.3] measured call round trip: 7421 ns");
+        assert_eq!(measured, Some(("call round trip".into(), 7421.0)));
+        assert_eq!(parse_measured("measured by whom: nobody"), None);
         assert_eq!(parse_total("all passed, none failed"), None);
     }
 }

@@ -31,4 +31,4 @@ pub use self::machine::{Accelerator, Import, Machine};
 pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
 pub use self::restarts::{Restarts, Times};
-pub use self::running::{End, Guest};
+pub use self::running::{End, Guest, succeeded};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Accelerator, Machine, build};
+use super::build::{self, Program};
+use super::{Accelerator, Machine};
 use crate::Failure;
 use crate::cli;
 use crate::host::accelerator::{self, Choice};
@@ -36,18 +37,24 @@ impl Prepared {
         Ok(Self { project, built })
     }
 
-    /// A machine without disks that boots this stack.
+    /// A machine without disks that boots this stack. The archive has the manager and the programs
+    /// that the description names.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if there is no such stack.
+    /// [`Failure::Usage`] if there is no such stack, or it cannot be started.
     pub fn machine(&self, stack: &str, memory_mib: u32) -> Result<Machine> {
         let description = self.project.stack(stack)?;
+        let programs = self.programs(&description).map_err(|reason| {
+            Failure::Usage(format!(
+                "stack {stack}: {reason}; see qemu/stacks for stacks that work"
+            ))
+        })?;
         let name = Path::new(stack)
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy();
         let archive = self.project.scratch().join(format!("{name}.tar"));
-        build::pack(&self.built.programs, &description, &archive)?;
+        build::pack(&programs, &description, &archive)?;
         Ok(Machine {
             kernel: self.built.kernel.clone(),
             archive,
@@ -56,6 +63,33 @@ impl Prepared {
             memory_mib,
             accelerator: Accelerator::Tcg,
         })
+    }
+
+    /// What the described stack runs, or the first mistake in the description.
+    fn programs(&self, description: &str) -> Result<Vec<Program>, String> {
+        let stack = stack::Stack::parse(description).map_err(|mistakes| {
+            let first = mistakes
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            match mistakes.len() {
+                0 | 1 => first,
+                count => format!("{first} (and {} more)", count - 1),
+            }
+        })?;
+        let mut names = stack.programs();
+        names.insert("manager");
+        let find = |name: &&str| {
+            let found = self
+                .built
+                .programs
+                .iter()
+                .find(|program| program.name == *name);
+            found
+                .cloned()
+                .ok_or_else(|| format!("there is no program `{name}`"))
+        };
+        names.iter().map(find).collect()
     }
 
     /// Settles who executes `machine`.

@@ -48,10 +48,7 @@ pub fn choose(choice: Choice, machine: &Machine, project: &Project, ui: &Ui) -> 
         Choice::Tcg => Accelerator::Tcg,
         Choice::Auto => match verdict(machine, project, ui).refused {
             None => Accelerator::Kvm,
-            Some(reason) => {
-                ui.note(&format!("KVM is not usable here: {reason}"));
-                Accelerator::Tcg
-            }
+            Some(_) => Accelerator::Tcg,
         },
     }
 }
@@ -87,7 +84,15 @@ fn verdict(machine: &Machine, project: &Project, ui: &Ui) -> Verdict {
             kernel,
         },
     };
-    step.forget();
+    match &verdict.refused {
+        None => step.done("a guest boots under it"),
+        Some(reason) => {
+            step.forget();
+            ui.note(&format!(
+                "KVM is not usable here ({reason}); emulation it is"
+            ));
+        }
+    }
     remember(&store, &verdict);
     verdict
 }
@@ -108,12 +113,18 @@ fn probe(machine: &Machine) -> Result<(), Refusal> {
         accelerator: Accelerator::Kvm,
         ..machine.clone()
     };
-    let guest = Guest::boot(&machine, None).map_err(|error| Refusal::Host(format!("{error:#}")))?;
+    let guest = Guest::boot(&machine, None).map_err(|error| Refusal::Host(first_part(&error)))?;
     match guest.console().line(0, Instant::now() + PROBE_LIMIT) {
         Some(_) => Ok(()),
         None if guest.console().closed() => Err(Refusal::Host("a guest dies at once".into())),
         None => Err(Refusal::Silence),
     }
+}
+
+/// Of all that QEMU says when it gives up, the reason.
+fn first_part(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.split("; ").next().unwrap_or_default().to_owned()
 }
 
 fn host_key() -> String {

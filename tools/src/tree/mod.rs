@@ -13,4 +13,4 @@ pub use self::checksum::checksum;
 pub use self::entries::{Content, Entry, Tree};
 pub use self::import::checked_import;
 pub use self::made_up::{Random, made_up};
-pub use self::pack::pack;
+pub use self::pack::{pack, unpack};

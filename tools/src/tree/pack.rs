@@ -1,12 +1,12 @@
 //! A tree as a tar.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
 
 use super::{Content, Tree};
 
@@ -49,10 +49,40 @@ fn append(tar: &mut Builder<impl Write>, name: &Path, content: &Content) -> Resu
     Ok(())
 }
 
+/// Reads a tree back from a tar.
+///
+/// # Errors
+/// If it is no tar, or ends in the middle of an entry.
+pub fn unpack(input: impl Read) -> Result<Tree> {
+    let mut tree = Tree::default();
+    for entry in Archive::new(input).entries()? {
+        let mut entry = entry?;
+        let path = entry.path_bytes().into_owned();
+        let path = path.strip_prefix(b"./").unwrap_or(&path);
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let content = match entry.header().entry_type() {
+            EntryType::Directory => Content::Directory,
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().context("a link without a target")?;
+                Content::Link(target.into_owned())
+            }
+            _ => {
+                let executable = entry.header().mode()? & 0o100 != 0;
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes)?;
+                Content::File { bytes, executable }
+            }
+        };
+        if !path.is_empty() && path != b"." {
+            tree.insert(path, content);
+        }
+    }
+    Ok(tree)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     #[test]
     fn a_tree_comes_out_of_its_tar_as_it_went_in() {
@@ -83,29 +113,6 @@ mod tests {
         let mut bytes = Vec::new();
         pack(&tree, &mut bytes).expect("packed");
         assert_eq!(bytes.len() % 512, 0);
-        assert_eq!(unpack(&bytes), tree);
-    }
-
-    fn unpack(bytes: &[u8]) -> Tree {
-        let mut tree = Tree::default();
-        for entry in tar::Archive::new(bytes).entries().expect("a tar") {
-            let mut entry = entry.expect("an entry");
-            let path = entry.path_bytes().into_owned();
-            let content = match entry.header().entry_type() {
-                EntryType::Directory => Content::Directory,
-                EntryType::Symlink => {
-                    Content::Link(entry.link_name_bytes().expect("a target").into_owned())
-                }
-                _ => {
-                    let executable = entry.header().mode().expect("a mode") & 0o100 != 0;
-                    let mut bytes = Vec::new();
-                    entry.read_to_end(&mut bytes).expect("its content");
-                    Content::File { bytes, executable }
-                }
-            };
-            let path = path.strip_suffix(b"/").unwrap_or(&path);
-            tree.insert(path, content);
-        }
-        tree
+        assert_eq!(unpack(bytes.as_slice()).expect("unpacked"), tree);
     }
 }

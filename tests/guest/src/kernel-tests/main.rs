@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod bench;
 mod calls;
+mod cost;
 mod dma;
 mod faults;
 mod life;
@@ -64,6 +65,14 @@ async fn run() {
                 log::error!("test {name} … FAILED {why}");
             }
         }
+    }
+    match cost::measure(&mut bench).await {
+        Ok(figures) => {
+            for (name, ns) in figures {
+                log::info!("measured {name}: {ns} ns");
+            }
+        }
+        Err(why) => log::warn!("nothing measured: {why}"),
     }
     log::info!("{passed} passed, {failed} failed");
     let _ = manage::power(if failed == 0 { PASSED } else { FAILED });

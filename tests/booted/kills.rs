@@ -1,0 +1,73 @@
+//! Layers that are killed while files are written: applications see a delay, never an error.
+
+use galago::guest::{Guest, Restarts};
+
+use crate::bed::{Bed, number, or_explain, power_off, run};
+
+/// PostMark as it runs under kills.
+const POSTMARK: &str = "postmark loris-hundredth transactions=2000 keep=true";
+
+/// PostMark while `task` is killed every 200 ms; returns the kills.
+fn postmark_under_kills(guest: &mut Guest, task: &str, seed: u64) -> u64 {
+    run(guest, &format!("kill {task} every=200ms seed={seed}"));
+    let report = run(guest, &format!("bench {POSTMARK} seed={seed}"));
+    assert_eq!(
+        number(&report["errors"], "count"),
+        0,
+        "{task}, seed {seed}: {report}"
+    );
+    let kills = number(&run(guest, "kill stop"), "kills");
+    verify(guest, seed);
+    kills
+}
+
+fn restarts(guest: &mut Guest) -> Restarts {
+    or_explain(Restarts::from_result(&run(guest, "restarts")))
+}
+
+fn verify(guest: &mut Guest, seed: u64) {
+    let verified = run(guest, &format!("verify {POSTMARK} seed={seed}"));
+    assert_eq!(
+        number(&verified["errors"], "count"),
+        0,
+        "seed {seed}: {verified}"
+    );
+    assert!(number(&verified, "files") > 0);
+}
+
+#[test]
+fn each_layer_below_the_cache_can_be_killed_during_postmark() {
+    let bed = Bed::new(2);
+    let mut guest = bed.boot_formatted();
+    let tasks = [
+        "logical",
+        "twinfs.0",
+        "twinfs.1",
+        "virtio-blk.0",
+        "virtio-blk.1",
+    ];
+    for (seed, task) in (1..).zip(tasks) {
+        let before = restarts(&mut guest).of(task);
+        let kills = postmark_under_kills(&mut guest, task, seed);
+        assert!(kills >= 3, "{task} was killed {kills} times");
+        let restarts = restarts(&mut guest).of(task) - before;
+        assert!(
+            restarts >= kills,
+            "{task}: {kills} kills, {restarts} restarts"
+        );
+    }
+    power_off(guest);
+}
+
+#[test]
+fn what_was_written_under_kills_is_on_the_disks() {
+    let bed = Bed::new(2);
+    let mut guest = bed.boot_formatted();
+    let kills = postmark_under_kills(&mut guest, "all", 11);
+    assert!(kills >= 3, "{kills} kills");
+    power_off(guest);
+    let mut guest = bed.boot();
+    run(&mut guest, "mount");
+    verify(&mut guest, 11);
+    power_off(guest);
+}
