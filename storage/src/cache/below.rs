@@ -3,6 +3,8 @@
 
 use alloc::rc::Rc;
 
+use async_lock::SemaphoreGuard;
+
 use super::Inner;
 use crate::{
     Error, Result,
@@ -132,14 +134,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         loop {
             let generation = self.ready().await?;
             let result = {
-                let _permit = self.permits.acquire().await;
+                let permit = self.permits.acquire().await;
                 if !self.is_current(generation) {
                     continue;
                 }
-                self.calls_under_way.set(self.calls_under_way.get() + 1);
                 self.count(|count| count.calls_below += 1);
-                let _under_way = UnderWay(self);
-                call(&self.lower).await
+                self.issue(permit, &mut call).await
             };
             match result {
                 // An instance that has not been attached to is one that nobody told us of yet.
@@ -148,20 +148,37 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     if self.is_current(generation) {
                         self.enter(Phase::Broken);
                     }
-                    if deaths > self.config.replay_attempts {
+                    if deaths > self.config.call_attempts {
                         return Err(self.stop("the same call has ended every instance below"));
                     }
                 }
                 Err(Error::PeerGone) => return Err(self.stop("the layer below is gone")),
-                Err(Error::PeerBusy) if self.calls_under_way.get() > 0 => {
-                    let before = self.calls_under_way.get();
-                    self.call_ended
-                        .until(|| self.calls_under_way.get() < before)
-                        .await;
-                }
                 // The answer came from an instance that has been replaced since, and the log was
                 // replayed without this change: it is undone, and must be done again.
                 Ok(_) if changes && self.link.borrow().generation != generation => {}
+                result => return result,
+            }
+        }
+    }
+    /// Issues a call once; again only if the mailbox below was full and a call of ours has ended.
+    pub(super) async fn issue<T>(
+        &self,
+        _permit: SemaphoreGuard<'_>,
+        call: &mut impl AsyncFnMut(&L) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let result = {
+                self.calls_under_way.set(self.calls_under_way.get() + 1);
+                let _under_way = UnderWay(self);
+                call(&self.lower).await
+            };
+            let others = self.calls_under_way.get();
+            match result {
+                Err(Error::PeerBusy) if others > 0 => {
+                    self.call_ended
+                        .until(|| self.calls_under_way.get() < others)
+                        .await;
+                }
                 result => return result,
             }
         }

@@ -50,7 +50,7 @@ mod writeback;
 use alloc::{collections::BTreeMap, rc::Rc};
 use core::cell::{Cell, RefCell};
 
-use async_lock::{RwLock, Semaphore};
+use async_lock::{Mutex, RwLock, Semaphore};
 use futures_util::future::join;
 
 pub use statistics::Statistics;
@@ -84,8 +84,12 @@ pub struct Config {
     pub read_ahead_pages: usize,
     /// Calls to the layer below at once. Must fit its mailbox.
     pub calls_below: usize,
-    /// Deaths of the layer below, in a row and without progress, before the cache gives up.
+    /// Deaths of the layer below during replays, none of which got further than any before it,
+    /// before the cache gives up.
     pub replay_attempts: usize,
+    /// Deaths of the layer below under one and the same call, before the cache gives up. A sync is
+    /// long, and whoever kills every so often may well hit it many times over.
+    pub call_attempts: usize,
 }
 
 impl Default for Config {
@@ -99,6 +103,7 @@ impl Default for Config {
             read_ahead_pages: RUN_PAGES_MAX,
             calls_below: 24,
             replay_attempts: 16,
+            call_attempts: 256,
         }
     }
 }
@@ -167,6 +172,7 @@ struct Inner<L, C> {
     /// The file up to which write-back has got, in its rounds.
     cursor: Cell<FileNumber>,
     space: Cell<Space>,
+    space_refresh: Mutex<()>,
     /// Pages became clean or promises were taken back.
     room_made: Signal,
     /// The background may have something to do.
@@ -177,6 +183,8 @@ struct Inner<L, C> {
     write_back_failed: Cell<bool>,
     /// A sync may be wanted.
     pressure: Signal,
+    /// Counts those who have asked to be told when a sync is wanted. Only the last one is.
+    pressure_watch: Cell<u64>,
     /// A writer was turned away for want of what a sync would free.
     starved: Cell<bool>,
     /// The last sync failed: asking for another at once would not help.
@@ -205,11 +213,13 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
             unclean: RefCell::new(BTreeMap::new()),
             cursor: Cell::new(FileNumber(0)),
             space: Cell::new(Space::default()),
+            space_refresh: Mutex::new(()),
             room_made: Signal::default(),
             work: Signal::default(),
             write_backs_ended: Cell::new(0),
             write_back_failed: Cell::new(false),
             pressure: Signal::default(),
+            pressure_watch: Cell::new(0),
             starved: Cell::new(false),
             sync_failed: Cell::new(false),
             unfinished: Rc::new(Unfinished::default()),

@@ -155,14 +155,23 @@ impl Pool {
         self.counts.reserved -= n;
     }
 
-    /// Puts a page that is as below into the cache, if there is room.
-    pub fn insert_clean(&mut self, file: &Rc<File>, index: u64, page: PageRef) -> Option<FrameId> {
+    /// Puts a page that is as below into the cache, if there is room. `ahead`: nobody has used it.
+    pub fn insert_clean(
+        &mut self,
+        file: &Rc<File>,
+        index: u64,
+        page: PageRef,
+        ahead: bool,
+    ) -> Option<FrameId> {
         if self.counts.resident() + self.counts.reserved >= self.pages_max {
             self.give_back(page);
             return None;
         }
         let id = self.insert(file, index, page, Place::Clean);
         self.replacement.enter(id);
+        if ahead {
+            self.replacement.fetched_ahead(id);
+        }
         Some(id)
     }
 
@@ -217,16 +226,21 @@ impl Pool {
         }
     }
 
-    /// The content, for a reader.
-    pub fn read(&mut self, id: FrameId) -> &[u8; BLOCK_BYTES] {
-        self.replacement.touch(id);
+    /// The content, for a reader. `again`: he goes on where he was, which is no further use.
+    pub fn read(&mut self, id: FrameId, again: bool) -> &[u8; BLOCK_BYTES] {
+        if !again {
+            self.replacement.touch(id);
+        }
         &self.frame(id).page.0
     }
 
     /// The content, to be made newer than below. Whether the page becomes part of the cache proper
     /// by that (so that the caller must have a promise) says [`Pool::is_kept`].
-    pub fn write(&mut self, id: FrameId) -> &mut [u8; BLOCK_BYTES] {
-        self.replacement.touch(id);
+    /// `again`: the writer goes on within the page, which is no further use of it.
+    pub fn write(&mut self, id: FrameId, again: bool) -> &mut [u8; BLOCK_BYTES] {
+        if !again {
+            self.replacement.touch(id);
+        }
         self.place(id, Place::Dirty);
         self.content(id)
     }
@@ -351,11 +365,15 @@ impl Pool {
         None
     }
 
-    /// The log does not need the page any more. Whether the page is out of the cache by that: then
-    /// the caller must remove it.
+    /// The log does not need the page any more. Whether the page is out of the cache by that, as
+    /// there is no room for it: then the caller must remove it.
     pub fn forget(&mut self, id: FrameId) -> bool {
         if core::mem::replace(&mut self.frame(id).logged, false) {
             self.counts.logged -= 1;
+        }
+        let room = self.counts.resident() + self.counts.reserved < self.pages_max;
+        if self.frame(id).place == Place::Kept && room {
+            self.place(id, Place::Clean);
         }
         self.frame(id).place == Place::Kept
     }

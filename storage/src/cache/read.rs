@@ -125,14 +125,13 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     ) -> Result<usize> {
         let file = self.open(number).await?;
         let _shared = file.lock.read().await;
-        let len = {
+        let (len, goes_on) = {
             let mut state = file.state.borrow_mut();
             if state.presence != Presence::Present {
                 return Err(Error::NotFound);
             }
             let len = state.now.size.saturating_sub(offset).min(data.len() as u64);
-            state.ahead.read(offset, len);
-            len as usize
+            (len as usize, state.ahead.read(offset, len))
         };
         let mut done = 0;
         while done < len {
@@ -151,7 +150,10 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 (state.pages.get(&page).copied(), pages_in(state.below.size))
             };
             if let Some(id) = cached {
-                data.copy_from(done, &self.pool.borrow_mut().read(id)[skip..skip + step])?;
+                data.copy_from(
+                    done,
+                    &self.pool.borrow_mut().read(id, skip > 0 && goes_on)[skip..skip + step],
+                )?;
                 self.count(|count| count.hits += 1);
                 done += step;
             } else if page >= below {
@@ -167,7 +169,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     data.copy_from((from - offset) as usize, &content.0[part])?;
                     done = (to - offset) as usize;
                 }
-                self.keep(&file, page, pages);
+                self.keep(&file, page, pages, last);
             }
         }
         self.count(|count| count.bytes_copied += len as u64);
@@ -200,8 +202,9 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         }
     }
 
-    /// Puts pages that were fetched into the cache, as far as there is room.
-    fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef>) {
+    /// Puts pages that were fetched into the cache, as far as there is room; those up to `last` have
+    /// been used.
+    fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef>, last: u64) {
         for (index, page) in (first..).zip(pages) {
             while {
                 let counts = self.pool.borrow().counts();
@@ -212,7 +215,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             let mut pool = self.pool.borrow_mut();
             if state.presence != Presence::Present || state.pages.contains_key(&index) {
                 pool.give_back(page);
-            } else if let Some(id) = pool.insert_clean(file, index, page) {
+            } else if let Some(id) = pool.insert_clean(file, index, page, index > last) {
                 state.pages.insert(index, id);
             }
         }

@@ -13,14 +13,16 @@ pub(super) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// A read of these bytes begins.
-    pub fn read(&mut self, offset: u64, len: u64) {
-        if offset != self.next {
+    /// A read of these bytes begins. Whether it goes on where the last one ended.
+    pub fn read(&mut self, offset: u64, len: u64) -> bool {
+        let goes_on = offset == self.next;
+        if !goes_on {
             self.window = 0;
         } else if self.window == 0 {
             self.window = FIRST;
         }
         self.next = offset + len;
+        goes_on
     }
 
     /// Pages to fetch, of which `wanted` are asked for: at most `max`. The window doubles.

@@ -130,8 +130,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             file,
         } = record;
         if removed {
-            self.lower.delete(number).await?;
-            self.replayed();
+            self.again(async |lower: &L| lower.delete(number).await)
+                .await?;
         }
         let Some(file) = file else { return Ok(()) };
         let below = file.state.borrow().below;
@@ -141,11 +141,11 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 blocks: 0,
                 ..below
             };
-            self.lower.create(number, &empty).await?;
-            self.replayed();
+            self.again(async |lower: &L| lower.create(number, &empty).await)
+                .await?;
         } else if let Some(cut) = cut {
-            self.lower.truncate(number, cut, below.modified_ns).await?;
-            self.replayed();
+            self.again(async |lower: &L| lower.truncate(number, cut, below.modified_ns).await)
+                .await?;
         }
         let mut wrote = 0;
         let mut writes = stream::iter(self.logged_runs(&file))
@@ -157,24 +157,26 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         // Writes bring the size with them. Without any, it must come by itself.
         let resized = wrote == 0 && (!created || below.size > 0);
         if resized {
-            self.lower
-                .truncate(number, below.size, below.modified_ns)
-                .await?;
-            self.replayed();
+            self.again(async |lower: &L| {
+                lower.truncate(number, below.size, below.modified_ns).await
+            })
+            .await?;
         }
         // Writes and truncations set both times alike.
         let times_set = (wrote > 0 || resized) && below.changed_ns != below.modified_ns;
         if !created || times_set {
-            self.lower
-                .setattr(number, &AttributeChange::to(&below))
+            self.again(async |lower: &L| lower.setattr(number, &AttributeChange::to(&below)).await)
                 .await?;
-            self.replayed();
         }
         Ok(())
     }
 
-    fn replayed(&self) {
+    /// Issues a call of the replay.
+    async fn again(&self, mut call: impl AsyncFnMut(&L) -> Result<()>) -> Result<()> {
+        let permit = self.permits.acquire().await;
+        self.issue(permit, &mut call).await?;
         self.count(|count| count.replay_calls += 1);
+        Ok(())
     }
 
     /// The pages of a file that the log has, as runs: first page, count.
@@ -209,10 +211,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             }
         }
         for piece in &pieces {
-            self.lower
-                .write(piece.write(file.number, below.size, below.modified_ns))
-                .await?;
-            self.replayed();
+            self.again(async |lower: &L| {
+                lower
+                    .write(piece.write(file.number, below.size, below.modified_ns))
+                    .await
+            })
+            .await?;
         }
         Ok(pieces.len())
     }

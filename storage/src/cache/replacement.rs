@@ -46,6 +46,8 @@ struct Link {
     queue: Queue,
     /// Where it goes when it enters a queue again.
     home: Queue,
+    /// Fetched ahead of a reader, who has not come to it yet: his coming is the first use.
+    ahead: bool,
     uses: u8,
 }
 
@@ -106,10 +108,17 @@ impl Replacement {
         };
     }
 
-    /// The page was used.
+    /// The page was used once more.
     pub fn touch(&mut self, id: u32) {
-        let uses = &mut self.links[id as usize].uses;
-        *uses = (*uses + 1).min(USES_MAX);
+        let link = &mut self.links[id as usize];
+        if !core::mem::take(&mut link.ahead) {
+            link.uses = (link.uses + 1).min(USES_MAX);
+        }
+    }
+
+    /// The page has not been used yet.
+    pub fn fetched_ahead(&mut self, id: u32) {
+        self.links[id as usize].ahead = true;
     }
 
     /// The page is clean: it may be chosen from now on.

@@ -174,15 +174,20 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         Err(Error::NoSpace)
     }
 
-    /// Asks below how much room there is. What is dirty or on its way is not counted there yet.
+    /// Asks below how much room there is, one at a time.
     pub(super) async fn refresh_space(self: &Rc<Self>) -> Result<()> {
+        let _alone = self.space_refresh.lock().await;
+        // What is not below yet is not in the answer. Counted before the question, so that what
+        // arrives meanwhile is counted twice rather than not at all.
+        let counts = self.pool.borrow().counts();
+        let mut space = self.space.get();
+        space.spent = (counts.dirty + counts.writing) as u64;
+        self.space.set(space);
         let usage = self.query(async |lower: &L| lower.usage().await).await?;
         let free = usage.blocks_free;
-        let counts = self.pool.borrow().counts();
-        self.space.set(Space {
-            available: free.saturating_sub(free / METADATA_SHARE + METADATA_BLOCKS),
-            spent: (counts.dirty + counts.writing) as u64,
-        });
+        let mut space = self.space.get();
+        space.available = free.saturating_sub(free / METADATA_SHARE + METADATA_BLOCKS);
+        self.space.set(space);
         Ok(())
     }
 }

@@ -151,13 +151,20 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         }
     }
 
-    /// Waits until a sync should come soon.
+    /// Waits until a sync should come soon. [`Error::Busy`] once somebody else waits for that: a
+    /// caller that has restarted takes its predecessor's place.
     pub(super) async fn early_sync_wanted(self: &Rc<Self>) -> Result<()> {
+        let watch = self.pressure_watch.get() + 1;
+        self.pressure_watch.set(watch);
+        self.pressure.notify();
+        let replaced = || self.pressure_watch.get() != watch;
         self.pressure
-            .until(|| self.sync_wanted() || self.phase() == Phase::Stopped)
+            .until(|| self.sync_wanted() || replaced() || self.phase() == Phase::Stopped)
             .await;
         if self.phase() == Phase::Stopped {
             Err(Error::PeerGone)
+        } else if replaced() {
+            Err(Error::Busy)
         } else {
             Ok(())
         }

@@ -194,7 +194,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     ) -> Result<()> {
         let copied = {
             let mut pool = self.pool.borrow_mut();
-            let bytes = &mut pool.write(id)[piece.skip..piece.skip + piece.len];
+            let bytes = &mut pool.write(id, piece.skip > 0)[piece.skip..piece.skip + piece.len];
             write.data.copy_to(piece.from, bytes)
         };
         // If the writer's memory went away halfway, the page has changed all the same. The file must

@@ -10,9 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_executor::LocalPool;
+use futures_util::{FutureExt, pin_mut, select_biased, task::LocalSpawnExt};
 use storage::{
     Error, Result,
     buffer::{Sink, Source},
+    cache::{Cache, Config},
     checksum::{Algorithm, Checksum},
     clock::Clock,
     file::{
@@ -173,6 +176,8 @@ pub struct State {
     pub write_pages_max: usize,
     /// Calls wait while this holds.
     pub held: bool,
+    /// Answers to reads of this file are on their way for as long as this says so.
+    pub held_reads: Option<FileNumber>,
     pub delay_max: u64,
 }
 
@@ -216,6 +221,7 @@ impl Below {
             bad: Vec::new(),
             write_pages_max: 0,
             held: false,
+            held_reads: None,
             delay_max: 3,
         })))
     }
@@ -309,10 +315,29 @@ impl Below {
         }
         let answer = effect(&mut self.state());
         let sent = self.state().random.one_in(2);
+        while name == "read" && file.is_some_and(|it| self.state().held_reads == Some(it.0)) {
+            yield_now().await;
+        }
         match self.delay(instance).await {
             Err(error) if !sent => Err(error),
             _ => answer,
         }
+    }
+
+    /// Whether the instance is to die in this sync; it then has made a checkpoint or not.
+    fn sync_dies(&self) -> bool {
+        let mut state = self.state();
+        if state.changing > 0 {
+            state
+                .violations
+                .push("sync while calls change state".into());
+        }
+        let point = state.crash_in_sync.pop();
+        if point == Some(SyncPoint::After) {
+            state.checkpoint = state.now.clone();
+            state.timestamp += 1;
+        }
+        point.is_some()
     }
 
     fn enter(
@@ -584,24 +609,10 @@ impl FileService for Below {
     }
 
     async fn sync(&self) -> Result<Timestamp> {
-        if self.state().attached {
-            let mut state = self.state();
-            if state.changing > 0 {
-                state
-                    .violations
-                    .push("sync while calls change state".into());
-            }
-            let point = state.crash_in_sync.pop();
-            if let Some(point) = point {
-                if point == SyncPoint::After {
-                    state.checkpoint = state.now.clone();
-                    state.timestamp += 1;
-                }
-                drop(state);
-                yield_now().await;
-                self.crash();
-                return Err(Error::PeerDied);
-            }
+        if self.state().attached && self.sync_dies() {
+            yield_now().await;
+            self.crash();
+            return Err(Error::PeerDied);
         }
         let attached = self.state().attached;
         self.state().syncing = attached;
@@ -669,5 +680,108 @@ pub fn write_of<'a>(file: FileNumber, offset: u64, data: &'a [u8], modified_ns: 
         checksums: &[],
         size: 0,
         modified_ns,
+    }
+}
+
+/// A cache over `below`, attached, with its background at work.
+pub struct Rig {
+    pub below: Below,
+    pub cache: Cache<Below, Ticks>,
+    pub pool: LocalPool,
+    seed: u64,
+}
+
+impl Rig {
+    pub fn new(config: Config) -> Self {
+        Self::with_seed(1, config)
+    }
+
+    pub fn with_seed(seed: u64, config: Config) -> Self {
+        let below = Below::new(seed);
+        let cache = Cache::new(below.clone(), Ticks::default(), config);
+        let pool = LocalPool::new();
+        let background = cache.clone();
+        let task = async move { background.background().await };
+        pool.spawner().spawn_local(task).expect("the pool runs");
+        let mut rig = Self {
+            below,
+            cache,
+            pool,
+            seed,
+        };
+        rig.run(async |cache| cache.attach().await.expect("nothing is in the way"));
+        rig
+    }
+
+    /// Runs `work` to its end. Panics if nothing moves any more.
+    pub fn run<T>(&mut self, work: impl AsyncFnOnce(&Cache<Below, Ticks>) -> T) -> T {
+        let cache = self.cache.clone();
+        let result = self.pool.run_until(async {
+            let work = work(&cache).fuse();
+            let patience = async {
+                for _ in 0..2_000_000 {
+                    yield_now().await;
+                }
+            }
+            .fuse();
+            pin_mut!(work, patience);
+            select_biased! { result = work => Some(result), () = patience => None }
+        });
+        let seed = self.seed;
+        result.unwrap_or_else(|| panic!("seed {seed}: nothing moves any more"))
+    }
+
+    /// Creates a file and writes `data` to it.
+    pub fn file(&mut self, number: u64, data: &[u8]) -> FileNumber {
+        let file = FileNumber(number);
+        self.run(async |cache| {
+            cache
+                .create(file, &Attributes::default())
+                .await
+                .expect("room for a file");
+            for (index, part) in data.chunks(16 * PAGE).enumerate() {
+                let offset = (index * 16 * PAGE) as u64;
+                let mut written = cache.write(write_of(file, offset, part, 5)).await;
+                if written == Err(Error::NoMemory) {
+                    cache.sync().await.expect("a checkpoint");
+                    written = cache.write(write_of(file, offset, part, 5)).await;
+                }
+                written.expect("room for data");
+            }
+        });
+        file
+    }
+
+    pub fn sync(&mut self) -> Timestamp {
+        self.run(async |cache| cache.sync().await.expect("a checkpoint"))
+    }
+
+    /// The content of a file as the cache gives it.
+    pub fn content(&mut self, file: FileNumber) -> Result<Vec<u8>> {
+        self.run(async |cache| {
+            let size = cache.getattr(file).await?.size as usize;
+            let mut bytes = vec![0xaa; size];
+            let mut done = 0;
+            while done < size {
+                let to = size.min(done + 32 * PAGE);
+                let sink = Sink::local(&mut bytes[done..to]);
+                done += cache.read(file, done as u64, sink).await?;
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// What a cache that knows nothing finds of a file, after one more crash.
+    pub fn stored(&mut self, file: FileNumber) -> Option<Vec<u8>> {
+        self.below
+            .state()
+            .checkpoint
+            .files
+            .get(&file)
+            .map(|stored| stored.data.clone())
+    }
+
+    pub fn no_violations(&self) {
+        assert_eq!(self.below.state().violations, Vec::<String>::new());
     }
 }

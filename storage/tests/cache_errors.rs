@@ -1,0 +1,183 @@
+//! Errors from below: none is lost, none takes data with it.
+
+mod cache_support;
+
+use cache_support::{PAGE, Random, Rig, write_of};
+use storage::{
+    Error,
+    buffer::Sink,
+    cache::Config,
+    file::{Attributes, FileNumber, FileService},
+};
+
+fn small() -> Config {
+    Config {
+        pages: 64,
+        log_pages: 64,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_full_volume_is_told_to_the_writer() {
+    let mut rig = Rig::new(small());
+    rig.below.state().blocks_max = 100;
+    rig.run(async |cache| cache.sync().await.unwrap());
+    let file = FileNumber(9);
+    let data = Random::new(1).bytes(PAGE);
+    let written = rig.run(async |cache| {
+        cache.create(file, &Attributes::default()).await.unwrap();
+        let mut written = 0u64;
+        loop {
+            match cache
+                .write(write_of(file, written * PAGE as u64, &data, 1))
+                .await
+            {
+                Ok(()) => written += 1,
+                Err(Error::NoMemory) => drop(cache.sync().await.unwrap()),
+                Err(error) => break assert_eq!(error, Error::NoSpace),
+            }
+            assert!(written < 100, "the volume has no more");
+        }
+        written
+    });
+    assert!(written > 80, "only {written} blocks of 100 could be used");
+    // All that was accepted arrives.
+    rig.sync();
+    assert_eq!(rig.stored(file).unwrap(), data.repeat(written as usize));
+    // Room that a delete makes can be used, at the latest after a sync.
+    rig.run(async |cache| {
+        cache.delete(file).await.unwrap();
+        cache.sync().await.unwrap();
+        cache.create(file, &Attributes::default()).await.unwrap();
+        cache.write(write_of(file, 0, &data, 1)).await.unwrap();
+    });
+    rig.no_violations();
+}
+
+#[test]
+fn a_failed_write_back_keeps_the_data_and_is_told_at_sync() {
+    for error in [Error::Device, Error::NoSpace] {
+        let mut rig = Rig::new(small());
+        let file = rig.file(9, &[3; 8 * PAGE]);
+        rig.below.state().write_errors = vec![error];
+        assert_eq!(rig.run(async |cache| cache.sync().await), Err(error));
+        assert_eq!(rig.content(file).unwrap(), [3; 8 * PAGE]);
+        assert_eq!(rig.cache.statistics().dirty_pages, 8);
+        rig.sync();
+        assert_eq!(rig.stored(file).unwrap(), [3; 8 * PAGE]);
+        rig.no_violations();
+    }
+}
+
+#[test]
+fn a_failed_sync_keeps_the_log() {
+    let mut rig = Rig::new(small());
+    let file = rig.file(9, &[3; 8 * PAGE]);
+    rig.below.state().sync_errors = vec![Error::Device];
+    assert_eq!(
+        rig.run(async |cache| cache.sync().await),
+        Err(Error::Device)
+    );
+    assert_eq!(rig.cache.statistics().log_pages, 8);
+    rig.below.crash();
+    assert_eq!(rig.content(file).unwrap(), [3; 8 * PAGE]);
+    rig.sync();
+    assert_eq!(rig.stored(file).unwrap(), [3; 8 * PAGE]);
+}
+
+/// With the cache full of data that cannot be written, a writer gets the reason; nothing hangs and
+/// nothing is dropped.
+#[test]
+fn a_writer_that_finds_no_room_is_told_why() {
+    let mut rig = Rig::new(small());
+    rig.below.state().write_errors = vec![Error::Device; 10_000];
+    let file = FileNumber(9);
+    let mut written = 0u64;
+    rig.run(async |cache| {
+        cache.create(file, &Attributes::default()).await.unwrap();
+        loop {
+            let data = [written as u8; PAGE];
+            match cache
+                .write(write_of(file, written * PAGE as u64, &data, 1))
+                .await
+            {
+                Ok(()) => written += 1,
+                Err(error) => break assert_eq!(error, Error::Device),
+            }
+            assert!(written <= 64);
+        }
+    });
+    assert!(written > 16);
+    rig.below.state().write_errors.clear();
+    rig.sync();
+    let expected: Vec<u8> = (0..written).flat_map(|page| [page as u8; PAGE]).collect();
+    assert_eq!(rig.stored(file).unwrap(), expected);
+}
+
+/// A bad block hurts those who ask for it, and no reader before it.
+#[test]
+fn a_bad_block_ahead_of_a_reader_does_not_stop_him() {
+    let mut rig = Rig::new(small());
+    let data = Random::new(2).bytes(20 * PAGE);
+    let file = rig.file(9, &data);
+    rig.sync();
+    let mut other = Rig::new(small());
+    other.below.state().now = rig.below.state().checkpoint.clone();
+    other.below.state().bad = vec![(file, 3)];
+    let mut page = vec![0; PAGE];
+    other.run(async |cache| {
+        for index in [0, 1, 2, 3, 4, 5u64] {
+            let got = cache
+                .read(file, index * PAGE as u64, Sink::local(&mut page))
+                .await;
+            if index == 3 {
+                assert_eq!(got, Err(Error::Corrupt));
+            } else {
+                assert_eq!(
+                    (got, &page[..]),
+                    (Ok(PAGE), &data[index as usize * PAGE..][..PAGE])
+                );
+            }
+        }
+        // Part of it cannot be rewritten, as the rest is not known; all of it can.
+        let at = 3 * PAGE as u64;
+        assert_eq!(
+            cache.write(write_of(file, at + 1, b"x", 1)).await,
+            Err(Error::Corrupt)
+        );
+        cache
+            .write(write_of(file, at, &data[..PAGE], 1))
+            .await
+            .unwrap();
+        assert_eq!(cache.read(file, at, Sink::local(&mut page)).await, Ok(PAGE));
+        assert_eq!(page, data[..PAGE]);
+    });
+}
+
+#[test]
+fn arguments_out_of_range_are_refused() {
+    let mut rig = Rig::new(small());
+    let file = rig.file(9, b"x");
+    rig.run(async |cache| {
+        let far = write_of(file, u64::MAX - 1, b"abc", 1);
+        assert_eq!(cache.write(far).await, Err(Error::TooBig));
+        assert_eq!(cache.truncate(file, u64::MAX, 1).await, Err(Error::TooBig));
+        let mut byte = [0];
+        assert_eq!(
+            cache.read(file, u64::MAX, Sink::local(&mut byte)).await,
+            Ok(0)
+        );
+        let missing = FileNumber(404);
+        assert_eq!(
+            cache.write(write_of(missing, 0, b"x", 1)).await,
+            Err(Error::NotFound)
+        );
+        assert_eq!(cache.truncate(missing, 0, 1).await, Err(Error::NotFound));
+        assert_eq!(cache.delete(missing).await, Err(Error::NotFound));
+        assert_eq!(
+            cache.create(file, &Attributes::default()).await,
+            Err(Error::Exists)
+        );
+    });
+}
