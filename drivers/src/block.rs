@@ -1,9 +1,18 @@
 //! The virtio-blk task: finds its device, serves block calls, looks after interrupts and time.
 
-use alloc::rc::Rc;
-use core::{future::poll_fn, pin::pin, task::Poll};
+use alloc::{boxed::Box, rc::Rc};
+use core::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
-use runtime::{Request, device::Interrupt, start, time};
+use runtime::{
+    Request,
+    device::Interrupt,
+    start,
+    time::{self, Sleep},
+};
 use virtio::{Driver, Options, Turn};
 
 use crate::{
@@ -64,36 +73,57 @@ impl VirtioBlk {
     /// Gives the driver its turns until the device must be given up. All completions that came with
     /// an interrupt, and all requests that came with a batch of events, are one turn.
     pub async fn work(&self) {
+        // Kept while the time does not change, and polled once: this future is woken by it then.
+        let mut timer: Option<(u64, Pin<Box<Sleep>>)> = None;
         loop {
             let now_ns = time::now_ns();
-            let wait_ns = match self.driver.turn(now_ns) {
-                Turn::Until(until_ns) => until_ns.saturating_sub(now_ns),
+            let until_ns = match self.driver.turn(now_ns) {
+                Turn::Until(until_ns) => until_ns,
                 Turn::Failed(_) => return,
             };
-            let mut queue = pin!(self.queue.fired());
-            let mut configuration = pin!(async {
-                match &self.configuration {
-                    Some(interrupt) => interrupt.fired().await,
-                    None => core::future::pending().await,
+            if until_ns <= now_ns {
+                continue;
+            }
+            if timer
+                .as_ref()
+                .is_none_or(|(set_ns, _)| *set_ns != until_ns || *set_ns <= now_ns)
+            {
+                let mut sleep = Box::pin(time::sleep(until_ns - now_ns));
+                let is_over = poll_fn(|context| Poll::Ready(sleep.as_mut().poll(context))).await;
+                timer = Some((until_ns, sleep));
+                if is_over.is_ready() {
+                    continue;
                 }
-            });
-            let mut requests = pin!(self.driver.work());
-            let mut timer = pin!(time::sleep(wait_ns));
-            poll_fn(|context| {
-                // All of them are asked, so that each is heard of when it is ready next.
-                let completed = queue.as_mut().poll(context).is_ready();
-                let changed = configuration.as_mut().poll(context).is_ready();
-                if changed || completed && self.configuration.is_none() {
-                    self.driver.configuration_changed();
-                }
-                let requested = requests.as_mut().poll(context).is_ready();
-                if completed || changed || requested {
-                    return Poll::Ready(());
-                }
-                timer.as_mut().poll(context)
-            })
-            .await;
+            }
+            self.something().await;
         }
+    }
+
+    /// Waits for an interrupt or a request, or to be woken for any other reason.
+    async fn something(&self) {
+        let mut queue = pin!(self.queue.fired());
+        let mut configuration = pin!(async {
+            match &self.configuration {
+                Some(interrupt) => interrupt.fired().await,
+                None => core::future::pending().await,
+            }
+        });
+        let mut requests = pin!(self.driver.work());
+        let mut woken = false;
+        poll_fn(|context| {
+            // All of them are asked, so that each is heard of when it is ready next.
+            let completed = queue.as_mut().poll(context).is_ready();
+            let changed = configuration.as_mut().poll(context).is_ready();
+            if changed || completed && self.configuration.is_none() {
+                self.driver.configuration_changed();
+            }
+            let requested = requests.as_mut().poll(context).is_ready();
+            if completed || changed || requested || core::mem::replace(&mut woken, true) {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Serves one block call.

@@ -321,9 +321,9 @@ impl<T: Transport, P: Platform> Inner<T, P> {
         }
     }
 
-    /// Gives a part to the device once more, unless it had its chances or nobody wants it.
+    /// Gives a part to the device once more, unless it had its chances.
     pub fn again(&mut self, part: Part<P>) {
-        if part.attempts >= self.options.attempts_max || part.transfer.is_moot() {
+        if part.attempts >= self.options.attempts_max {
             part.transfer.part_ends(Err(Error::Device));
         } else {
             self.pending.push_front(part);

@@ -200,6 +200,21 @@ fn ranges_are_cut_to_what_the_device_takes() {
 }
 
 #[test]
+fn ranges_are_cut_at_blocks() {
+    let rig = Rig::new(DISK, ALL);
+    rig.device.borrow_mut().range_max = 101;
+    rig.device.borrow_mut().block = 4096;
+    rig.run(rig.driver.write_zeroes(0, 200)).unwrap();
+    assert_eq!(rig.device.borrow().served.len(), 3, "96 + 96 + 8 sectors");
+    // A device that takes less than a block at a time offers nothing that we could use.
+    let rig = Rig::new(DISK, ALL);
+    rig.device.borrow_mut().range_max = 7;
+    rig.device.borrow_mut().block = 4096;
+    let geometry = rig.run(rig.driver.attach()).unwrap();
+    assert!(!geometry.discard && !geometry.write_zeroes);
+}
+
+#[test]
 fn a_failed_request_is_tried_again_and_then_fails() {
     for fault in [
         Fault::Status(1),

@@ -335,6 +335,8 @@ impl Device {
                     let range = self.machine.device_read(data[0].0, 16);
                     let first = u64::from_le_bytes(range[..8].try_into().unwrap()) as usize;
                     let count = u32::from_le_bytes(range[8..12].try_into().unwrap());
+                    let block = self.block as usize / 512;
+                    assert!(first.is_multiple_of(block) && (count as usize).is_multiple_of(block));
                     let flags = u32::from_le_bytes(range[12..].try_into().unwrap());
                     assert!(
                         count > 0 && count <= self.range_max && flags == 0,
