@@ -33,10 +33,13 @@ enum Progress {
     Ended(i64, Message),
 }
 
-/// The calls under way, by the low bits of their numbers, which tell apart all that can be under way
-/// at a time.
+/// The calls that were not taken note of yet, by the low bits of their numbers, which tell apart all
+/// that can be under way at a time.
 struct Calls {
     slots: Vec<Option<(u64, Progress)>>,
+    /// Calls that have ended, but whose futures were not polled before their low bits came again.
+    /// As many as there are futures to be polled, at most, and mostly none.
+    displaced: Vec<(u64, Progress)>,
 }
 
 impl Calls {
@@ -49,25 +52,40 @@ impl Calls {
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
-        self.slots[slot] = Some((id, Progress::Waiting(None)));
+        if let Some(ended) = self.slots[slot].replace((id, Progress::Waiting(None))) {
+            self.displaced.push(ended);
+        }
     }
 
     fn get(&mut self, id: u64) -> Option<&mut Progress> {
         match self.slots.get_mut(Self::slot(id)) {
             Some(Some((other, progress))) if *other == id => Some(progress),
-            _ => None,
+            _ => {
+                let mut displaced = self.displaced.iter_mut();
+                displaced
+                    .find(|(other, _)| *other == id)
+                    .map(|(_, progress)| progress)
+            }
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Progress> {
-        self.get(id)?;
-        self.slots[Self::slot(id)]
-            .take()
-            .map(|(_, progress)| progress)
+        match self.slots.get_mut(Self::slot(id)) {
+            Some(place @ Some(_)) if place.as_ref().is_some_and(|(other, _)| *other == id) => {
+                place.take().map(|(_, progress)| progress)
+            }
+            _ => {
+                let index = self.displaced.iter().position(|(other, _)| *other == id)?;
+                Some(self.displaced.swap_remove(index).1)
+            }
+        }
     }
 }
 
-static CALLS: Local<Calls> = Local::new(Calls { slots: Vec::new() });
+static CALLS: Local<Calls> = Local::new(Calls {
+    slots: Vec::new(),
+    displaced: Vec::new(),
+});
 
 /// A role to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
