@@ -1,0 +1,92 @@
+//! Pings: an empty call, which a task's event loop answers by itself.
+//!
+//! A task whose loop does not turn is ended. It may only be starved, on a machine that is busy: so
+//! it is ended when it has had its share of the processor since the deadline and still has not
+//! waited for events, or when it has answered nothing for a long time.
+
+use alloc::rc::Rc;
+use core::pin::pin;
+
+use abi::TaskInfo;
+use futures_util::future::{Either, select};
+use runtime::{inspect, time};
+use storage::Error;
+
+use crate::stack_of_tasks::Tasks;
+
+/// Time from one ping to the next, nanoseconds.
+const PERIOD_NS: u64 = 1_000_000_000;
+
+/// A ping that is not answered by now raises suspicion, nanoseconds.
+const DEADLINE_NS: u64 = 2_000_000_000;
+
+/// How often a suspect is looked at, nanoseconds.
+const LOOK_NS: u64 = 100_000_000;
+
+/// Processor time that a suspect may use before it is ended, nanoseconds.
+const SHARE_NS: u64 = 300_000_000;
+
+/// A ping that is not answered by now is the end, whatever the reason, nanoseconds.
+const DEADLINE_NS_MAX: u64 = 20_000_000_000;
+
+/// Pings all tasks for ever.
+pub async fn run(tasks: Rc<Tasks>) {
+    loop {
+        time::sleep(PERIOD_NS).await;
+        for task in 0..tasks.stack.tasks.len() {
+            if tasks.is_up(task) {
+                runtime::spawn(ping(tasks.clone(), task, tasks.generation(task)));
+            }
+        }
+    }
+}
+
+/// Pings one instance, once; ends it if it is silent.
+pub async fn ping(tasks: Rc<Tasks>, task: usize, generation: u64) {
+    let sent_ns = time::now_ns();
+    let endpoint = tasks.endpoint(task);
+    let mut answer = pin!(endpoint.ping());
+    let mut wait_ns = DEADLINE_NS;
+    // What it had used of the processor when the deadline passed.
+    let mut used_ns = None;
+    loop {
+        match select(answer.as_mut(), pin!(time::sleep(wait_ns))).await {
+            Either::Left((Ok(()), _)) => {
+                if tasks.generation(task) == generation {
+                    tasks.answered(task);
+                }
+                return;
+            }
+            // It died, or is being stopped: others deal with that. Or its mailbox is full, and the
+            // next ping will find out more.
+            Either::Left((Err(error), _)) => {
+                if error == Error::PeerBusy {
+                    log::warn!("{}: no room for a ping", tasks.name(task));
+                }
+                return;
+            }
+            Either::Right(_) => {}
+        }
+        let Some(info) = instance(&tasks, task, generation) else {
+            return;
+        };
+        let base_ns = *used_ns.get_or_insert(info.cpu_ns);
+        let stuck = info.last_wait_ns < sent_ns && info.cpu_ns.saturating_sub(base_ns) >= SHARE_NS;
+        if stuck || time::now_ns() >= sent_ns + DEADLINE_NS_MAX {
+            tasks.silence(task);
+            return;
+        }
+        wait_ns = LOOK_NS;
+    }
+}
+
+/// What the kernel knows of an instance, if it is still there.
+fn instance(tasks: &Tasks, task: usize, generation: u64) -> Option<TaskInfo> {
+    if tasks.generation(task) != generation || !tasks.is_up(task) {
+        return None;
+    }
+    let table = inspect::tasks().ok()?;
+    table
+        .into_iter()
+        .find(|info| info.role == tasks.role(task) && info.generation == generation)
+}

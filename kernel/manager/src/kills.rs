@@ -1,0 +1,187 @@
+//! Kills on request, and the end of the machine.
+
+use alloc::{rc::Rc, string::String, vec::Vec};
+
+use abi::Cause;
+use manager::{
+    control::{EVERY_MS_MIN, Progress, Series, Shutdown, Target},
+    series::Running,
+};
+use runtime::{manage, time};
+use stack::Role;
+use storage::{
+    Error, Result,
+    vfs::{Client, FileSystem},
+};
+
+use crate::stack_of_tasks::Tasks;
+
+/// Most kills of one series.
+const COUNT_MAX: u64 = 1_000_000;
+
+/// How long the last sync may take, nanoseconds.
+const SYNC_NS: u64 = 20_000_000_000;
+
+/// How long a reply and the last lines have to get to where they are read, nanoseconds.
+const LAST_LINES_NS: u64 = 300_000_000;
+
+/// How the machine ends: switched off, reset, or with a status for QEMU's debug-exit device.
+const POWER_OFF: u64 = 0;
+const RESET: u64 = 1;
+/// The stack could not go on.
+pub const GAVE_UP: u64 = 0x11;
+
+impl Tasks {
+    /// Kills the instance of a role, by its name.
+    pub fn kill_by_name(self: &Rc<Self>, name: &str) -> Result<()> {
+        if name == stack::MANAGER {
+            // The reply to this goes out first.
+            runtime::spawn(async {
+                time::sleep(LAST_LINES_NS).await;
+                let _ = manage::kill(runtime::start::role(), Cause::Injected);
+            });
+            return Ok(());
+        }
+        self.kill(self.find(name).ok_or(Error::NotFound)?)
+    }
+
+    fn kill(&self, task: usize) -> Result<()> {
+        match self.state(task) {
+            "stopped" | "absent" => return Err(Error::NotPermitted),
+            _ => {}
+        }
+        manage::kill(self.role(task), Cause::Injected).map_err(|error| match error {
+            abi::Error::BadState => Error::Busy,
+            _ => Error::NotPermitted,
+        })
+    }
+
+    /// Whom a series may kill now.
+    fn candidates(&self, target: &Target) -> Vec<usize> {
+        let wanted = |task: &usize| match target {
+            Target::Role(name) => self.name(*task) == name.as_str(),
+            Target::All => {
+                matches!(self.stack.tasks[*task].role, Role::Driver | Role::Storage)
+            }
+        };
+        (0..self.stack.tasks.len())
+            .filter(wanted)
+            .filter(|&task| self.is_up(task))
+            .collect()
+    }
+
+    /// Begins a series of kills.
+    pub fn start_series(self: &Rc<Self>, series: Series) -> Result<()> {
+        if self.series_progress().running {
+            return Err(Error::Busy);
+        }
+        let countable = series
+            .count
+            .is_none_or(|count| (1..=COUNT_MAX).contains(&count));
+        if series.every_ms < EVERY_MS_MIN || !countable {
+            return Err(Error::BadArgument);
+        }
+        if let Target::Role(name) = &series.target {
+            self.find(name).ok_or(Error::NotFound)?;
+        }
+        let number = self.series_number.get() + 1;
+        self.series_number.set(number);
+        self.series_runs.set(true);
+        let every_ns = u64::from(series.every_ms) * 1_000_000;
+        *self.series.borrow_mut() = Some(Running::new(series));
+        runtime::spawn(drive(self.clone(), number, every_ns));
+        Ok(())
+    }
+
+    /// How the series goes.
+    pub fn series_progress(&self) -> Progress {
+        let running = self.series_runs.get();
+        self.series
+            .borrow()
+            .as_ref()
+            .map_or(Progress::default(), |series| series.progress(running))
+    }
+
+    /// Ends the series.
+    pub fn stop_series(&self) -> Progress {
+        self.series_runs.set(false);
+        self.series_progress()
+    }
+
+    /// One kill of a series. Says whether it goes on.
+    fn step(&self, number: u64) -> bool {
+        if self.series_number.get() != number || !self.series_runs.get() {
+            return false;
+        }
+        let mut series = self.series.borrow_mut();
+        let Some(series) = series.as_mut() else {
+            return false;
+        };
+        let candidates = self.candidates(&series.series.target);
+        if let Some(task) = series.choose(&candidates)
+            && self.kill(task).is_ok()
+        {
+            series.killed();
+        }
+        !series.is_done()
+    }
+
+    /// Ends the machine on request.
+    pub fn shutdown(self: &Rc<Self>, how: Shutdown) -> Result<()> {
+        let (reason, how) = match how {
+            Shutdown::PowerOff => ("power off", POWER_OFF),
+            Shutdown::Reboot => ("reboot", RESET),
+        };
+        self.end(reason, how);
+        Ok(())
+    }
+
+    /// Syncs what can be synced and ends the machine.
+    pub fn end(self: &Rc<Self>, reason: &str, how: u64) {
+        if self.ending.replace(true) {
+            return;
+        }
+        self.stop_series();
+        let reason = String::from(reason);
+        match how {
+            GAVE_UP => log::error!("the stack stops: {reason}"),
+            _ => log::info!("{reason}"),
+        }
+        let naming = self
+            .stack
+            .tasks
+            .iter()
+            .position(|task| task.role == Role::Naming)
+            .filter(|&naming| self.is_up(naming));
+        let endpoint = naming.map(|naming| self.endpoint(naming));
+        runtime::spawn(async move {
+            if let Some(endpoint) = endpoint {
+                match time::with_deadline(SYNC_NS, Client(endpoint).sync()).await {
+                    Some(Ok(checkpoint)) => log::info!("synced, checkpoint {checkpoint}"),
+                    Some(Err(Error::NotFormatted | Error::NotLoaded)) => {}
+                    Some(Err(error)) => log::error!("the last sync failed: {error}"),
+                    None => log::error!("the last sync did not end in time"),
+                }
+            }
+            time::sleep(LAST_LINES_NS).await;
+            // A status needs QEMU's device; off is always possible.
+            let _ = manage::power(how);
+            let _ = manage::power(POWER_OFF);
+        });
+    }
+}
+
+/// Kills at even intervals until the series is over or another one has begun.
+async fn drive(tasks: Rc<Tasks>, number: u64, every_ns: u64) {
+    let mut next_ns = time::now_ns();
+    loop {
+        next_ns += every_ns;
+        time::sleep(next_ns.saturating_sub(time::now_ns())).await;
+        if !tasks.step(number) {
+            break;
+        }
+    }
+    if tasks.series_number.get() == number {
+        tasks.stop_series();
+    }
+}

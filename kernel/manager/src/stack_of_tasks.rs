@@ -1,0 +1,336 @@
+//! The stack's tasks: what the policy decides about them, carried out by the kernel.
+
+use alloc::{
+    format,
+    rc::Rc,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::cell::{Cell, RefCell};
+
+use abi::{Cause, DeathReport, TaskInfo, TaskState};
+use manager::{
+    history::History,
+    policy::{Action, Death, Member, Policy, Recovered, State},
+    series::Running,
+};
+use runtime::{Endpoint, inspect, manage, start, time};
+use stack::{Role, Stack};
+
+use crate::{
+    events, heartbeat, kills,
+    placement::{Placed, place},
+};
+
+/// All that the manager knows. Nothing here is borrowed across an `await`.
+pub struct Tasks {
+    /// The description.
+    pub stack: Stack,
+    placed: Vec<Placed>,
+    policy: RefCell<Policy>,
+    histories: RefCell<Vec<History>>,
+    /// The instance that each role has or had last, by generation.
+    generations: RefCell<Vec<u64>>,
+    /// Roles that are killed for silence: their deaths are told as that.
+    silenced: RefCell<Vec<bool>>,
+    /// The last series of kills.
+    pub series: RefCell<Option<Running>>,
+    /// It goes on.
+    pub series_runs: Cell<bool>,
+    /// Counts series, so that an old one's timer does not drive a new one.
+    pub series_number: Cell<u64>,
+    /// The machine is about to end.
+    pub ending: Cell<bool>,
+}
+
+impl Tasks {
+    /// The stack, not started. An error is one line.
+    pub fn new(stack: Stack) -> Result<Self, String> {
+        let placed = place(&stack)?;
+        let mut programs: Vec<&str> = Vec::new();
+        let members = stack.tasks.iter().map(|task| {
+            let known = programs.iter().position(|&program| program == task.program);
+            let class = known.unwrap_or_else(|| {
+                programs.push(&task.program);
+                programs.len() - 1
+            });
+            Member {
+                role: task.role,
+                class,
+                optional: task.optional,
+                restart: task.restart,
+            }
+        });
+        let policy = RefCell::new(Policy::new(members.collect()));
+        let count = stack.tasks.len();
+        Ok(Self {
+            placed,
+            policy,
+            histories: RefCell::new(alloc::vec![History::default(); count]),
+            generations: RefCell::new(alloc::vec![0; count]),
+            silenced: RefCell::new(alloc::vec![false; count]),
+            series: RefCell::default(),
+            series_runs: Cell::default(),
+            series_number: Cell::default(),
+            ending: Cell::default(),
+            stack,
+        })
+    }
+
+    /// The name of a task.
+    pub fn name(&self, task: usize) -> &str {
+        &self.stack.tasks[task].name
+    }
+
+    /// The task of a name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.stack.tasks.iter().position(|task| task.name == name)
+    }
+
+    /// How to call a task.
+    pub fn endpoint(&self, task: usize) -> Endpoint {
+        Endpoint::new(self.placed[task].role)
+    }
+
+    /// The number of a task's role.
+    pub fn role(&self, task: usize) -> u64 {
+        self.placed[task].role
+    }
+
+    /// The instance that a task has or had last.
+    pub fn generation(&self, task: usize) -> u64 {
+        self.generations.borrow()[task]
+    }
+
+    /// Whether there is an instance of the task.
+    pub fn is_up(&self, task: usize) -> bool {
+        self.policy.borrow().is_up(task)
+    }
+
+    /// What a task is doing, in a word.
+    pub fn state(&self, task: usize) -> &'static str {
+        match self.policy.borrow().state(task) {
+            State::Running(_) => "running",
+            State::Starting | State::Down => "restarting",
+            State::Stopped if self.placed[task].spec.is_none() => "absent",
+            State::Stopped => "stopped",
+        }
+    }
+
+    /// What became of a task so far.
+    pub fn history(&self, task: usize) -> manager::control::RoleHistory {
+        let restarts = self.generation(task).saturating_sub(1);
+        self.histories.borrow()[task].report(self.name(task), self.state(task), restarts)
+    }
+
+    /// Starts everything, or takes over what an earlier instance of the manager had started.
+    pub fn start(self: &Rc<Self>) {
+        let table = if start::is_restart() {
+            log::warn!("a new instance of the manager takes over");
+            inspect::tasks().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let mut dead = Vec::new();
+        for (task, placed) in self.placed.iter().enumerate() {
+            let info = table.get(placed.role as usize);
+            let generation = info.map_or(0, |info| info.generation);
+            self.generations.borrow_mut()[task] = generation;
+            match info {
+                Some(info) if is_alive(info) => {
+                    self.policy.borrow_mut().adopted(task, time::now_ns());
+                }
+                Some(info) if info.state == TaskState::Stopped as u32 => {
+                    self.policy.borrow_mut().stopped(task);
+                }
+                Some(_) if generation > 0 => {
+                    self.policy.borrow_mut().adopted(task, time::now_ns());
+                    dead.push(task);
+                }
+                _ => self.start_first(task, placed),
+            }
+        }
+        for task in dead {
+            // It died when nobody was there to hear of it, or was about to be started.
+            if let Ok(report) = manage::death_report(self.role(task)) {
+                self.died(&report);
+            }
+        }
+    }
+
+    fn start_first(self: &Rc<Self>, task: usize, placed: &Placed) {
+        if placed.spec.is_some() {
+            self.policy.borrow_mut().started(task);
+            self.spawn(task);
+            return;
+        }
+        self.policy.borrow_mut().stopped(task);
+        if let Err(error) = manage::stop(placed.role) {
+            log::error!("{}: cannot be left out: {error}", self.name(task));
+        }
+        let entry = &self.stack.tasks[task];
+        if let (false, Some(device)) = (entry.optional, entry.device) {
+            log::warn!(
+                "{}: there is no {device}; the stack goes on without it",
+                entry.name
+            );
+        }
+    }
+
+    /// Deals with a death, unless it is an old story.
+    pub fn died(self: &Rc<Self>, report: &DeathReport) {
+        let Some(task) = self
+            .placed
+            .iter()
+            .position(|placed| placed.role == report.role)
+        else {
+            return;
+        };
+        if report.generation != self.generation(task) {
+            return;
+        }
+        let silent = core::mem::take(&mut self.silenced.borrow_mut()[task]);
+        let cause = Cause::from_number(report.cause);
+        if !self.is_up(task) {
+            // It was ended with another one, which is being dealt with.
+            return;
+        }
+        self.note_death(task, report, cause, silent);
+        if self.ending.get() {
+            return;
+        }
+        let death = Death::of(cause, report.address);
+        let actions = self
+            .policy
+            .borrow_mut()
+            .died(task, death, report.time_ns, time::now_ns());
+        self.carry_out(actions);
+    }
+
+    fn note_death(&self, task: usize, report: &DeathReport, cause: Cause, silent: bool) {
+        self.histories.borrow_mut()[task].died(cause, silent);
+        let words =
+            &report.last_words[..(report.last_words_len as usize).min(report.last_words.len())];
+        let words = String::from_utf8_lossy(words);
+        let reason = match cause {
+            _ if silent => "it did not answer".to_string(),
+            Cause::Exit => format!("status {}", report.address),
+            Cause::Exception => {
+                format!("exception {} at {:#x}", report.vector, report.registers.rip)
+            }
+            Cause::BadAccess | Cause::StackOverrun => {
+                format!("{:#x} touched {:#x}", report.registers.rip, report.address)
+            }
+            _ if !words.is_empty() => words.into_owned(),
+            _ => format!("at {:#x}", report.registers.rip),
+        };
+        let name = self.name(task);
+        // The kernel has told people of it, with registers and symbols.
+        events::death(report.time_ns, name, &cause.to_string(), &reason);
+    }
+
+    /// Does what the policy wants, in its order.
+    fn carry_out(self: &Rc<Self>, actions: Vec<Action>) {
+        let mut ended = 0_u32;
+        for action in actions {
+            match action {
+                Action::Kill(task) => {
+                    ended += 1;
+                    // `BadState`: it has died too, in the meantime; the report of that is old then.
+                    let _ = manage::kill(self.role(task), Cause::Killed);
+                    self.histories.borrow_mut()[task].died(Cause::Killed, false);
+                }
+                Action::Spawn(task) => self.spawn(task),
+                Action::Stop(task) => self.stop(task),
+                Action::Wait(until_ns) => {
+                    let tasks = self.clone();
+                    runtime::spawn(async move {
+                        time::sleep(until_ns.saturating_sub(time::now_ns())).await;
+                        let actions = tasks.policy.borrow_mut().tick(time::now_ns());
+                        tasks.carry_out(actions);
+                    });
+                }
+                Action::GiveUp(task) => {
+                    let name = self.name(task);
+                    let reason =
+                        format!("{name} has crashed too often, and nothing stands in for it");
+                    self.end(&reason, kills::GAVE_UP);
+                }
+            }
+        }
+        if ended > 0 {
+            log::debug!("{ended} more tasks were ended with it");
+        }
+    }
+
+    fn spawn(self: &Rc<Self>, task: usize) {
+        let placed = &self.placed[task];
+        let Some(spec) = &placed.spec else { return };
+        match manage::spawn_task(placed.role, spec) {
+            Ok(generation) => {
+                self.generations.borrow_mut()[task] = generation;
+                if generation > 1 {
+                    events::restart(time::now_ns(), self.name(task), generation - 1);
+                }
+                runtime::spawn(heartbeat::ping(self.clone(), task, generation));
+            }
+            Err(error) => {
+                log::error!("{}: cannot be started: {error}", self.name(task));
+                let tasks = self.clone();
+                // Later, because this is in the middle of a list of actions.
+                runtime::spawn(async move {
+                    let actions = tasks.policy.borrow_mut().spawn_failed(task, time::now_ns());
+                    tasks.carry_out(actions);
+                });
+            }
+        }
+    }
+
+    fn stop(&self, task: usize) {
+        let name = self.name(task);
+        match manage::stop(self.role(task)) {
+            Ok(()) if self.stack.tasks[task].role == Role::Application => {
+                log::info!("{name} is not started again");
+            }
+            Ok(()) => log::error!("{name} has crashed too often and is taken out of the stack"),
+            Err(error) => log::error!("{name}: cannot be stopped: {error}"),
+        }
+        events::stopped(time::now_ns(), name, "not to be started again");
+    }
+
+    /// A task answered a ping.
+    pub fn answered(&self, task: usize) {
+        let now_ns = time::now_ns();
+        let Some(recovered) = self.policy.borrow_mut().answered(task, now_ns) else {
+            return;
+        };
+        let Recovered {
+            culprit,
+            members,
+            duration_ns,
+        } = recovered;
+        for &member in &members {
+            self.histories.borrow_mut()[member].recovered(duration_ns);
+        }
+        let name = self.name(culprit);
+        events::answering(now_ns, name, members.len(), duration_ns);
+        let ms = duration_ns as f64 / 1e6;
+        match members.len() {
+            1 => log::info!("{name} restarted, answers after {ms:.1} ms"),
+            count => log::info!("{name} died; {count} tasks restarted, answer after {ms:.1} ms"),
+        }
+    }
+
+    /// Ends a task that does not answer.
+    pub fn silence(&self, task: usize) {
+        log::error!("{} does not answer and is ended", self.name(task));
+        self.silenced.borrow_mut()[task] = true;
+        // `BadState`: it has just died by itself.
+        let _ = manage::kill(self.role(task), Cause::Killed);
+    }
+}
+
+/// Whether a role has an instance.
+pub fn is_alive(info: &TaskInfo) -> bool {
+    info.state == TaskState::Ready as u32 || info.state == TaskState::Waiting as u32
+}

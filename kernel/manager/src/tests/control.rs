@@ -1,0 +1,209 @@
+//! Both ends of the control interface, joined by a function call; histories and series of kills.
+
+use std::{cell::RefCell, format, string::String, vec, vec::Vec};
+
+use crate::{
+    control::{Client, Control, Progress, RoleHistory, Series, Shutdown, Target, name, serve},
+    history::{History, TIMES_MAX},
+    series::Running,
+};
+use abi::Cause;
+use storage::{
+    Error, Result,
+    buffer::{Sink, Source},
+    transport::{Message, Transport},
+};
+
+/// Writes down what it was asked.
+#[derive(Default)]
+struct Recorder {
+    asked: RefCell<Vec<String>>,
+}
+
+impl Recorder {
+    fn note(&self, text: String) {
+        self.asked.borrow_mut().push(text);
+    }
+}
+
+fn history() -> RoleHistory {
+    let mut history = History::default();
+    history.died(Cause::Panic, false);
+    history.died(Cause::Killed, true);
+    history.recovered(7);
+    history.report("twinfs.0", "running", 2)
+}
+
+impl Control for Recorder {
+    fn kill(&self, role: &str) -> Result<()> {
+        self.note(format!("kill {role}"));
+        if role == "cache" {
+            Err(Error::NotPermitted)
+        } else {
+            Ok(())
+        }
+    }
+    fn start_series(&self, series: Series) -> Result<()> {
+        self.note(format!("{series:?}"));
+        Ok(())
+    }
+    fn series_progress(&self) -> Progress {
+        Progress {
+            running: true,
+            kills: 3,
+            count: Some(9),
+            misses: 1,
+        }
+    }
+    fn stop_series(&self) -> Progress {
+        Progress {
+            kills: 4,
+            ..Progress::default()
+        }
+    }
+    fn history(&self) -> Vec<RoleHistory> {
+        // As long as it gets: every role that there can be.
+        vec![history(); 64]
+    }
+    fn stack(&self) -> String {
+        "a line a task\n".repeat(60)
+    }
+    fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.note(format!("{how:?}"));
+        Ok(())
+    }
+}
+
+struct Direct<'a>(&'a Recorder);
+
+impl Transport for Direct<'_> {
+    async fn call(&self, request: &Message, _: Source<'_>, receive: Sink<'_>) -> Result<Message> {
+        Ok(serve(self.0, request, receive))
+    }
+}
+
+/// Runs a future that never has to wait.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("nothing here waits"),
+    }
+}
+
+#[test]
+fn every_request_reaches_the_manager_and_its_answer_the_client() {
+    let recorder = Recorder::default();
+    let client = Client(Direct(&recorder));
+    let series = Series {
+        target: Target::Role(name("a-name-of-31-bytes-is-the-limit").expect("it fits")),
+        every_ms: u32::MAX,
+        count: Some(u64::MAX),
+        seed: u64::MAX,
+    };
+    assert_eq!(now(client.kill("twinfs.0")), Ok(()));
+    assert_eq!(now(client.kill("cache")), Err(Error::NotPermitted));
+    assert_eq!(now(client.start_series(series.clone())), Ok(()));
+    assert_eq!(now(client.shutdown(Shutdown::Reboot)), Ok(()));
+    let expected = [
+        "kill twinfs.0",
+        "kill cache",
+        &format!("{series:?}"),
+        "Reboot",
+    ];
+    assert_eq!(*recorder.asked.borrow(), expected);
+    assert_eq!(
+        now(client.series_progress()),
+        Ok(recorder.series_progress())
+    );
+    assert_eq!(now(client.stop_series()), Ok(recorder.stop_series()));
+    assert_eq!(now(client.history()), Ok(recorder.history()));
+    assert_eq!(now(client.stack()), Ok(recorder.stack()));
+}
+
+#[test]
+fn a_name_that_no_role_can_have_is_not_found() {
+    let recorder = Recorder::default();
+    let long = "a-name-of-32-bytes-is-one-too-many";
+    assert_eq!(
+        now(Client(Direct(&recorder)).kill(long)),
+        Err(Error::NotFound)
+    );
+    assert!(recorder.asked.borrow().is_empty());
+}
+
+#[test]
+fn garbage_and_too_little_memory_are_errors() {
+    let recorder = Recorder::default();
+    for request in [&[][..], &[255], &[0, 200], &[1, 1, 1]] {
+        let reply = serve(&recorder, request, Sink::empty());
+        let reply: Result<()> = storage::transport::decode(&reply).expect("an encoded error");
+        assert_eq!(reply, Err(Error::Protocol), "{request:?}");
+    }
+    // The request for the history, by a client that lends eight bytes.
+    let mut room = [0; 8];
+    let reply = serve(&recorder, &[4], Sink::local(&mut room));
+    let reply: Result<u32> = storage::transport::decode(&reply).expect("an encoded error");
+    assert_eq!(reply, Err(Error::NoMemory));
+    assert!(recorder.asked.borrow().is_empty());
+}
+
+#[test]
+fn a_history_counts_causes_and_keeps_the_median_of_the_last_and_the_longest_of_all() {
+    let report = history();
+    assert_eq!(report.deaths[Cause::Panic as usize], 1);
+    assert_eq!(report.deaths[Cause::Killed as usize], 1);
+    assert_eq!(
+        (report.silent, report.last_cause),
+        (1, Cause::Killed as u32)
+    );
+
+    let mut history = History::default();
+    assert_eq!(history.recovery().count, 0);
+    history.recovered(1_000_000);
+    for time_ns in 0..TIMES_MAX as u64 {
+        history.recovered(time_ns);
+    }
+    let recovery = history.recovery();
+    assert_eq!(recovery.count, TIMES_MAX as u64 + 1);
+    assert_eq!(
+        (recovery.median_ns, recovery.max_ns),
+        (TIMES_MAX as u64 / 2, 1_000_000)
+    );
+}
+
+#[test]
+fn a_series_kills_evenly_repeats_with_its_seed_and_ends() {
+    let series = Series {
+        target: Target::All,
+        every_ms: 1,
+        count: Some(5000),
+        seed: 7,
+    };
+    let (mut one, mut other) = (Running::new(series.clone()), Running::new(series));
+    let candidates = [3, 5, 8, 9, 11];
+    let mut counts = [0; 12];
+    assert_eq!(one.choose(&[]), None);
+    while !one.is_done() {
+        let choice = one.choose(&candidates).expect("there are some");
+        assert_eq!(other.choose(&candidates), Some(choice));
+        counts[choice] += 1;
+        one.killed();
+    }
+    for (task, &count) in counts.iter().enumerate() {
+        let expected = if candidates.contains(&task) {
+            850..1150
+        } else {
+            0..1
+        };
+        assert!(expected.contains(&count), "seed 7: {counts:?}");
+    }
+    let expected = Progress {
+        running: false,
+        kills: 5000,
+        count: Some(5000),
+        misses: 1,
+    };
+    assert_eq!(one.progress(false), expected);
+}

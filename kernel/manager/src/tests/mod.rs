@@ -1,0 +1,4 @@
+//! Tests that run on the host.
+
+mod control;
+mod restarts;
