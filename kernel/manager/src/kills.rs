@@ -126,13 +126,14 @@ impl Tasks {
         !series.is_done()
     }
 
-    /// Ends the machine on request.
+    /// Ends the machine on request. A reset is at once and syncs nothing, as if somebody had pushed
+    /// the button.
     pub fn shutdown(self: &Rc<Self>, how: Shutdown) -> Result<()> {
-        let (reason, how) = match how {
-            Shutdown::PowerOff => ("power off", POWER_OFF),
-            Shutdown::Reboot => ("reboot", RESET),
-        };
-        self.end(reason, how);
+        match how {
+            Shutdown::PowerOff => self.end("power off", POWER_OFF),
+            Shutdown::Reboot => self.end("reboot", RESET),
+            Shutdown::Reset => manage::power(RESET).map_err(|_| Error::NotPermitted)?,
+        }
         Ok(())
     }
 
