@@ -273,7 +273,7 @@ fn a_crash_of_naming_loses_neither_data_nor_names() {
             assert!(report.is_benign(), "{what}: {report:?}");
             let found = tree(&fake.files());
             for (path, seen) in before {
-                if after.contains_key(path) && found.get(path).is_none() {
+                if after.contains_key(path) && !found.contains_key(path) {
                     panic!("{what}: {path:?} is lost");
                 }
                 let moved = found.values().any(|other| other.content == seen.content);

@@ -323,6 +323,17 @@ impl Fake {
         }
     }
 
+    fn put(&self, number: FileNumber, offset: u64, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.0
+                .borrow_mut()
+                .files
+                .get_mut(&number.0)
+                .expect("held")
+                .write(offset, bytes);
+        }
+    }
+
     /// Where a call returns, unless it hangs.
     async fn reply<T>(&self, result: Result<T>) -> Result<T> {
         if self.0.borrow().hung {
@@ -388,8 +399,7 @@ impl FileService for Fake {
         self.give_way().await;
         let (effect, result) = self.strike().await;
         drop(changing);
-        let mut state = self.0.borrow_mut();
-        if state.files.contains_key(&file.0) {
+        if self.0.borrow().files.contains_key(&file.0) {
             return Err(Error::Exists);
         }
         if effect {
@@ -398,15 +408,12 @@ impl FileService for Fake {
                 blocks: 0,
                 ..*attributes
             };
-            state.files.insert(
-                file.0,
-                File {
-                    attributes,
-                    blocks: BTreeMap::new(),
-                },
-            );
+            let new = File {
+                attributes,
+                blocks: BTreeMap::new(),
+            };
+            self.0.borrow_mut().files.insert(file.0, new);
         }
-        drop(state);
         self.reply(result).await
     }
 
@@ -444,9 +451,18 @@ impl FileService for Fake {
         let (effect, result) = self.strike().await;
         let bytes = write.data.to_vec()?;
         if effect {
+            // A cache may copy page by page: who reads meanwhile must have been kept away. What
+            // is protected is small and goes in one piece.
+            let protected = self.0.borrow().files[&write.file.0]
+                .attributes
+                .class
+                .protected;
+            let half = if protected { 0 } else { bytes.len() / 2 };
+            self.put(write.file, write.offset, &bytes[..half]);
+            self.give_way().await;
+            self.put(write.file, write.offset + half as u64, &bytes[half..]);
             let mut state = self.0.borrow_mut();
             let file = state.files.get_mut(&write.file.0).expect("held");
-            file.write(write.offset, &bytes);
             file.attributes.modified_ns = write.modified_ns;
             file.attributes.changed_ns = write.modified_ns;
         }

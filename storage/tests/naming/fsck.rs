@@ -68,6 +68,9 @@ pub fn read_directory(number: u64, file: &File) -> (u64, Vec<Entry>) {
                     "{number}: entry"
                 );
                 let name = block[at + 12..at + 12 + name_len].to_vec();
+                assert!(
+                    name != b"." && name != b".." && !name.contains(&b'/') && !name.contains(&0)
+                );
                 entries.push((name, u64_at(block, at), kind));
             }
             at += len;

@@ -3,13 +3,14 @@
 //! Nothing here shares code with what it judges: the fake keeps files of its own, `fsck` reads
 //! directories by the document of their format, and `model` is another file system in memory.
 
-#![allow(dead_code)]
-
 mod conformance;
 mod costs;
 mod crashes;
+mod damage;
 mod fake;
 mod fsck;
-mod support;
+mod interleaved;
 mod model;
 mod random;
+mod scale;
+mod support;

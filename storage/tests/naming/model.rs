@@ -12,7 +12,10 @@ pub type Id = u64;
 #[derive(Clone, Debug)]
 pub enum Body {
     File(Vec<u8>),
-    Directory { entries: BTreeMap<Vec<u8>, Id>, parent: Id },
+    Directory {
+        entries: BTreeMap<Vec<u8>, Id>,
+        parent: Id,
+    },
     Link(Vec<u8>),
 }
 
@@ -60,11 +63,18 @@ enum Follow {
 impl Model {
     pub fn new() -> Self {
         let root = Node {
-            body: Body::Directory { entries: BTreeMap::new(), parent: ROOT },
+            body: Body::Directory {
+                entries: BTreeMap::new(),
+                parent: ROOT,
+            },
             mode: 0o755,
             owner: (0, 0),
         };
-        Self { nodes: BTreeMap::from([(ROOT, root)]), open: BTreeMap::new(), next: ROOT + 1 }
+        Self {
+            nodes: BTreeMap::from([(ROOT, root)]),
+            open: BTreeMap::new(),
+            next: ROOT + 1,
+        }
     }
 
     /// After a restart nothing is open, and what has no name is gone.
@@ -106,7 +116,10 @@ impl Model {
         match &self.nodes[&id].body {
             Body::Directory { .. } if names == 0 && id != ROOT => 0,
             Body::Directory { entries, .. } => {
-                2 + entries.values().filter(|&&e| self.kind(e) == Kind::Directory).count() as u32
+                2 + entries
+                    .values()
+                    .filter(|&&e| self.kind(e) == Kind::Directory)
+                    .count() as u32
             }
             _ => names,
         }
@@ -137,22 +150,24 @@ impl Model {
         self.walk_from(ROOT, path, follow, &mut 0)
     }
 
-    fn walk_from(
-        &self,
-        start: Id,
-        path: &[u8],
-        follow: Follow,
-        links: &mut u32,
-    ) -> Result<Place> {
+    fn walk_from(&self, start: Id, path: &[u8], follow: Follow, links: &mut u32) -> Result<Place> {
         if path.is_empty() {
             return Err(Error::NotFound);
         }
         let slash = path.ends_with(b"/");
         let mut current = if path.starts_with(b"/") { ROOT } else { start };
-        let parts: Vec<&[u8]> =
-            path.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&[u8]> = path
+            .split(|&byte| byte == b'/')
+            .filter(|part| !part.is_empty())
+            .collect();
         let Some((&last, before)) = parts.split_last() else {
-            return Ok(Place { parent: ROOT, name: None, dots: "/", slash: false, target: Some(ROOT) });
+            return Ok(Place {
+                parent: ROOT,
+                name: None,
+                dots: "/",
+                slash: false,
+                target: Some(ROOT),
+            });
         };
         for part in before {
             current = self.step(current, part, links)?;
@@ -162,7 +177,13 @@ impl Model {
         if last == b"." || last == b".." {
             let target = self.step(current, last, links)?;
             let dots = if last == b"." { "." } else { ".." };
-            return Ok(Place { parent: target, name: None, dots, slash, target: Some(target) });
+            return Ok(Place {
+                parent: target,
+                name: None,
+                dots,
+                slash,
+                target: Some(target),
+            });
         }
         if last.len() > 255 {
             return Err(Error::NameTooLong);
@@ -182,7 +203,13 @@ impl Model {
             }
             return self.walk_from(current, &text, follow, links);
         }
-        Ok(Place { parent: current, name: Some(last.to_vec()), dots: "", slash, target })
+        Ok(Place {
+            parent: current,
+            name: Some(last.to_vec()),
+            dots: "",
+            slash,
+            target,
+        })
     }
 
     /// One component on the way, links followed.
@@ -197,7 +224,9 @@ impl Model {
             _ => {}
         }
         let id = *entries.get(part).ok_or(Error::NotFound)?;
-        let Body::Link(text) = &self.nodes[&id].body else { return Ok(id) };
+        let Body::Link(text) = &self.nodes[&id].body else {
+            return Ok(id);
+        };
         *links += 1;
         if *links > 40 {
             return Err(Error::TooManyLinks);
@@ -221,7 +250,14 @@ impl Model {
     fn add(&mut self, parent: Id, name: Vec<u8>, body: Body, mode: u32) -> Id {
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, Node { body, mode, owner: (0, 0) });
+        self.nodes.insert(
+            id,
+            Node {
+                body,
+                mode,
+                owner: (0, 0),
+            },
+        );
         self.entries_mut(parent).insert(name, id);
         id
     }
@@ -235,14 +271,21 @@ impl Model {
     }
 
     pub fn look(&self, path: &[u8], follow: bool) -> Result<Id> {
-        let follow = if follow { Follow::Always } else { Follow::IfSlash };
+        let follow = if follow {
+            Follow::Always
+        } else {
+            Follow::IfSlash
+        };
         self.existing(&self.walk(path, follow)?)
     }
 
     pub fn mkdir(&mut self, path: &[u8], mode: u32) -> Result<()> {
         let place = self.walk(path, Follow::Never)?;
         let name = self.vacant(&place, true)?;
-        let body = Body::Directory { entries: BTreeMap::new(), parent: place.parent };
+        let body = Body::Directory {
+            entries: BTreeMap::new(),
+            parent: place.parent,
+        };
         self.add(place.parent, name, body, mode);
         Ok(())
     }
@@ -277,7 +320,9 @@ impl Model {
 
     pub fn unlink(&mut self, path: &[u8]) -> Result<()> {
         let place = self.walk(path, Follow::Never)?;
-        let Some(name) = &place.name else { return Err(Error::IsADirectory) };
+        let Some(name) = &place.name else {
+            return Err(Error::IsADirectory);
+        };
         let id = place.target.ok_or(Error::NotFound)?;
         if self.kind(id) == Kind::Directory {
             return Err(Error::IsADirectory);
@@ -306,7 +351,10 @@ impl Model {
     }
 
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        let (from, to) = (self.walk(from, Follow::Never)?, self.walk(to, Follow::Never)?);
+        let (from, to) = (
+            self.walk(from, Follow::Never)?,
+            self.walk(to, Follow::Never)?,
+        );
         for place in [&from, &to] {
             match place.dots {
                 "" => {}
@@ -328,7 +376,9 @@ impl Model {
                 if above == ROOT {
                     break;
                 }
-                let Body::Directory { parent, .. } = &self.nodes[&above].body else { panic!() };
+                let Body::Directory { parent, .. } = &self.nodes[&above].body else {
+                    panic!()
+                };
                 above = *parent;
             }
         }
@@ -367,14 +417,23 @@ impl Model {
     pub fn open(&mut self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<u32> {
         let create = flags.contains(OpenFlags::CREATE);
         let exclusive = create && flags.contains(OpenFlags::EXCLUSIVE);
-        let follow = if exclusive { Follow::Never } else { Follow::Always };
+        let follow = if exclusive {
+            Follow::Never
+        } else {
+            Follow::Always
+        };
         let place = self.walk(path, follow)?;
         let id = match place.target {
             Some(_) if exclusive => return Err(Error::Exists),
             Some(_) => self.existing(&place)?,
             None if !create => return Err(Error::NotFound),
             None if place.slash => return Err(Error::IsADirectory),
-            None => self.add(place.parent, place.name.unwrap(), Body::File(Vec::new()), mode),
+            None => self.add(
+                place.parent,
+                place.name.unwrap(),
+                Body::File(Vec::new()),
+                mode,
+            ),
         };
         if self.kind(id) == Kind::Directory && (create || flags.contains(OpenFlags::WRITE)) {
             return Err(Error::IsADirectory);
@@ -382,8 +441,17 @@ impl Model {
         if flags.contains(OpenFlags::TRUNCATE) {
             self.nodes.get_mut(&id).unwrap().body = Body::File(Vec::new());
         }
-        let descriptor = (0..).find(|descriptor| !self.open.contains_key(descriptor)).unwrap();
-        self.open.insert(descriptor, Open { id, flags, offset: 0 });
+        let descriptor = (0..)
+            .find(|descriptor| !self.open.contains_key(descriptor))
+            .unwrap();
+        self.open.insert(
+            descriptor,
+            Open {
+                id,
+                flags,
+                offset: 0,
+            },
+        );
         Ok(descriptor)
     }
 
@@ -394,7 +462,10 @@ impl Model {
     }
 
     pub fn opened(&self, descriptor: u32) -> Result<Id> {
-        self.open.get(&descriptor).map(|open| open.id).ok_or(Error::BadDescriptor)
+        self.open
+            .get(&descriptor)
+            .map(|open| open.id)
+            .ok_or(Error::BadDescriptor)
     }
 
     pub fn read(&mut self, descriptor: u32, at: Option<u64>, len: usize) -> Result<Vec<u8>> {
@@ -402,7 +473,9 @@ impl Model {
         if !open.flags.contains(OpenFlags::READ) {
             return Err(Error::BadDescriptor);
         }
-        let Body::File(bytes) = &self.nodes[&open.id].body else { return Err(Error::IsADirectory) };
+        let Body::File(bytes) = &self.nodes[&open.id].body else {
+            return Err(Error::IsADirectory);
+        };
         let start = (at.unwrap_or(open.offset) as usize).min(bytes.len());
         let read = bytes[start..(start + len).min(bytes.len())].to_vec();
         if at.is_none() {
@@ -439,7 +512,9 @@ impl Model {
         if !open.flags.contains(OpenFlags::WRITE) {
             return Err(Error::BadArgument);
         }
-        let Body::File(bytes) = &mut self.nodes.get_mut(&open.id).unwrap().body else { panic!() };
+        let Body::File(bytes) = &mut self.nodes.get_mut(&open.id).unwrap().body else {
+            panic!()
+        };
         bytes.resize(size as usize, 0);
         Ok(())
     }

@@ -72,13 +72,29 @@ fn flags(random: &mut Random) -> OpenFlags {
 
 fn stat(stat: storage::vfs::Stat) -> Answer {
     // The length of a directory is the format's business.
-    let size = if stat.kind() == Kind::Directory { 0 } else { stat.size };
-    Answer::Stat(stat.kind(), stat.mode & 0o7777, stat.links, (stat.uid, stat.gid), size)
+    let size = if stat.kind() == Kind::Directory {
+        0
+    } else {
+        stat.size
+    };
+    Answer::Stat(
+        stat.kind(),
+        stat.mode & 0o7777,
+        stat.links,
+        (stat.uid, stat.gid),
+        size,
+    )
 }
 
 fn model_stat(model: &Model, id: Id) -> Answer {
     let node = &model.nodes[&id];
-    Answer::Stat(model.kind(id), node.mode, model.links(id), node.owner, model.size(id))
+    Answer::Stat(
+        model.kind(id),
+        node.mode,
+        model.links(id),
+        node.owner,
+        model.size(id),
+    )
 }
 
 fn names(entries: Vec<(Vec<u8>, u64, Kind)>) -> Answer {
@@ -105,8 +121,10 @@ async fn step(
 ) -> (String, Result<Answer>, Result<Answer>) {
     let first = path(random);
     let second = path(random);
-    let (first_text, second_text) =
-        (String::from_utf8_lossy(&first).to_string(), String::from_utf8_lossy(&second).to_string());
+    let (first_text, second_text) = (
+        String::from_utf8_lossy(&first).to_string(),
+        String::from_utf8_lossy(&second).to_string(),
+    );
     let number = random.below(6) as u32;
     let descriptor = Descriptor(number);
     let mode = random.below(0o1000) as u32;
@@ -162,7 +180,11 @@ async fn step(
                 SeekFrom::End(by),
             ]);
             let (ours, theirs) = (system.seek(descriptor, to).await, model.seek(number, to));
-            (format!("seek {to:?}"), ours.map(Answer::Number), theirs.map(Answer::Number))
+            (
+                format!("seek {to:?}"),
+                ours.map(Answer::Number),
+                theirs.map(Answer::Number),
+            )
         }
         10 => (
             format!("fstat {number}"),
@@ -247,11 +269,19 @@ async fn compare(system: &impl FileSystem, model: &Model, what: &str) {
         let text = String::from_utf8_lossy(&path).to_string();
         let found = system.stat(&path, false).await;
         let found = found.unwrap_or_else(|error| panic!("{what}: {text}: {error}"));
-        assert_eq!(*inodes.entry(id).or_insert(found.inode), found.inode, "{what}: {text}");
+        assert_eq!(
+            *inodes.entry(id).or_insert(found.inode),
+            found.inode,
+            "{what}: {text}"
+        );
         assert_eq!(stat(found), model_stat(model, id), "{what}: {text}");
         match &model.nodes[&id].body {
             Body::File(bytes) => {
-                assert_eq!(get(system, &path).await.as_ref(), Ok(bytes), "{what}: {text}");
+                assert_eq!(
+                    get(system, &path).await.as_ref(),
+                    Ok(bytes),
+                    "{what}: {text}"
+                );
             }
             Body::Link(_) => {}
             Body::Directory { entries, .. } => {
@@ -266,8 +296,12 @@ async fn compare(system: &impl FileSystem, model: &Model, what: &str) {
 }
 
 /// Little memory, so that things are thrown out and read again all the time.
-const TIGHT: Limits =
-    Limits { inodes: 24, directory_bytes: 40 << 10, descriptors_per_client: 8, descriptors: 8 };
+const TIGHT: Limits = Limits {
+    inodes: 24,
+    directory_bytes: 40 << 10,
+    descriptors_per_client: 8,
+    descriptors: 8,
+};
 
 fn naming_over(fake: &Fake, limits: Limits) -> TestNaming {
     Naming::new(fake.clone(), Ticks::default(), limits)
@@ -283,13 +317,19 @@ fn run(seed: u64, limits: Limits) {
     let mut log = Vec::new();
     for index in 0..STEPS {
         let syncs = fake.0.borrow().syncs;
-        let (what, ours, theirs) =
-            block_on(step(&mut random, &naming.client(CLIENT), &mut model));
+        let (what, ours, theirs) = block_on(step(&mut random, &naming.client(CLIENT), &mut model));
         log.push(what);
-        assert_eq!(fake.0.borrow().syncs, syncs, "seed {seed}, step {index}: a sync nobody asked for");
+        assert_eq!(
+            fake.0.borrow().syncs,
+            syncs,
+            "seed {seed}, step {index}: a sync nobody asked for"
+        );
         if ours != theirs {
             let tail = &log[log.len().saturating_sub(40)..];
-            panic!("seed {seed}, step {index}: {ours:?}, not {theirs:?}, after\n{}", tail.join("\n"));
+            panic!(
+                "seed {seed}, step {index}: {ours:?}, not {theirs:?}, after\n{}",
+                tail.join("\n")
+            );
         }
         let tail = log[log.len().saturating_sub(40)..].join("\n");
         let what = format!("seed {seed}, step {index}, after\n{tail}\n");
@@ -325,7 +365,11 @@ fn run(seed: u64, limits: Limits) {
         }
     }
     block_on(naming.client(CLIENT).sync()).unwrap();
-    block_on(compare(&naming.client(CLIENT), &model, &format!("seed {seed}, end")));
+    block_on(compare(
+        &naming.client(CLIENT),
+        &model,
+        &format!("seed {seed}, end"),
+    ));
 }
 
 #[test]
@@ -351,9 +395,15 @@ fn a_bound_on_descriptors_is_an_error_and_not_the_end() {
         system.format(&FORMAT).await.unwrap();
         let create = OpenFlags::CREATE | OpenFlags::WRITE;
         for index in 0..8 {
-            system.open(format!("{index}").as_bytes(), create, 0o644).await.unwrap();
+            system
+                .open(format!("{index}").as_bytes(), create, 0o644)
+                .await
+                .unwrap();
         }
-        assert_eq!(system.open(b"one", create, 0o644).await, Err(Error::TooManyOpen));
+        assert_eq!(
+            system.open(b"one", create, 0o644).await,
+            Err(Error::TooManyOpen)
+        );
         assert_eq!(system.stat(b"one", true).await.err(), Some(Error::NotFound));
         system.close(Descriptor(3)).await.unwrap();
         assert_eq!(system.open(b"one", create, 0o644).await, Ok(Descriptor(3)));
