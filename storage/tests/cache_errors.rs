@@ -181,3 +181,25 @@ fn arguments_out_of_range_are_refused() {
         );
     });
 }
+
+/// A file that claims to be as long as a number can say is read like any other.
+#[test]
+fn an_absurd_size_below_does_no_harm() {
+    let mut rig = Rig::new(small());
+    let file = rig.file(9, &[1; PAGE]);
+    rig.sync();
+    let mut other = Rig::new(small());
+    let mut volume = rig.below.state().checkpoint.clone();
+    volume.files.get_mut(&file).unwrap().attributes.size = u64::MAX;
+    other.below.state().now = volume;
+    other.run(async |cache| {
+        let mut bytes = [9; 2 * PAGE];
+        let end = cache
+            .read(file, u64::MAX - 100, Sink::local(&mut bytes))
+            .await;
+        assert_eq!((end, &bytes[..100]), (Ok(100), &[0; 100][..]));
+        let start = cache.read(file, 0, Sink::local(&mut bytes)).await;
+        assert_eq!((start, bytes[0], bytes[PAGE]), (Ok(2 * PAGE), 1, 0));
+        assert_eq!(cache.truncate(file, 10, 1).await, Ok(()));
+    });
+}

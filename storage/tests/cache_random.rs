@@ -365,7 +365,7 @@ fn run_seeds(scenario: Scenario, seeds: std::ops::Range<u64>) -> Vec<Statistics>
 
 #[test]
 fn content_is_as_written_without_crashes() {
-    let runs = run_seeds(PLAIN, 0..12);
+    let runs = run_seeds(PLAIN, 0..8);
     assert!(
         runs.iter().all(|run| run.evictions > 0),
         "the runs are to be larger than the cache"
@@ -381,7 +381,7 @@ fn content_is_as_written_with_nobody_in_the_background() {
             background: false,
             ..PLAIN
         },
-        20..26,
+        20..24,
     );
 }
 
@@ -392,7 +392,7 @@ fn content_survives_crashes_now_and_then() {
             crash_every: Some(600),
             ..PLAIN
         },
-        100..124,
+        100..116,
     );
     assert!(runs.iter().map(|run| run.replays).sum::<u64>() > 30);
 }
@@ -404,7 +404,7 @@ fn content_survives_crashes_in_the_middle_of_replays() {
         replay_crashes_of_ten: 7,
         ..PLAIN
     };
-    let runs = run_seeds(scenario, 200..224);
+    let runs = run_seeds(scenario, 200..216);
     assert!(runs.iter().map(|run| run.replays).sum::<u64>() > 50);
     assert!(runs.iter().map(|run| run.replays_broken_off).sum::<u64>() > 50);
 }
@@ -416,7 +416,7 @@ fn content_survives_crashes_around_syncs() {
         crash_every: Some(900),
         ..PLAIN
     };
-    let runs = run_seeds(scenario, 300..324);
+    let runs = run_seeds(scenario, 300..316);
     assert!(
         runs.iter().any(|run| run.replays_cleared > 0),
         "crashes after the checkpoint"

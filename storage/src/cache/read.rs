@@ -164,7 +164,9 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 let pages = self.fetch_ahead(&file, page, last).await?;
                 for (index, content) in (page..=last).zip(&pages) {
                     let from = start_of(index).max(at);
-                    let to = (start_of(index) + BLOCK_BYTES as u64).min(offset + len as u64);
+                    let to = start_of(index)
+                        .saturating_add(BLOCK_BYTES as u64)
+                        .min(offset + len as u64);
                     let part = (from - start_of(index)) as usize..(to - start_of(index)) as usize;
                     data.copy_from((from - offset) as usize, &content.0[part])?;
                     done = (to - offset) as usize;
