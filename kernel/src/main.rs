@@ -7,6 +7,8 @@
 #![no_main]
 
 extern crate alloc;
+#[cfg(not(guest))]
+extern crate std;
 
 mod boot;
 mod cpu;
@@ -17,6 +19,7 @@ mod system_call;
 mod task;
 
 /// A broken invariant of the kernel's own. Nothing that a task does leads here.
+#[cfg(guest)]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     const PANIC_STATUS: u64 = 0x7f;

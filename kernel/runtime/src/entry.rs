@@ -1,6 +1,6 @@
-//! From the kernel to the program, and the end of it.
+//! From the kernel to the program.
 
-use core::{arch::global_asm, fmt::Write, panic::PanicInfo};
+use core::arch::global_asm;
 
 use crate::{executor, logger, system};
 
@@ -18,23 +18,4 @@ pub fn __run(program: impl Future<Output = ()> + 'static) -> ! {
     logger::install();
     executor::run(program);
     system::exit(0)
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut text = heapless::String::<{ abi::LAST_WORDS_BYTES }>::new();
-    // What does not fit is cut: the beginning says the most.
-    let _ = match info.location() {
-        Some(location) => {
-            write!(
-                text,
-                "{} at {}:{}",
-                info.message(),
-                location.file(),
-                location.line()
-            )
-        }
-        None => write!(text, "{}", info.message()),
-    };
-    system::panic(&text)
 }

@@ -14,6 +14,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(not(guest))]
+extern crate std;
 
 use compiler_support as _;
 
@@ -26,6 +28,8 @@ pub mod inspect;
 mod local;
 mod logger;
 pub mod manage;
+#[cfg(guest)]
+mod panic;
 mod serve;
 pub mod start;
 pub mod system;
