@@ -163,7 +163,9 @@ fn exercise(disk: &Disk, seed: u64) {
             1 => tolerate(block_on(store.delete(number))),
             _ => None,
         };
-        tolerate(block_on(store.create(&attributes(number.0.is_multiple_of(2)))));
+        tolerate(block_on(
+            store.create(&attributes(number.0.is_multiple_of(2))),
+        ));
     }
     let next = info.newest.timestamp.0.wrapping_add(1);
     if tolerate(block_on(store.sync(checkpoint(next)))).is_some() {

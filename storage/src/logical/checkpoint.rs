@@ -43,7 +43,10 @@ impl<S: FileStore> Logical<S> {
                 .filter_map(|(copy, it)| Some((*copy, it.err()?)));
             let failures: Vec<_> = failures.collect();
             if failures.len() == outcomes.len() {
-                if failures.iter().any(|&(_, error)| blame(error) != Blame::Request) {
+                if failures
+                    .iter()
+                    .any(|&(_, error)| blame(error) != Blame::Request)
+                {
                     self.stores.need_restart(RestartReason::SyncFailed);
                 }
                 return Err(failures.first().map_or(Error::Device, |&(_, error)| error));

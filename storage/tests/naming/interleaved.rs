@@ -211,7 +211,7 @@ async fn anything(system: &impl FileSystem, mut random: Random, steps: usize) {
 
 #[test]
 fn tasks_that_do_as_they_please_leave_the_volume_whole() {
-    for seed in 1..40 {
+    for seed in 1..80 {
         let (fake, naming) = fresh(seed);
         let system = naming.client(CLIENT);
         let tasks = (0..6).map(|task| anything(&system, Random(seed * 100 + task + 1), 60));
