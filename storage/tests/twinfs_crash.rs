@@ -24,20 +24,23 @@ struct Run {
 }
 
 fn run(seed: u64, config: Config, files: u32) -> Run {
-    let disk = disk(16);
+    let disk = disk(64);
     let mut pair = Pair {
         store: fresh(&disk, config, 16),
         model: Model::new(),
         random: Random(seed),
         blocks_max: 30,
     };
+    if files == 0 {
+        pair.spread();
+    }
     for _ in 0..files {
         pair.step();
     }
     block_on(pair.store.sync(checkpoint(2))).unwrap();
     let first = pair.model.clone();
     disk.record();
-    for _ in 0..30 {
+    for _ in 0..if files == 0 { 150 } else { 30 } {
         pair.step();
     }
     let begin = disk.history().unwrap().events().len();
@@ -101,6 +104,23 @@ fn a_checkpoint_is_whole_after_a_crash_at_any_point() {
                 event + 1 == taken
             });
         }
+    }
+}
+
+#[test]
+fn a_checkpoint_is_whole_although_metadata_is_written_before_it() {
+    let run = run(11, small_cache(), 0);
+    let begin = run.sync.start;
+    let near_the_sync = begin - 10..=run.sync.end;
+    for taken in (0..=run.history.events().len())
+        .step_by(23)
+        .chain(near_the_sync)
+    {
+        let mut random = Random(taken as u64);
+        check(&run, taken, "everything survives", |_, _| true);
+        check(&run, taken, "half of the sectors", |_, _| {
+            random.below(2) == 0
+        });
     }
 }
 

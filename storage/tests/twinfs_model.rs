@@ -14,8 +14,11 @@ fn run(seed: u64, mebibytes: u64, twin_offset: u32, config: storage::twinfs::Con
         random: Random(seed),
         blocks_max: 40,
     };
+    if config.cache_blocks == 0 && mebibytes > 64 {
+        pair.spread();
+    }
     let mut timestamp = 1;
-    let mut durable = pair.model.clone();
+    let mut durable = Model::new();
     for step in 0..steps {
         pair.step();
         let what = format!("seed {seed}, step {step}");

@@ -416,3 +416,27 @@ impl Volume {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded_and_all_of_it_is_released() {
+        const GROUPS: u64 = HELD_GROUPS_MAX as u64 + 88;
+        let mut allocator = Allocator::new(GROUPS * BITS_PER_BLOCK, 2 * GROUPS);
+        allocator.groups.fill(7);
+        for bit in [5, 900] {
+            for group in 0..GROUPS {
+                allocator.hold(group, bit);
+            }
+        }
+        assert_eq!(allocator.held.len(), HELD_GROUPS_MAX);
+        assert_eq!(allocator.closed.len(), 88);
+        assert_eq!(allocator.available(), 0);
+        allocator.release_held();
+        assert_eq!(allocator.available(), 2 * GROUPS);
+        assert!(allocator.held.is_empty() && allocator.closed.is_empty());
+        assert!(allocator.groups.iter().all(|&known| known == 9));
+    }
+}

@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 
 use super::{
     TwinFs,
-    fetch::block_buffer,
     file_tree::Found,
     io,
     pointer::Pointer,
@@ -97,8 +96,9 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             .into_iter()
             .map(|(place, index, len, mut part)| async move {
                 self.disk.read(place, part.reborrow()).await?;
+                let mut copy = Vec::new();
                 for at in 0..len {
-                    let sum = checksum_of(algorithm, &mut part, at * BLOCK_BYTES)?;
+                    let sum = checksum_of(algorithm, &mut part, at * BLOCK_BYTES, &mut copy)?;
                     if sum != pointers[index + at].checksum {
                         let block = first + (index + at) as u64;
                         let one = part.slice(at * BLOCK_BYTES, BLOCK_BYTES);
@@ -155,7 +155,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             }
             before = now;
             self.disk.read(place, data.reborrow()).await?;
-            if checksum_of(resolved.algorithm, &mut data, 0)? == now.checksum {
+            if checksum_of(resolved.algorithm, &mut data, 0, &mut Vec::new())? == now.checksum {
                 return Ok(());
             }
         }
@@ -164,14 +164,19 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
 }
 
 /// The checksum of a block where it lies, or of a copy if it cannot be reached there.
-fn checksum_of(algorithm: Algorithm, data: &mut Sink<'_>, start: usize) -> Result<Checksum> {
+fn checksum_of(
+    algorithm: Algorithm,
+    data: &mut Sink<'_>,
+    start: usize,
+    copy: &mut Vec<u8>,
+) -> Result<Checksum> {
     let mut block = data.slice(start, BLOCK_BYTES);
     if let [SinkSegment::Local(bytes)] = block.segments_mut() {
         return Ok(algorithm.of(bytes));
     }
-    let mut copy = block_buffer();
-    block.copy_to(0, &mut copy)?;
-    Ok(algorithm.of(&copy))
+    copy.resize(BLOCK_BYTES, 0);
+    block.copy_to(0, copy)?;
+    Ok(algorithm.of(copy))
 }
 
 impl Volume {

@@ -323,6 +323,21 @@ impl Pair {
         }
     }
 
+    /// Makes files with so many indirect blocks that a small cache cannot hold half of them.
+    pub fn spread(&mut self) {
+        for number in 0..60 {
+            let attributes = attributes(number % 4 == 0);
+            let file = block_on(self.store.create(&attributes)).unwrap();
+            self.model.create(file, attributes);
+            for block in [3, 270, 65_800, (1 << 24) + 65_800, (1 << 28) - 4] {
+                let data = self.random.bytes(4096 * 2);
+                let size = (block + 2) * BLOCK;
+                block_on(write(&self.store, file, block, &data, size)).unwrap();
+                self.model.write(file, block, &data, size);
+            }
+        }
+    }
+
     fn create(&mut self) {
         let attributes = Attributes {
             logical: FileNumber(self.random.next()),
