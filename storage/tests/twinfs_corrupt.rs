@@ -2,11 +2,12 @@
 
 mod twinfs_support;
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use futures_executor::block_on;
 use storage::{
     Error,
+    buffer::{Lent, LentMemory, Side, Sink, SinkSegment},
     file::{FileNumber, FileStore},
     twinfs::Config,
 };
@@ -207,4 +208,51 @@ fn lost_and_misdirected_writes_of_data_are_noticed() {
         block_on(read(&store, files[0], 0, 4)).unwrap().1,
         [1; 4096 * 4]
     );
+}
+
+/// Another task's memory.
+struct Elsewhere(RefCell<Vec<u8>>);
+
+impl LentMemory for Elsewhere {
+    fn copy_from(&self, _side: Side, offset: usize, into: &mut [u8]) -> storage::Result<()> {
+        into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
+        Ok(())
+    }
+    fn copy_to(&self, offset: usize, from: &[u8]) -> storage::Result<()> {
+        self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
+        Ok(())
+    }
+    fn token(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn data_read_into_lent_memory_is_verified_too() {
+    let disk = disk(16);
+    let store = fresh(&disk, Config::default(), 16);
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    let data = Random(6).bytes(4096 * 6);
+    block_on(write(&store, file, 0, &data, 6 * BLOCK - 100)).unwrap_or_else(|e| panic!("{e}"));
+    let memory = Elsewhere(RefCell::new(vec![0; 4096 * 6]));
+    let read = || {
+        let mut sink = Sink::empty();
+        // Segments that are no blocks.
+        for (offset, len) in [(0, 1000), (1000, 8000), (9000, 4096 * 6 - 9000)] {
+            sink.push(SinkSegment::Lent(Lent {
+                memory: &memory,
+                side: Side::Receive,
+                offset,
+                len,
+            }));
+        }
+        block_on(store.read(file, 0, sink))
+    };
+    assert_eq!(read(), Ok(4096 * 6 - 100));
+    assert!(*memory.0.borrow() == data);
+    let place = (257..4096u64)
+        .find(|at| disk.peek(at * 8, 512) == data[4096 * 4..][..512])
+        .unwrap();
+    disk.poke(place * 8 + 7, &[0; 512]);
+    assert_eq!(read(), Err(Error::Corrupt));
 }

@@ -30,7 +30,7 @@
 //! | `bits` `allocator` | free blocks and inodes |
 //! | `file_tree` | from a block of a file to its pointer |
 //! | `fetch` `io` `signal` | running steps, reading what they miss, writing what must leave |
-//! | `files` `read` `write` | the file calls |
+//! | `files` `read` `write` `plan` | the file calls |
 //! | `load` `checkpoint` | format, info, load; sync |
 //!
 //! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
@@ -50,6 +50,7 @@ mod inode;
 mod io;
 mod layout;
 mod load;
+mod plan;
 mod pointer;
 mod read;
 mod root;

@@ -1,0 +1,294 @@
+//! The two steps of a write: planning where its blocks go, and making them part of the file. See
+//! `write` for the rule.
+
+use alloc::vec::Vec;
+
+use super::{
+    allocator::Purpose,
+    cache::Slot,
+    file_tree::{Found, Pointers},
+    pointer::Pointer,
+    volume::{Freed, Run, Step, Volume},
+};
+use crate::{BLOCK_BYTES, Error, checksum::Checksum, file::FileNumber};
+
+/// Where one block goes.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// The pointer as it was.
+    /// The pointer as it was.
+    pub old: Pointer,
+    /// The pointer as it will be, but for the checksum.
+    pub new: Pointer,
+    /// It goes to a block, or a pair, that was taken for it.
+    pub fresh: bool,
+}
+
+impl Target {
+    /// It goes where it is, over data that the pointer still vouches for.
+    pub fn is_in_place(&self) -> bool {
+        !self.fresh && self.old.right == self.new.right
+    }
+}
+
+/// A write of consecutive blocks of a file, planned.
+pub struct Plan {
+    /// The file.
+    pub file: FileNumber,
+    /// Its first block that is written.
+    pub first: u64,
+    /// Each block.
+    pub targets: Vec<Target>,
+    /// Whether the file's blocks are pairs.
+    pub protected: bool,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy)]
+pub struct Request {
+    /// The file.
+    pub file: FileNumber,
+    /// First block.
+    pub first: u64,
+    /// How many blocks.
+    pub count: u64,
+    /// Bytes that the file has afterwards, at least.
+    pub size: u64,
+    /// The write is a part of making the file shorter.
+    pub shrinking: bool,
+}
+
+impl Volume {
+    /// Plans a write. Whatever fails or is missed, no block stays taken but indirect ones, which are
+    /// in the tree and part of the file.
+    pub fn plan(&mut self, request: Request) -> Step<Plan> {
+        let Request {
+            file, first, count, ..
+        } = request;
+        let (slot, offset, attributes) = self.inode(file)?;
+        let size = attributes.size.max(request.size);
+        if count > 0 && (first + count - 1) * BLOCK_BYTES as u64 >= size {
+            return Err(Error::BadArgument.into());
+        }
+        let protected = attributes.class.protected;
+        let purpose = match (request.shrinking, protected) {
+            (true, _) => Purpose::Shrink,
+            (_, true) => Purpose::Metadata,
+            _ => Purpose::Data,
+        };
+        self.check_room((slot, offset), &request, protected, purpose)?;
+
+        let mut places: Vec<Pointers> = Vec::new();
+        let mut block = first;
+        while block < first + count {
+            let pointers = self.make_pointers((slot, offset), block, first + count - block)?;
+            block += pointers.count;
+            places.push(pointers);
+        }
+        let mut targets = Vec::with_capacity(count as usize);
+        let mut fresh = 0;
+        for pointers in &places {
+            for index in 0..pointers.count {
+                let old = self.data_pointer(pointers.slot, pointers.at(index), protected)?;
+                let target = self.choose(pointers.slot, old, protected);
+                fresh += u64::from(target.fresh);
+                targets.push(target);
+            }
+        }
+        if fresh > 0 {
+            let near = self.neighbour(&places, protected);
+            let runs = if protected {
+                self.take_pairs(fresh, near)?
+            } else {
+                self.take_blocks(fresh, near, purpose)?
+            };
+            let mut blocks = runs.iter().flat_map(|run| run.start..run.start + run.len);
+            for target in targets.iter_mut().filter(|target| target.fresh) {
+                target.new.block = blocks.next().ok_or(Error::NoSpace)?;
+            }
+        }
+        self.previous = None;
+        let plan = Plan {
+            file,
+            first,
+            targets,
+            protected,
+        };
+        self.begin_overwrite(&plan);
+        Ok(plan)
+    }
+
+    /// [`Error::NoSpace`] before anything is taken, if not everything can be.
+    fn check_room(
+        &mut self,
+        inode: (Slot, usize),
+        request: &Request,
+        protected: bool,
+        purpose: Purpose,
+    ) -> Step<()> {
+        let (mut data, mut indirect) = (0, 0);
+        let (mut block, end) = (request.first, request.first + request.count);
+        while block < end {
+            let found = self.find_pointers(inode, block, end - block)?;
+            match found {
+                Found::Hole { count, missing } => {
+                    data += count;
+                    indirect += missing;
+                }
+                Found::Pointers(pointers) => {
+                    for index in 0..pointers.count {
+                        let old =
+                            self.data_pointer(pointers.slot, pointers.at(index), protected)?;
+                        data += u64::from(self.choose(pointers.slot, old, protected).fresh);
+                    }
+                }
+            }
+            block += found.count();
+        }
+        let each = if protected { 2 } else { 1 };
+        let needed = data * each + indirect * 2;
+        if needed > 0 && self.blocks.available() < needed + self.blocks.reserve(purpose) {
+            return Err(Error::NoSpace.into());
+        }
+        Ok(())
+    }
+
+    /// What becomes of a block that is written; a fresh one has no place yet.
+    fn choose(&self, slot: Slot, old: Pointer, protected: bool) -> Target {
+        let modified = old.modified && self.is_modified(slot);
+        let mut new = Pointer {
+            modified: true,
+            protected,
+            ..Pointer::default()
+        };
+        let fresh = old.is_null() || !(modified || protected);
+        if !fresh {
+            new.block = old.block;
+            new.right = if modified { old.right } else { !old.right };
+        }
+        Target {
+            old: Pointer { modified, ..old },
+            new,
+            fresh,
+        }
+    }
+
+    /// The block after the one before the first, or the one after the first if that is there.
+    fn neighbour(&self, places: &[Pointers], protected: bool) -> Option<u64> {
+        let first = places.first()?;
+        let before = first.offset.checked_sub(super::pointer::POINTER_BYTES)?;
+        let direct = self.cache.node(first.slot).kind == super::cache::Kind::Inodes;
+        let in_inode = before % super::layout::INODE_BYTES >= super::inode::POINTERS_OFFSET;
+        if direct && !in_inode {
+            return None;
+        }
+        let pointer = self.data_pointer(first.slot, before, protected).ok()?;
+        (!pointer.is_null()).then_some(pointer.block + 1)
+    }
+
+    /// Makes a plan that was written part of the file. What the file no longer needs is pending.
+    pub fn commit(
+        &mut self,
+        plan: &Plan,
+        size: u64,
+        checksums: &[Checksum],
+        modified_ns: u64,
+    ) -> Step<()> {
+        let (slot, offset, mut attributes) = self.inode(plan.file)?;
+        let mut places: Vec<Pointers> = Vec::new();
+        let (mut block, end) = (plan.first, plan.first + plan.targets.len() as u64);
+        let mut targets = plan.targets.iter();
+        while block < end {
+            // Gone or changed: only if the caller truncates or overwrites what it is writing.
+            let Found::Pointers(pointers) =
+                self.find_pointers((slot, offset), block, end - block)?
+            else {
+                return Err(Error::Busy.into());
+            };
+            for (index, target) in (0..pointers.count).zip(targets.by_ref()) {
+                let now = self.data_pointer(pointers.slot, pointers.at(index), plan.protected)?;
+                if (now.block, now.right) != (target.old.block, target.old.right) {
+                    return Err(Error::Busy.into());
+                }
+            }
+            block += pointers.count;
+            places.push(pointers);
+        }
+
+        // From here on nothing fails.
+        let mut freed = core::mem::take(&mut self.pending);
+        let mut written = plan.targets.iter().zip(checksums);
+        for pointers in places {
+            let content = self.modify(pointers.slot);
+            for (index, (target, sum)) in (0..pointers.count).zip(written.by_ref()) {
+                Pointer {
+                    checksum: *sum,
+                    ..target.new
+                }
+                .put(content, pointers.at(index));
+                let more = u64::from(target.old.is_null());
+                attributes.blocks = attributes.blocks.saturating_add(more);
+                if !target.old.is_null() && target.fresh {
+                    let run = Run {
+                        start: target.old.block,
+                        len: 1,
+                    };
+                    freed.push(Freed {
+                        run,
+                        hold: !target.old.modified,
+                    });
+                }
+            }
+        }
+        attributes.size = attributes.size.max(size);
+        attributes.modified_ns = modified_ns;
+        attributes.changed_ns = modified_ns;
+        self.set_inode(slot, offset, &attributes);
+        self.pending = freed;
+        Ok(())
+    }
+
+    fn in_place(&self, plan: &Plan) -> impl Iterator<Item = Run> {
+        let offset = self.twin_offset();
+        plan.targets
+            .iter()
+            .filter(|target| target.is_in_place())
+            .map(move |target| Run {
+                start: target.new.place(offset),
+                len: 1,
+            })
+    }
+
+    fn begin_overwrite(&mut self, plan: &Plan) {
+        let runs: Vec<Run> = self.in_place(plan).collect();
+        self.overwriting.extend(runs);
+    }
+
+    pub fn end_overwrite(&mut self, plan: &Plan) {
+        let runs: Vec<Run> = self.in_place(plan).collect();
+        for run in runs {
+            if let Some(at) = self.overwriting.iter().position(|other| *other == run) {
+                self.overwriting.swap_remove(at);
+            }
+        }
+    }
+
+    /// Has a block that was taken in vain freed before the next checkpoint.
+    pub fn pending_block(&mut self, taken: &Pointer) {
+        let offset = self.twin_offset();
+        self.pending.push(Freed {
+            run: Run {
+                start: taken.block,
+                len: 1,
+            },
+            hold: true,
+        });
+        if taken.protected {
+            let run = Run {
+                start: taken.block + offset,
+                len: 1,
+            };
+            self.pending.push(Freed { run, hold: true });
+        }
+    }
+}
