@@ -25,8 +25,9 @@ const PACKAGES: [&str; 5] = [
     "applications",
 ];
 
-/// The packages with the tests of the kernel: a manager of their own and programs that misbehave.
-const TEST_PACKAGES: [&str; 2] = ["kernel", "guest-tests"];
+/// The packages with the tests of the kernel: a manager of their own, programs that misbehave, and
+/// the driver with the suite that every disk must pass.
+const TEST_PACKAGES: [&str; 3] = ["kernel", "guest-tests", "drivers"];
 
 /// The program that takes the manager's place when the kernel is tested.
 const TEST_MANAGER: &str = "kernel-tests";

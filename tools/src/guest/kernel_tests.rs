@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Accelerator, Guest, Machine, build};
-use crate::host::project::Project;
+use crate::host::{images, project::Project};
 use crate::ui::Ui;
 
 /// How long one test may take to its line.
@@ -27,6 +27,9 @@ const STATUS_FAILED: i32 = 7;
 /// Memory of the guest in MiB.
 const MEMORY_MIB: u32 = 256;
 
+/// Size of the disk that the driver's tests overwrite.
+const DISK_BYTES: u64 = 64 << 20;
+
 /// One test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
@@ -44,10 +47,12 @@ pub fn machine(project: &Project, ui: &Ui) -> Result<Machine> {
     let built = build::build_kernel_tests(project, ui)?;
     let archive = project.scratch().join("kernel-tests.tar");
     build::pack(&built.programs, "", &archive)?;
+    let disk = project.scratch().join("kernel-tests.img");
+    images::create(&disk, DISK_BYTES)?;
     Ok(Machine {
         kernel: built.kernel,
         archive,
-        disks: Vec::new(),
+        disks: vec![disk],
         import: None,
         memory_mib: MEMORY_MIB,
         accelerator: Accelerator::Tcg,

@@ -10,6 +10,7 @@ extern crate alloc;
 mod bench;
 mod calls;
 mod cost;
+mod disk;
 mod dma;
 mod faults;
 mod life;
@@ -52,7 +53,13 @@ async fn run() {
     let mut bench = Bench::new();
     let (mut passed, mut failed) = (1, 0);
     log::info!("test the kernel starts a dead manager again … ok");
-    let suites = [faults::TESTS, calls::TESTS, dma::TESTS, life::TESTS];
+    let suites = [
+        faults::TESTS,
+        calls::TESTS,
+        dma::TESTS,
+        life::TESTS,
+        disk::TESTS,
+    ];
     for (name, test) in suites.into_iter().flatten() {
         let outcome = time::with_deadline(TEST_NS, test(&mut bench)).await;
         match outcome.unwrap_or_else(|| Err(String::from("took too long"))) {
