@@ -5,11 +5,7 @@ use alloc::{boxed::Box, format, string::String};
 use abi::{Cause, DeviceInfo, Name, SpawnSpec};
 use runtime::{manage, system, time};
 
-use crate::{
-    Outcome, Test,
-    bench::{Bench, QUOTA_PAGES},
-    ensure,
-};
+use crate::{Outcome, Test, bench::QUOTA_PAGES, ensure};
 
 /// The tests.
 pub const TESTS: &[Test] = &[
