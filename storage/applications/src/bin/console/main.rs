@@ -110,6 +110,12 @@ async fn greet(terminal: &Terminal, shell: &Shell, state: &str) {
 /// Passes the records of the log on, as they come.
 async fn show_log(terminal: Rc<Terminal>, link: Rc<Link>) {
     let mut buffer = vec![0; LOG_BYTES];
+    // Until somebody read its log, the kernel wrote it on the first port by itself.
+    let shown_until_ns = if runtime::start::is_restart() {
+        0
+    } else {
+        now_ns()
+    };
     loop {
         let arrived = inspect::log_arrived();
         loop {
@@ -125,7 +131,9 @@ async fn show_log(terminal: Rc<Terminal>, link: Rc<Link>) {
             };
             let lines = core::str::from_utf8(&buffer[..len]).unwrap_or("");
             for record in lines.lines().filter_map(Record::parse) {
-                terminal.record(&record);
+                if record.time_ns >= shown_until_ns {
+                    terminal.record(&record);
+                }
                 link.record(&record);
             }
             // The ports must get a turn to send before more is queued.

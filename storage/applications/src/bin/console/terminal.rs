@@ -119,8 +119,12 @@ impl Terminal {
         out
     }
 
-    /// Prints a line, or several separated by line feeds.
+    /// Prints a line of the command that runs, or several separated by line feeds, in the place of
+    /// its progress.
     pub async fn line(&self, text: &str) {
+        if matches!(*self.bottom.borrow(), Bottom::Progress(_)) {
+            self.clear_bottom().await;
+        }
         let safe: Vec<_> = text
             .split('\n')
             .map(|line| text::printable(line.as_bytes()))

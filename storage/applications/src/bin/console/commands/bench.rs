@@ -7,12 +7,13 @@ use alloc::{
     vec::Vec,
 };
 
+use abi::Counters;
 use applications::{
     arguments::{Arguments, Takes},
     benches, text,
 };
 use runtime::{Endpoint, inspect, time::sleep};
-use serde_json::{Value, json};
+use serde_json::Value;
 use storage::Error;
 use workload::{
     Go,
@@ -44,7 +45,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "verify",
         "verify postmark [PRESET|found] [files=N] ...",
-        "checks every byte that a run with keep=true left; `found`: what a crash left of it",
+        "checks what a run with keep=true left; `found`: what a crash left",
         ["verify postmark loris-tenth", "verify postmark found"],
         Takes::words(1, 3).keys(benches::KEYS),
         verify
@@ -92,47 +93,75 @@ fn parameters(arguments: &Arguments, preset: usize) -> Result<Parameters, Failur
     Ok(benches::parameters(preset, arguments)?)
 }
 
+/// Counters at two moments of the transactions, with how many were done by then: what a
+/// transaction costs is the difference, free of what comes before and after.
+#[derive(Default)]
+struct Window(Option<[(Counters, u32); 2]>);
+
+impl Window {
+    fn look(&mut self, progress: &Progress) -> Result<(), Failure> {
+        if progress.phase == Phase::Transactions {
+            let now = (inspect::counters()?, progress.done);
+            self.0 = Some([self.0.map_or(now, |window| window[0]), now]);
+        }
+        Ok(())
+    }
+
+    /// By name, hundredths a transaction.
+    fn costs(&self) -> Vec<(&'static str, u64)> {
+        let Some([(before, first), (after, last)]) = &self.0 else {
+            return Vec::new();
+        };
+        let transactions = u64::from(last.saturating_sub(*first));
+        let pairs = growing(before).into_iter().zip(growing(after));
+        let cost = |((name, before), (_, after)): ((_, u64), (_, u64))| {
+            let hundreds = after.saturating_sub(before).saturating_mul(100);
+            hundreds.checked_div(transactions).map(|cost| (name, cost))
+        };
+        pairs.filter_map(cost).collect()
+    }
+}
+
 async fn postmark(context: &Context<'_>) -> Outcome {
     let parameters = parameters(context.arguments, 1)?;
-    let transactions = u64::from(parameters.transactions);
     let before = inspect::counters()?;
-    let cpu_before = cpu(context)?;
-    let JobOutcome::Run(report) = carry_out(context, Job::Run(parameters)).await? else {
+    let cpu_before = cpu()?;
+    let mut window = Window::default();
+    let job = Job::Run(parameters);
+    let JobOutcome::Run(report) = carry_out(context, job, &mut window).await? else {
         return Err(Error::Protocol.into());
     };
     let after = inspect::counters()?;
     context.output.lines(report.lines()).await;
     let mut result = serde_json::to_value(&report)?;
-    let mut counters = json!({});
-    let mut rows = Vec::new();
+    let costs = window.costs();
+    let mut rows = vec![
+        ["counters", "whole run", "a transaction"]
+            .map(Into::into)
+            .to_vec(),
+    ];
     for ((name, before), (_, after)) in growing(&before).into_iter().zip(growing(&after)) {
         let difference = after.saturating_sub(before);
-        counters[name] = difference.into();
-        let each = (difference * 10).checked_div(transactions).unwrap_or(0);
-        let each = format!("{}.{}", text::count(each / 10), each % 10);
-        rows.push(vec![name.replace('_', " "), text::count(difference), each]);
+        result["counters"][name] = difference.into();
+        let mut row = vec![name.replace('_', " "), text::count(difference)];
+        if let Some((_, cost)) = costs.iter().find(|(other, _)| *other == name) {
+            row.push(format!("{}.{:02}", text::count(cost / 100), cost % 100));
+            result["counters_a_transaction"][name] = (*cost as f64 / 100.0).into();
+        }
+        rows.push(row);
     }
-    let heading = ["during the run", "", "a transaction"]
-        .map(ToString::to_string)
-        .to_vec();
-    rows.insert(0, heading);
     context.output.line("").await;
     context.output.lines(text::table(&rows, &[1, 2])).await;
-    result["counters"] = counters;
-    let mut tasks = json!({});
-    let mut line = String::from("processor time:");
-    for ((name, after), (_, before)) in cpu(context)?.into_iter().zip(cpu_before) {
+    let mut rows = vec![["task", "processor time"].map(Into::into).to_vec()];
+    for ((name, after), (_, before)) in cpu()?.into_iter().zip(cpu_before) {
         let spent = after.saturating_sub(before);
-        if spent > 0 {
-            line.push_str(&format!(" {name} {}", text::duration(spent)));
-        }
-        tasks[name.as_str()] = spent.into();
+        result["cpu_ns"][name.as_str()] = spent.into();
+        rows.push(vec![name, text::duration(spent)]);
     }
-    context.output.line(&line).await;
-    result["cpu_ns"] = tasks;
+    context.output.line("").await;
+    context.output.lines(text::table(&rows, &[1])).await;
     result["transactions_per_second"] = report.transactions_per_second().into();
     result["total_ns"] = report.total_ns().into();
-    result["ok"] = report.is_clean().into();
     if report.is_clean() {
         return Ok(result);
     }
@@ -148,7 +177,7 @@ async fn postmark(context: &Context<'_>) -> Outcome {
 }
 
 /// The processor time of every task so far, by name.
-fn cpu(_: &Context<'_>) -> Result<Vec<(String, u64)>, Failure> {
+fn cpu() -> Result<Vec<(String, u64)>, Failure> {
     let tasks = inspect::tasks()?;
     Ok(tasks
         .iter()
@@ -160,15 +189,14 @@ async fn check(context: &Context<'_>, preset: usize) -> Outcome {
     let parameters = parameters(context.arguments, preset)?;
     let found = context.arguments.word(preset) == Some("found");
     let check = if found { Check::Found } else { Check::Complete };
-    let JobOutcome::Verify(verified) = carry_out(context, Job::Verify(parameters, check)).await?
-    else {
+    let mut window = Window::default();
+    let job = Job::Verify(parameters, check);
+    let JobOutcome::Verify(verified) = carry_out(context, job, &mut window).await? else {
         return Err(Error::Protocol.into());
     };
     context.output.lines(verified.lines()).await;
-    let mut result = serde_json::to_value(&verified)?;
-    result["ok"] = verified.is_clean().into();
     if verified.is_clean() {
-        return Ok(result);
+        return Ok(serde_json::to_value(&verified)?);
     }
     Err(Failure(match verified.errors.first.first() {
         Some(first) => format!(
@@ -192,7 +220,11 @@ impl Drop for StopUnlessDone {
     }
 }
 
-async fn carry_out(context: &Context<'_>, job: Job) -> Result<JobOutcome, Failure> {
+async fn carry_out(
+    context: &Context<'_>,
+    job: Job,
+    window: &mut Window,
+) -> Result<JobOutcome, Failure> {
     let client = context
         .shell
         .postmark
@@ -223,6 +255,7 @@ async fn carry_out(context: &Context<'_>, job: Job) -> Result<JobOutcome, Failur
         if !status.running {
             break;
         }
+        window.look(&status.progress)?;
         let Progress {
             phase,
             done,

@@ -24,7 +24,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "import",
         "import DISK PATH",
-        "unpacks the tar on a disk (a driver's name, or vda, vdb, ...) into a directory",
+        "unpacks the tar on a disk into a directory",
         ["import virtio-blk.2 /src", "import vdc /src"],
         Takes::words(2, 2),
         import
@@ -32,7 +32,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "export",
         "export PATH DISK",
-        "packs a file or a tree as a tar onto a disk, over what is there",
+        "packs a file or a tree as a tar onto a disk",
         ["export /src virtio-blk.2"],
         Takes::words(2, 2),
         export

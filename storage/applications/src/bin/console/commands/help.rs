@@ -69,12 +69,8 @@ async fn help(context: &Context<'_>) -> Outcome {
             group = title;
             rows.push(vec![format!("{title}:")]);
         }
-        let example = command.examples[0].to_string();
-        rows.push(vec![
-            format!("  {}", command.name),
-            example,
-            command.summary.to_string(),
-        ]);
+        let example = format!("  {}", command.examples[0]);
+        rows.push(vec![example, command.summary.to_string()]);
     }
     context.output.lines(text::table(&rows, &[])).await;
     Ok(Value::Null)

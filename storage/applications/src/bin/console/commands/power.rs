@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "reset",
         "reset",
-        "starts the machine again at once, without a sync: as if the power had failed",
+        "starts again without a sync, as if the power had failed",
         ["reset"],
         Takes::words(0, 0),
         reset

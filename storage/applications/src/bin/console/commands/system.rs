@@ -29,7 +29,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "stack",
         "stack",
-        "shows the stack: which task stands on which, and the volume's state",
+        "shows which task stands on which, and the volume's state",
         ["stack"],
         Takes::words(0, 0),
         stack

@@ -46,7 +46,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "format",
         "format [yes] [checksum=xxh64|crc32c] [twin_offset=BLOCKS]",
-        "makes an empty volume of all disks of the stack; everything on them is lost",
+        "makes an empty volume of all disks; all on them is lost",
         ["format yes", "format yes checksum=crc32c"],
         Takes::words(0, 1).keys(&["checksum", "twin_offset"]),
         format_volume
