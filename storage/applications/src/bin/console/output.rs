@@ -13,7 +13,7 @@ use workload::Go;
 use crate::{link_session::Link, terminal::Terminal};
 
 /// Shortest time between two reports of progress, nanoseconds.
-const PROGRESS_NS: u64 = 100_000_000;
+const PROGRESS_NS: u64 = 250_000_000;
 
 /// Which of the two.
 #[derive(Clone)]

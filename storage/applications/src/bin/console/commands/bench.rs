@@ -53,7 +53,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// How often the task is asked how far it is.
-const POLL_NS: u64 = 100_000_000;
+const POLL_NS: u64 = 250_000_000;
 /// How often it may fail to answer before it is given up.
 const FAILURES_MAX: u32 = 3;
 

@@ -7,6 +7,7 @@ use applications::{
     kills::{self, Order, Target},
 };
 use manager::control::{self, Progress, Series};
+use runtime::time::now_ns;
 use serde_json::{Value, json};
 use storage::Error;
 
@@ -84,7 +85,7 @@ async fn kill(context: &Context<'_>) -> Outcome {
                 target,
                 every_ms: 1,
                 count: Some(1),
-                seed: 1,
+                seed: now_ns(),
             };
             manager
                 .start_series(series)
