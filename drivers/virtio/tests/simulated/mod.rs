@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod machine;
+pub mod registers;
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,8 +22,9 @@ use storage::{
 };
 use virtio::{Driver, Options, Turn};
 
-use device::{Device, Registers};
+use device::Device;
 use machine::{Loan, Machine, Pins};
+use registers::Registers;
 
 /// Rounds that no test needs.
 const ROUNDS_MAX: u32 = 2_000_000;
