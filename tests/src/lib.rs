@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod logging;
 pub mod model;
 pub mod operation;
 pub mod random;

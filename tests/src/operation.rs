@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use storage::{
     Error, Result,
     buffer::{Sink, Source},
-    vfs::{Descriptor, FileSystem, OpenFlags, SetTime},
+    vfs::{Descriptor, FileSystem, Kind, OpenFlags, SetTime},
 };
 
 use crate::{
@@ -93,9 +93,14 @@ fn name(random: &mut Random) -> &'static [u8] {
     random.pick(&NAMES)
 }
 
+const FOLDERS: [&[u8]; 4] = [b"d", b"e", b"c", b"a"];
+
+fn folder(random: &mut Random) -> Path {
+    Path([b"/".as_slice(), random.pick(&FOLDERS)].concat())
+}
+
 /// A path of one to three names, most of them of directories there are.
 fn path(random: &mut Random) -> Path {
-    const FOLDERS: [&[u8]; 4] = [b"d", b"e", b"c", b"a"];
     let mut path = Vec::new();
     for _ in 0..random.below(3) {
         if random.one_in(20) {
@@ -171,11 +176,22 @@ pub fn random_operation(random: &mut Random, model: &Model) -> Operation {
         return Operation::Close(random.pick(&handles));
     }
     let offset = |random: &mut Random| (!random.one_in(3)).then(|| position(random));
-    if !handles.is_empty() && random.below(100) < 50 {
+    // A tree to work in, files to work on, and then mostly that.
+    let folders = model.readdir(b"/").map_or(0, |names| {
+        let is_folder = |node: u64| model.node(node).kind() == Kind::Directory;
+        names.iter().filter(|(_, node)| is_folder(*node)).count()
+    });
+    if folders < 3 && random.one_in(2) {
+        return Operation::Mkdir(folder(random), 0o755);
+    }
+    if handles.len() < 4 && random.one_in(2) {
+        return Operation::Open(path(random), flags(random), 0o644);
+    }
+    if !handles.is_empty() && random.below(100) < 60 {
         let handle = random.pick(&handles);
         return match random.below(20) {
-            0..3 => Operation::Close(handle),
-            3..11 => Operation::Write(handle, offset(random), length(random), random.number()),
+            0 => Operation::Close(handle),
+            1..11 => Operation::Write(handle, offset(random), length(random), random.number()),
             11..16 => Operation::Read(handle, offset(random), length(random)),
             16..18 => Operation::Truncate(handle, position(random)),
             _ => Operation::Fstat(handle),

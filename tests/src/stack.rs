@@ -71,6 +71,8 @@ fn config(size: CacheSize) -> cache::Config {
         CacheSize::Tiny => cache::Config {
             pages: 64,
             log_pages: 100_000,
+            dirty_percent: 10,
+            dirty_percent_max: 20,
             ..Default::default()
         },
     }
@@ -136,6 +138,7 @@ pub async fn format<F: FileSystem>(system: &F, what: &str) {
 /// Runs a test with room for the futures of the whole stack, which an unoptimised build nests one
 /// inside the other.
 pub fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
+    crate::logging::begin();
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test);
     if let Err(panic) = thread.expect("a thread").join() {
         std::panic::resume_unwind(panic);

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use storage::{
-    block::ram::{History, RamDisk},
+    block::ram::{Event, History, RamDisk},
     vfs::FileSystem,
 };
 use storage_host::{Kill, Moment, Victim};
@@ -93,8 +93,10 @@ fn survives_kills(seed: u64) -> (u64, u64) {
                 });
             }
             session.step(&client).await;
-            if step % 40 == 39 {
+            if step % 60 == 59 {
                 session.sync(&client).await;
+                // With nothing in the log any more, what is not in the cache comes from below.
+                session.check(&client).await;
             }
         }
         session.check(&client).await;
@@ -116,16 +118,20 @@ fn a_power_failure_leads_back_to_the_last_checkpoint() {
             let mut random = Random::new(!seed);
             for point in &run.points {
                 // Syncs are where it is difficult.
-                if point.first == point.last && !random.one_in(20) {
-                    continue;
-                }
-                let crashed = run.crash(point, &mut random);
-                for missing in [None, Some(0), Some(1)] {
-                    let mut disks: Vec<_> = crashed.iter().map(copy).collect();
-                    if let Some(missing) = missing {
-                        disks[missing] = None;
+                let times = if point.first == point.last {
+                    u64::from(random.one_in(20))
+                } else {
+                    4
+                };
+                for time in 0..times {
+                    let crashed = run.crash(point, time > 0, &mut random);
+                    for missing in [None, Some(0), Some(1)] {
+                        let mut disks: Vec<_> = crashed.iter().map(copy).collect();
+                        if let Some(missing) = missing {
+                            disks[missing] = None;
+                        }
+                        run.check(&disks, &[point.first, point.last]);
                     }
-                    run.check(&disks, &[point.first, point.last]);
                 }
             }
         }
@@ -211,14 +217,32 @@ impl Recorded {
         }
     }
 
-    /// The disks after a power failure in the middle of a step.
-    fn crash(&self, point: &Point, random: &mut Random) -> Vec<Rc<RamDisk>> {
-        // Of four unflushed sectors, so many are there.
-        let odds = random.pick(&[0, 1, 2, 4, 4]);
+    /// The disks after a power failure in the middle of a step: anywhere, or just when a flush was
+    /// asked for, with everything before it on its way and nothing of it promised.
+    fn crash(&self, point: &Point, at_a_flush: bool, random: &mut Random) -> Vec<Rc<RamDisk>> {
         let disk = |disk: usize| {
-            let span = (point.after[disk] - point.before[disk]) as u64;
-            let taken = point.before[disk] + random.below(span + 1) as usize;
-            Rc::new(self.histories[disk].crash(taken, |_, _| random.below(4) < odds))
+            let (before, after) = (point.before[disk], point.after[disk]);
+            let history = &self.histories[disk];
+            let flushes: Vec<usize> = (before..after)
+                .filter(|&event| matches!(history.events()[event], Event::Flush))
+                .collect();
+            let taken = if at_a_flush && !flushes.is_empty() {
+                random.pick(&flushes)
+            } else {
+                before + random.below((after - before) as u64 + 1) as usize
+            };
+            let (last, salt) = (taken.saturating_sub(1), random.number());
+            let lost = before as u64 + random.below((taken - before) as u64 + 1);
+            let toss = |number: u64| Random::new(salt ^ number).below(2) == 0;
+            let crashed = match random.below(6) {
+                0 => history.crash(taken, |_, _| false),
+                1 => history.crash(taken, |_, _| true),
+                2 => history.crash(taken, |event, sector| toss(sector ^ event as u64)),
+                3 => history.crash(taken, |event, _| toss(event as u64)),
+                4 => history.crash(taken, |event, _| event == last),
+                _ => history.crash(taken, |event, _| event as u64 != lost),
+            };
+            Rc::new(crashed)
         };
         (0..2).map(disk).collect()
     }
@@ -250,7 +274,7 @@ impl Recorded {
                 );
                 session.crashed(found.checkpoint);
                 session.check(&client).await;
-                for _ in 0..30 {
+                for _ in 0..10 {
                     session.step(&client).await;
                 }
                 allowed = vec![session.sync(&client).await];

@@ -251,7 +251,10 @@ impl Volume {
             Parent::Root(_) => true,
             Parent::Node(parent, _) => self.is_modified(parent),
         };
-        if parent_modified && miss.pointer.modified {
+        // As the pointer is now: while the block was being read, the parent may have been modified
+        // for the first time since the checkpoint, and then the bit that was seen is an old one.
+        let now = self.parent_pointer(miss.parent);
+        if parent_modified && now.is_ok_and(|now| now.modified) {
             node.epoch = self.epoch;
         }
         self.cache.insert(node);
