@@ -24,7 +24,7 @@ use crate::{
     },
     device::Devices,
     memory::{self, KernelSpace, layout},
-    task::Task,
+    task::{Task, programs::Programs},
 };
 
 /// The restart manager's role, the only one that the kernel knows.
@@ -46,6 +46,7 @@ pub struct Kernel {
     pub archive: &'static [u8],
     pub devices: Devices,
     pub tasks: Vec<Task>,
+    pub programs: Programs,
     pub calls: Calls,
     pub pins: Pins,
     pub run_queue: RunQueue,
@@ -106,6 +107,7 @@ extern "C" fn boot(start_info: u64) -> ! {
         archive,
         devices: Devices::enumerate(),
         tasks: Vec::with_capacity(ROLES_MAX),
+        programs: Programs::default(),
         calls: Calls::new(),
         pins: Pins::default(),
         run_queue: RunQueue::default(),

@@ -145,10 +145,11 @@ impl Kernel {
         if reason.cause == Cause::Exit && reason.address == 0 {
             return;
         }
-        let level = if reason.cause == Cause::Injected {
-            3
-        } else {
-            1
+        // What somebody wanted is no error; who killed for a reason of its own says so itself.
+        let level = match reason.cause {
+            Cause::Injected => 3,
+            Cause::Killed => 4,
+            _ => 1,
         };
         let lines = self.describe_death(role, &report);
         for line in lines {

@@ -2,6 +2,7 @@
 
 pub mod death;
 pub mod events;
+pub mod programs;
 pub mod spawn;
 
 use alloc::{boxed::Box, vec::Vec};

@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 
 use abi::{
-    ARGUMENTS_BYTES_MAX, Error, PEERS_MAX, Peer, Rights, START_INFO_ADDRESS, SpawnSpec, Start,
-    StartInfo, TaskState,
+    ARGUMENTS_BYTES_MAX, Error, Name, PEERS_MAX, Peer, Rights, START_INFO_ADDRESS, SpawnSpec,
+    Start, StartInfo, TaskState,
 };
 use kernel_core::{ROLES_MAX, RoleSet, archive, frames::Frames, image::Image};
 
+use super::programs::Programs;
 use crate::{
     cpu::{entry::Context, ioapic},
     kernel::Kernel,
@@ -86,7 +87,14 @@ impl Kernel {
 
         let quota = spec.quota_pages;
         let mut space = AddressSpace::new(&mut self.frames, self.kernel_space, quota)?;
-        let stack = match build(&mut self.frames, &mut space, role, &image, &info) {
+        let stack = match build(
+            &mut self.frames,
+            &mut self.programs,
+            &mut space,
+            (role, program),
+            &image,
+            &info,
+        ) {
             Ok(stack) => stack,
             Err(error) => {
                 space.destroy(&mut self.frames);
@@ -129,8 +137,9 @@ impl Kernel {
 /// Maps the program, the stack and the start information; returns the stack's top.
 fn build(
     frames: &mut Frames,
+    programs: &mut Programs,
     space: &mut AddressSpace,
-    role: usize,
+    (role, program): (usize, Name),
     image: &Image<'_>,
     info: &StartInfo,
 ) -> Result<u64, Error> {
@@ -143,6 +152,13 @@ fn build(
         };
         let first = segment.address & !(PAGE - 1);
         for page in (first..segment.address + segment.len).step_by(PAGE as usize) {
+            if let Some(frame) = programs.take(frames, &program, page) {
+                if let Err(error) = space.map(frames, page, frame, flags) {
+                    frames.release(frame);
+                    return Err(error.into());
+                }
+                continue;
+            }
             let frame = space.map_new(frames, page, flags)?;
             let start = page.max(segment.address);
             let from = (start - segment.address) as usize;
@@ -152,6 +168,9 @@ fn build(
                 let data = &segment.data[from..to];
                 // SAFETY: the frame was taken for this page; the data end with the page at most.
                 unsafe { target.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+            }
+            if !segment.writable {
+                programs.keep(frames, program, page, frame);
             }
         }
     }
