@@ -130,7 +130,17 @@ impl Shell {
             output,
             arguments: &arguments,
         };
-        (command.run)(&context).await
+        let named = |Failure(text)| {
+            let has_name = text
+                .strip_prefix(name.as_str())
+                .is_some_and(|it| it.starts_with(':'));
+            Failure(if has_name {
+                text
+            } else {
+                format!("{name}: {text}")
+            })
+        };
+        (command.run)(&context).await.map_err(named)
     }
 }
 

@@ -87,8 +87,10 @@ impl Uart {
         uart.set(DATA, 1);
         uart.set(INTERRUPT_ENABLE, 0);
         uart.set(LINE_CONTROL, 3);
-        // FIFOs on and emptied, an interrupt for every byte.
-        uart.set(FIFO_CONTROL, 7);
+        // Switching the FIFOs on empties them: what was sent before we were here is taken first.
+        uart.receive();
+        // FIFOs on, an interrupt for every byte.
+        uart.set(FIFO_CONTROL, 1);
         uart.set(MODEM_CONTROL, 0b1011);
         uart.enable(RECEIVED);
         uart
