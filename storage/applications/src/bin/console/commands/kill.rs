@@ -20,7 +20,7 @@ use crate::{
 pub const COMMANDS: &[Command] = &[command!(
     "kill",
     "kill TASK|all [every=DURATION] [count=N] [seed=S], kill stop|status",
-    "ends a task by a trap at its program counter; `all` picks one that the stack survives",
+    "ends a task by a trap; `all`: any that the stack survives",
     [
         "kill twinfs.0",
         "kill all every=200ms count=300 seed=7",
