@@ -55,6 +55,9 @@ pub async fn ask<T: Transport, Request: Serialize, Reply: DeserializeOwned>(
 }
 
 /// Encodes the result of serving a request.
+///
+/// The `serve` functions box the future of each call by itself: the rarest calls have the largest
+/// futures, and every request would carry the room for them, and be moved about with it.
 #[must_use]
 pub fn answer<Reply: Serialize>(result: Result<Reply>) -> Message {
     encode(&result).unwrap_or_else(|_| {

@@ -1,6 +1,6 @@
 //! The server end: requests as they come, a bounded number of them at work.
 
-use alloc::{collections::VecDeque, rc::Rc};
+use alloc::{boxed::Box, collections::VecDeque, rc::Rc};
 use core::{
     cell::Cell,
     future::poll_fn,
@@ -185,7 +185,8 @@ where
     loop {
         let place = places.acquire().await;
         core::mem::forget(place);
-        let work = handler(next().await);
+        // Boxed at once: a future is moved as seldom as possible.
+        let work = Box::pin(handler(next().await));
         let places = places.clone();
         spawn(async move {
             work.await;

@@ -1,5 +1,7 @@
 //! Block calls as messages: the client end, and the server end.
 
+use alloc::boxed::Box;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BlockDevice, Geometry};
@@ -90,13 +92,15 @@ pub async fn serve<D: BlockDevice>(
 ) -> Message {
     match decode(request) {
         Err(error) => answer(Err::<(), _>(error)),
-        Ok(Request::Attach) => answer(device.attach().await),
-        Ok(Request::Read { sector }) => answer(device.read(sector, receive).await),
-        Ok(Request::Write { sector }) => answer(device.write(sector, send).await),
-        Ok(Request::Flush) => answer(device.flush().await),
-        Ok(Request::Discard { sector, sectors }) => answer(device.discard(sector, sectors).await),
+        Ok(Request::Attach) => answer(Box::pin(device.attach()).await),
+        Ok(Request::Read { sector }) => answer(Box::pin(device.read(sector, receive)).await),
+        Ok(Request::Write { sector }) => answer(Box::pin(device.write(sector, send)).await),
+        Ok(Request::Flush) => answer(Box::pin(device.flush()).await),
+        Ok(Request::Discard { sector, sectors }) => {
+            answer(Box::pin(device.discard(sector, sectors)).await)
+        }
         Ok(Request::WriteZeroes { sector, sectors }) => {
-            answer(device.write_zeroes(sector, sectors).await)
+            answer(Box::pin(device.write_zeroes(sector, sectors)).await)
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A write's checksums travel behind its data in the memory lent to send, eight bytes each.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -275,9 +275,9 @@ impl<T: Transport> FileStore for StoreClient<T> {
 macro_rules! serve_file {
     ($target:expr, $request:expr, $send:expr, $receive:expr) => {
         match $request {
-            FileRequest::Delete { file } => answer($target.delete(file).await),
+            FileRequest::Delete { file } => answer(Box::pin($target.delete(file)).await),
             FileRequest::Read { file, offset } => {
-                answer($target.read(file, offset, $receive).await)
+                answer(Box::pin($target.read(file, offset, $receive)).await)
             }
             FileRequest::Write {
                 file,
@@ -298,17 +298,19 @@ macro_rules! serve_file {
                         size,
                         modified_ns,
                     };
-                    answer($target.write(write).await)
+                    answer(Box::pin($target.write(write)).await)
                 }
             },
             FileRequest::Truncate {
                 file,
                 size,
                 modified_ns,
-            } => answer($target.truncate(file, size, modified_ns).await),
-            FileRequest::Getattr { file } => answer($target.getattr(file).await),
-            FileRequest::Setattr { file, change } => answer($target.setattr(file, &change).await),
-            FileRequest::Usage => answer($target.usage().await),
+            } => answer(Box::pin($target.truncate(file, size, modified_ns)).await),
+            FileRequest::Getattr { file } => answer(Box::pin($target.getattr(file)).await),
+            FileRequest::Setattr { file, change } => {
+                answer(Box::pin($target.setattr(file, &change)).await)
+            }
+            FileRequest::Usage => answer(Box::pin($target.usage()).await),
         }
     };
 }
@@ -322,15 +324,17 @@ pub async fn serve<S: FileService>(
 ) -> Message {
     match decode(request) {
         Err(error) => answer(Err::<(), _>(error)),
-        Ok(ServiceRequest::Attach) => answer(service.attach().await),
-        Ok(ServiceRequest::Format(format)) => answer(service.format(&format).await),
+        Ok(ServiceRequest::Attach) => answer(Box::pin(service.attach()).await),
+        Ok(ServiceRequest::Format(format)) => answer(Box::pin(service.format(&format)).await),
         Ok(ServiceRequest::Create { file, attributes }) => {
-            answer(service.create(file, &attributes).await)
+            answer(Box::pin(service.create(file, &attributes)).await)
         }
         Ok(ServiceRequest::File(request)) => serve_file!(service, request, send, receive),
-        Ok(ServiceRequest::Sync) => answer(service.sync().await),
-        Ok(ServiceRequest::EarlySyncWanted) => answer(service.early_sync_wanted().await),
-        Ok(ServiceRequest::Numbers { first }) => answer(service.numbers(first, receive).await),
+        Ok(ServiceRequest::Sync) => answer(Box::pin(service.sync()).await),
+        Ok(ServiceRequest::EarlySyncWanted) => answer(Box::pin(service.early_sync_wanted()).await),
+        Ok(ServiceRequest::Numbers { first }) => {
+            answer(Box::pin(service.numbers(first, receive)).await)
+        }
     }
 }
 
@@ -343,16 +347,20 @@ pub async fn serve_store<S: FileStore>(
 ) -> Message {
     match decode(request) {
         Err(error) => answer(Err::<(), _>(error)),
-        Ok(StoreRequest::Format(format)) => answer(store.format(&format).await),
-        Ok(StoreRequest::Info) => answer(store.info().await),
-        Ok(StoreRequest::Load(checkpoint)) => answer(store.load(checkpoint).await),
-        Ok(StoreRequest::ResyncRanges { skip }) => answer(store.resync_ranges(skip).await),
+        Ok(StoreRequest::Format(format)) => answer(Box::pin(store.format(&format)).await),
+        Ok(StoreRequest::Info) => answer(Box::pin(store.info()).await),
+        Ok(StoreRequest::Load(checkpoint)) => answer(Box::pin(store.load(checkpoint)).await),
+        Ok(StoreRequest::ResyncRanges { skip }) => {
+            answer(Box::pin(store.resync_ranges(skip)).await)
+        }
         Ok(StoreRequest::Prewrite { file, offset }) => match checksums_from(&send) {
             Err(error) => answer(Err::<(), _>(error)),
-            Ok(checksums) => answer(store.prewrite(file, offset, &checksums).await),
+            Ok(checksums) => answer(Box::pin(store.prewrite(file, offset, &checksums)).await),
         },
-        Ok(StoreRequest::Create { attributes }) => answer(store.create(&attributes).await),
+        Ok(StoreRequest::Create { attributes }) => {
+            answer(Box::pin(store.create(&attributes)).await)
+        }
         Ok(StoreRequest::File(request)) => serve_file!(store, request, send, receive),
-        Ok(StoreRequest::Sync(checkpoint)) => answer(store.sync(checkpoint).await),
+        Ok(StoreRequest::Sync(checkpoint)) => answer(Box::pin(store.sync(checkpoint)).await),
     }
 }

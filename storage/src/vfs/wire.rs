@@ -1,6 +1,8 @@
 //! VFS calls as messages. Paths travel in the memory lent to send; of two, the first one's length
 //! is in the message.
 
+use alloc::boxed::Box;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Descriptor, FileSystem, OpenFlags, PATH_BYTES_MAX, SeekFrom, SetTime, Stat, StatFs};
@@ -269,48 +271,50 @@ pub async fn serve<F: FileSystem>(
     };
     let two = |first: u32| path.split_at_checked(first as usize).ok_or(Error::Protocol);
     match request {
-        Request::Format(format) => answer(system.format(&format).await),
-        Request::Mount => answer(system.mount().await),
-        Request::Open { flags, mode } => answer(
-            system
-                .open(&path, OpenFlags::from_bits_truncate(flags), mode)
-                .await,
-        ),
-        Request::Close { descriptor } => answer(system.close(descriptor).await),
+        Request::Format(format) => answer(Box::pin(system.format(&format)).await),
+        Request::Mount => answer(Box::pin(system.mount()).await),
+        Request::Open { flags, mode } => {
+            answer(Box::pin(system.open(&path, OpenFlags::from_bits_truncate(flags), mode)).await)
+        }
+        Request::Close { descriptor } => answer(Box::pin(system.close(descriptor)).await),
         Request::Read { descriptor, offset } => {
-            answer(system.read(descriptor, offset, receive).await)
+            answer(Box::pin(system.read(descriptor, offset, receive)).await)
         }
         Request::Write { descriptor, offset } => {
-            answer(system.write(descriptor, offset, send).await)
+            answer(Box::pin(system.write(descriptor, offset, send)).await)
         }
-        Request::Seek { descriptor, to } => answer(system.seek(descriptor, to).await),
-        Request::Truncate { descriptor, size } => answer(system.truncate(descriptor, size).await),
-        Request::Fstat { descriptor } => answer(system.fstat(descriptor).await),
-        Request::Fsync { descriptor } => answer(system.fsync(descriptor).await),
-        Request::Readdir { descriptor } => answer(system.readdir(descriptor, receive).await),
-        Request::Stat { follow } => answer(system.stat(&path, follow).await),
-        Request::Mkdir { mode } => answer(system.mkdir(&path, mode).await),
-        Request::Rmdir => answer(system.rmdir(&path).await),
-        Request::Unlink => answer(system.unlink(&path).await),
+        Request::Seek { descriptor, to } => answer(Box::pin(system.seek(descriptor, to)).await),
+        Request::Truncate { descriptor, size } => {
+            answer(Box::pin(system.truncate(descriptor, size)).await)
+        }
+        Request::Fstat { descriptor } => answer(Box::pin(system.fstat(descriptor)).await),
+        Request::Fsync { descriptor } => answer(Box::pin(system.fsync(descriptor)).await),
+        Request::Readdir { descriptor } => {
+            answer(Box::pin(system.readdir(descriptor, receive)).await)
+        }
+        Request::Stat { follow } => answer(Box::pin(system.stat(&path, follow)).await),
+        Request::Mkdir { mode } => answer(Box::pin(system.mkdir(&path, mode)).await),
+        Request::Rmdir => answer(Box::pin(system.rmdir(&path)).await),
+        Request::Unlink => answer(Box::pin(system.unlink(&path)).await),
         Request::Rename { first } => match two(first) {
-            Ok((from, to)) => answer(system.rename(from, to).await),
+            Ok((from, to)) => answer(Box::pin(system.rename(from, to)).await),
             Err(error) => answer(Err::<(), _>(error)),
         },
         Request::Link { first } => match two(first) {
-            Ok((from, to)) => answer(system.link(from, to).await),
+            Ok((from, to)) => answer(Box::pin(system.link(from, to)).await),
             Err(error) => answer(Err::<(), _>(error)),
         },
         Request::Symlink { first } => match two(first) {
-            Ok((target, path)) => answer(system.symlink(target, path).await),
+            Ok((target, path)) => answer(Box::pin(system.symlink(target, path)).await),
             Err(error) => answer(Err::<(), _>(error)),
         },
-        Request::Readlink => answer(system.readlink(&path, receive).await),
-        Request::Chmod { mode } => answer(system.chmod(&path, mode).await),
-        Request::Chown { uid, gid } => answer(system.chown(&path, uid, gid).await),
+        Request::Readlink => answer(Box::pin(system.readlink(&path, receive)).await),
+        Request::Chmod { mode } => answer(Box::pin(system.chmod(&path, mode)).await),
+        Request::Chown { uid, gid } => answer(Box::pin(system.chown(&path, uid, gid)).await),
         Request::Utimes { accessed, modified } => {
-            answer(system.utimes(&path, accessed, modified).await)
+            answer(Box::pin(system.utimes(&path, accessed, modified)).await)
         }
-        Request::Statfs => answer(system.statfs().await),
-        Request::Sync => answer(system.sync().await),
+        Request::Statfs => answer(Box::pin(system.statfs()).await),
+        Request::Sync => answer(Box::pin(system.sync()).await),
     }
 }
