@@ -41,10 +41,26 @@ impl Failure {
     }
 }
 
+/// Why a file could not be had, without the number that the host has for it.
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context as _;
+
+    #[test]
+    fn reasons_are_words() {
+        let error = std::fs::read("/no/such/file").unwrap_err();
+        assert_eq!(reason(&error), "no such file or directory");
+    }
 
     #[test]
     fn a_script_can_tell_failures_apart_even_under_context() {

@@ -13,7 +13,7 @@ use anyhow::Result;
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 
 use crate::cli;
-use crate::guest::{Guest, Prepared};
+use crate::guest::{Guest, Request};
 use crate::host::{interrupt, processes};
 use crate::ui::Ui;
 
@@ -29,7 +29,7 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Boots and relays until the guest ends or the user leaves.
 pub fn run(options: &cli::Machine) -> Result<()> {
     let ui = Ui::new(false);
-    let machine = Prepared::new(&ui)?.described(options, &ui)?;
+    let machine = Request::check(options)?.prepare(&ui)?;
     let interactive = std::io::stdin().is_terminal();
     if interactive {
         ui.note("Ctrl-A x leaves");

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::script::split;
 use crate::Failure;
 use crate::cli::Run;
-use crate::guest::{Done, Event, Guest, Prepared};
+use crate::guest::{Done, Event, Guest, Request};
 use crate::ui::{Step, Ui};
 
 /// How long the guest may take to switch itself off when all is done.
@@ -25,7 +25,7 @@ pub fn run(options: &Run) -> Result<()> {
         return Err(Failure::Usage("no command in -c; write for instance -c 'ls /'".into()).into());
     }
     let ui = Ui::new(options.json);
-    let machine = Prepared::new(&ui)?.described(&options.machine, &ui)?;
+    let machine = Request::check(&options.machine)?.prepare(&ui)?;
     let limit = Duration::from_secs(options.timeout);
     let mut guest = Guest::boot(&machine, None)?;
     let mut printer = Printer {

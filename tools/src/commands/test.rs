@@ -12,17 +12,6 @@ use crate::host::accelerator::Choice;
 use crate::host::cargo_test::{self, Count};
 use crate::ui::Ui;
 
-/// Packages without tests on the host: they are built for the guest only. Their pure parts are
-/// in libraries that are not on this list.
-const GUEST_ONLY: [&str; 6] = [
-    "runtime",
-    "manager",
-    "drivers",
-    "storage-tasks",
-    "applications",
-    "guest-tests",
-];
-
 /// The package with the tests of the booted stack.
 const BOOTED: &str = "booted-tests";
 
@@ -55,9 +44,6 @@ pub fn run(options: &Test) -> Result<()> {
 fn host(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
     let mut cargo = cargo_test::command(&prepared.project);
     cargo.args(["--workspace", "--exclude", BOOTED]);
-    for package in GUEST_ONLY {
-        cargo.args(["--exclude", package]);
-    }
     add_filter(&mut cargo, options, &[]);
     cargo_test::run(&mut cargo, ui, false)
 }

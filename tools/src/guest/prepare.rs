@@ -1,21 +1,16 @@
-//! From options to a machine that can be booted: QEMU, the guest's programs, the archive, the images.
+//! What every guest needs: QEMU, the guest's programs, the archive.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::build::{self, Program};
 use super::{Accelerator, Machine};
 use crate::Failure;
-use crate::cli;
 use crate::host::accelerator::{self, Choice};
 use crate::host::project::Project;
-use crate::host::{images, qemu};
-use crate::tree::checked_import;
+use crate::host::qemu;
 use crate::ui::Ui;
-
-/// Most disks beside an imported tar; QEMU's root bus has few more places.
-const DISKS_MAX: usize = 16;
 
 /// A checkout whose guest is built.
 #[derive(Debug)]
@@ -96,53 +91,5 @@ impl Prepared {
     #[must_use]
     pub fn accelerator(&self, choice: Choice, machine: &Machine, ui: &Ui) -> Accelerator {
         accelerator::choose(choice, machine, &self.project, ui)
-    }
-
-    /// The machine that the user's options describe, its missing images made.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] if the options make no sense together or a file is not what it should be.
-    pub fn described(&self, options: &cli::Machine, ui: &Ui) -> Result<Machine> {
-        let cli::Bus::Virtio = options.bus;
-        let disks = self.disks(options)?;
-        let stack = match (&options.stack, disks.len()) {
-            (Some(stack), _) => stack.as_str(),
-            (None, 1) => "single",
-            (None, 2) => "mirror",
-            (None, count) => {
-                let what = format!("no stack is known for {count} disks; name one with --stack");
-                return Err(Failure::Usage(what).into());
-            }
-        };
-        let mut machine = self.machine(stack, options.memory)?;
-        for disk in &disks {
-            if images::ensure(disk, options.size)? {
-                ui.note(&format!(
-                    "made {} ({} MiB)",
-                    disk.display(),
-                    options.size >> 20
-                ));
-            }
-        }
-        machine.disks = disks;
-        if let Some(tar) = &options.import {
-            machine.import = Some(checked_import(tar, &self.project.scratch())?);
-        }
-        machine.accelerator = self.accelerator(options.accel, &machine, ui);
-        ui.note(&format!("booting `{stack}` under {}", machine.accelerator));
-        Ok(machine)
-    }
-
-    fn disks(&self, options: &cli::Machine) -> Result<Vec<PathBuf>> {
-        if options.disks.len() > DISKS_MAX {
-            let what = format!("{} disks; at most {DISKS_MAX} fit", options.disks.len());
-            return Err(Failure::Usage(what).into());
-        }
-        if !options.disks.is_empty() {
-            return Ok(options.disks.clone());
-        }
-        let folder = self.project.target().join("disks");
-        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        Ok(vec![folder.join("0.img"), folder.join("1.img")])
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::Failure;
+use crate::failure::reason;
 
 /// What a virtio disk counts in.
 pub const SECTOR_BYTES: u64 = 512;
@@ -59,9 +60,12 @@ pub fn ensure(path: &Path, bytes: u64) -> Result<bool> {
             create(path, bytes)?;
             Ok(true)
         }
-        Err(error) => {
-            Err(Failure::Usage(format!("{}: {error}; check the path", path.display())).into())
-        }
+        Err(error) => Err(Failure::Usage(format!(
+            "{}: {}; check the path",
+            path.display(),
+            reason(&error)
+        ))
+        .into()),
     }
 }
 
@@ -74,8 +78,9 @@ pub fn create(path: &Path, bytes: u64) -> Result<()> {
         .and_then(|file| file.set_len(bytes.next_multiple_of(SECTOR_BYTES)))
         .map_err(|error| {
             Failure::Host(format!(
-                "{}: cannot make the image: {error}",
-                path.display()
+                "{}: cannot make the image: {}",
+                path.display(),
+                reason(&error)
             ))
         })?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Failure;
+use crate::failure::reason;
 
 /// The folders of one checkout.
 #[derive(Clone, Debug)]
@@ -66,7 +67,8 @@ impl Project {
         };
         std::fs::read_to_string(&path).map_err(|error| {
             Failure::Usage(format!(
-                "stack {name}: {error}; give a file, or one of: {}",
+                "stack {name}: {}; give a file, or one of: {}",
+                reason(&error),
                 self.stack_names().join(", ")
             ))
         })

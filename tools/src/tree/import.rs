@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::Failure;
+use crate::failure::reason;
 use crate::guest::Import;
 use crate::host::images::SECTOR_BYTES;
 
@@ -20,7 +21,7 @@ const MAGIC_OFFSET: usize = 257;
 /// [`Failure::Usage`] says what is wrong with the file.
 pub fn checked_import(path: &Path, scratch: &Path) -> Result<Import> {
     let refuse = |reason: String| Failure::Usage(format!("--import {}: {reason}", path.display()));
-    let mut file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let mut file = File::open(path).map_err(|error| refuse(reason(&error)))?;
     let mut head = [0; MAGIC_OFFSET + 5];
     file.read_exact(&mut head)
         .map_err(|_| refuse("too short for a tar".into()))?;

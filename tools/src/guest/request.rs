@@ -1,0 +1,104 @@
+//! What the user's options ask for: checked before anything is installed, built or made.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{Import, Machine, Prepared};
+use crate::Failure;
+use crate::cli;
+use crate::host::images;
+use crate::host::project::Project;
+use crate::tree::checked_import;
+use crate::ui::Ui;
+
+/// Most disks beside an imported tar; QEMU's root bus has few more places.
+const DISKS_MAX: usize = 16;
+
+/// Options that make sense together, and files that are what they should be.
+#[derive(Debug)]
+pub struct Request<'a> {
+    options: &'a cli::Machine,
+    stack: &'a str,
+    disks: Vec<PathBuf>,
+    import: Option<Import>,
+}
+
+impl<'a> Request<'a> {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if they make no sense or a file is not what it should be.
+    pub fn check(options: &'a cli::Machine) -> Result<Self> {
+        let cli::Bus::Virtio = options.bus;
+        let project = Project::find()?;
+        let disks = disks(options, &project)?;
+        let stack = match (&options.stack, disks.len()) {
+            (Some(stack), _) => stack.as_str(),
+            (None, 1) => "single",
+            (None, 2) => "mirror",
+            (None, count) => {
+                let what = format!("no stack is known for {count} disks; name one with --stack");
+                return Err(Failure::Usage(what).into());
+            }
+        };
+        project.stack(stack)?;
+        let import = |tar: &PathBuf| checked_import(tar, &project.scratch());
+        let import = options.import.as_ref().map(import).transpose()?;
+        Ok(Self {
+            options,
+            stack,
+            disks,
+            import,
+        })
+    }
+
+    /// Gets everything that the machine needs, its missing images included.
+    ///
+    /// # Errors
+    /// [`Failure::Host`] if something cannot be had, [`Failure::Usage`] if the stack or an image is
+    /// not what it should be.
+    pub fn prepare(self, ui: &Ui) -> Result<Machine> {
+        let prepared = Prepared::new(ui)?;
+        let mut machine = prepared.machine(self.stack, self.options.memory)?;
+        for disk in &self.disks {
+            if images::ensure(disk, self.options.size)? {
+                ui.note(&format!(
+                    "made {} ({} MiB)",
+                    shown(disk),
+                    self.options.size >> 20
+                ));
+            }
+        }
+        machine.disks = self.disks;
+        machine.import = self.import;
+        machine.accelerator = prepared.accelerator(self.options.accel, &machine, ui);
+        ui.note(&format!(
+            "booting `{}` under {}",
+            self.stack, machine.accelerator
+        ));
+        Ok(machine)
+    }
+}
+
+fn disks(options: &cli::Machine, project: &Project) -> Result<Vec<PathBuf>> {
+    if options.disks.len() > DISKS_MAX {
+        let what = format!("{} disks; at most {DISKS_MAX} fit", options.disks.len());
+        return Err(Failure::Usage(what).into());
+    }
+    if !options.disks.is_empty() {
+        return Ok(options.disks.clone());
+    }
+    let folder = project.target().join("disks");
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(vec![folder.join("0.img"), folder.join("1.img")])
+}
+
+/// A path as short as it can be said from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
