@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     members: Map<String, Value>,
+    /// The line as it came.
+    line: String,
 }
 
 /// How a command ended.
@@ -28,10 +30,13 @@ impl Event {
         [line, &line[last..]]
             .iter()
             .find_map(|text| match serde_json::from_str(text) {
-                Ok(Value::Object(members)) => members
-                    .get("event")
-                    .is_some_and(Value::is_string)
-                    .then_some(Self { members }),
+                Ok(Value::Object(members)) => {
+                    let is_event = members.get("event").is_some_and(Value::is_string);
+                    is_event.then(|| Self {
+                        members,
+                        line: (*text).to_owned(),
+                    })
+                }
                 _ => None,
             })
     }
@@ -42,7 +47,10 @@ impl Event {
         let mut members = Map::new();
         members.insert("event".into(), "garbled".into());
         members.insert("text".into(), line.into());
-        Self { members }
+        Self {
+            line: serde_json::json!(members).to_string(),
+            members,
+        }
     }
 
     /// What happened: `ready`, `output`, `progress`, `done`, `log` …
@@ -88,7 +96,7 @@ impl Event {
 
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&serde_json::to_string(&self.members).map_err(|_| std::fmt::Error)?)
+        f.write_str(&self.line)
     }
 }
 

@@ -32,5 +32,5 @@ pub use self::machine::{Accelerator, Import, Machine};
 pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
 pub use self::request::Request;
-pub use self::restarts::{Restarts, Times};
+pub use self::restarts::{Recoveries, Restarts, Times};
 pub use self::running::{End, Guest, succeeded};

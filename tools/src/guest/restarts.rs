@@ -1,4 +1,4 @@
-//! Restarts and recoveries, as the guest's command `restarts` tells them.
+//! Restarts and recoveries, as the guest tells them.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,13 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::events::Event;
+
 /// What became of one role.
 #[derive(Clone, Debug, Deserialize)]
 struct Role {
     name: String,
     restarts: u64,
-    recoveries: u64,
-    recovery_ns_median: u64,
-    recovery_ns_max: u64,
 }
 
 /// What became of all roles since boot.
@@ -22,15 +21,56 @@ pub struct Restarts {
     roles: Vec<Role>,
 }
 
+/// How long each recovery took, as the guest's events tell while they happen.
+#[derive(Clone, Debug, Default)]
+pub struct Recoveries {
+    durations_ns: Vec<u64>,
+}
+
+/// Recoveries whose time is kept.
+const RECOVERIES_MAX: usize = 100_000;
+
 /// Times of recoveries, in milliseconds: from a death to when all that was restarted answers again.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Times {
     /// How many there were.
-    pub count: u64,
-    /// Half of them took no longer: the middle one of the roles' medians, each as often as it counts.
+    pub count: usize,
+    /// Half of them took no longer.
     pub median_ms: f64,
     /// None took longer.
     pub max_ms: f64,
+}
+
+impl Recoveries {
+    /// Takes note of `event`, if it tells of a recovery.
+    pub fn note(&mut self, event: &Event) {
+        if event.kind() == "answering"
+            && let Some(ns) = event.number("duration_ns")
+            && self.durations_ns.len() < RECOVERIES_MAX
+        {
+            self.durations_ns.push(ns);
+        }
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.durations_ns.len()
+    }
+
+    /// How long they took; nothing if there was none.
+    #[must_use]
+    pub fn times(&self) -> Option<Times> {
+        let mut sorted = self.durations_ns.clone();
+        sorted.sort_unstable();
+        let (middle, last) = (*sorted.get(sorted.len() / 2)?, *sorted.last()?);
+        let ms = |ns: u64| (ns as f64 / 1e4).round() / 100.0;
+        Some(Times {
+            count: sorted.len(),
+            median_ms: ms(middle),
+            max_ms: ms(last),
+        })
+    }
 }
 
 impl Restarts {
@@ -69,30 +109,6 @@ impl Restarts {
     pub fn total(&self) -> u64 {
         self.roles.iter().map(|role| role.restarts).sum()
     }
-
-    /// How long the recoveries took; nothing if there was none.
-    #[must_use]
-    pub fn times(&self) -> Option<Times> {
-        let mut roles: Vec<&Role> = self
-            .roles
-            .iter()
-            .filter(|role| role.recoveries > 0)
-            .collect();
-        roles.sort_by_key(|role| role.recovery_ns_median);
-        let count: u64 = roles.iter().map(|role| role.recoveries).sum();
-        let mut before = 0;
-        let middle = roles.iter().find(|role| {
-            before += role.recoveries;
-            before * 2 >= count
-        })?;
-        let longest = roles.iter().map(|role| role.recovery_ns_max).max()?;
-        let ms = |ns: u64| (ns as f64 / 1e4).round() / 100.0;
-        Some(Times {
-            count,
-            median_ms: ms(middle.recovery_ns_median),
-            max_ms: ms(longest),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -100,36 +116,41 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn role(name: &str, restarts: u64, median: u64, max: u64) -> Value {
-        json!({
-            "name": name, "state": "running", "restarts": restarts, "silent": 0,
-            "last_cause": "none", "recoveries": restarts,
-            "recovery_ns_median": median, "recovery_ns_max": max,
-        })
+    #[test]
+    fn restarts_are_told_by_task() {
+        let role = |name: &str, restarts: u64| json!({ "name": name, "restarts": restarts });
+        let roles = [role("naming", 0), role("logical", 30), role("twinfs.0", 5)];
+        let restarts = Restarts::from_result(&json!({ "roles": roles })).expect("a history");
+        assert_eq!(restarts.total(), 35);
+        assert_eq!((restarts.of("logical"), restarts.of("naming")), (30, 0));
+        assert_eq!(restarts.by_task().len(), 2);
+        assert!(Restarts::from_result(&json!({})).is_err());
     }
 
     #[test]
-    fn restarts_and_times_are_summed_over_roles() {
-        let result = json!({ "roles": [
-            role("naming", 0, 0, 0),
-            role("virtio-blk.0", 10, 3_000_000, 90_000_000),
-            role("logical", 30, 20_000_000, 40_000_000),
-            role("twinfs.0", 5, 25_000_000, 41_000_000),
-        ]});
-        let restarts = Restarts::from_result(&result).expect("a history");
-        assert_eq!(restarts.total(), 45);
-        assert_eq!((restarts.of("logical"), restarts.of("naming")), (30, 0));
-        assert_eq!(restarts.by_task().len(), 3);
-        let times = restarts.times().expect("recoveries");
+    fn recoveries_are_the_answering_events_and_no_others() {
+        let mut recoveries = Recoveries::default();
+        assert_eq!(recoveries.times(), None);
+        for (kind, ms) in [
+            ("answering", 90),
+            ("answering", 10),
+            ("restart", 500),
+            ("answering", 20),
+        ] {
+            let line = format!(
+                "{{\"event\":\"{kind}\",\"duration_ns\":{}}}",
+                ms * 1_000_000
+            );
+            recoveries.note(&Event::parse(&line).expect("an event"));
+        }
+        let times = recoveries.times().expect("recoveries");
         assert_eq!(
             times,
             Times {
-                count: 45,
+                count: 3,
                 median_ms: 20.0,
                 max_ms: 90.0
             }
         );
-        assert_eq!(Restarts::default().times(), None);
-        assert!(Restarts::from_result(&json!({})).is_err());
     }
 }

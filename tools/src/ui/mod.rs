@@ -85,6 +85,13 @@ impl Step {
         self.bar.set_message(text.to_owned());
     }
 
+    /// What is worth knowing beside what is being done.
+    pub fn note(&self, text: &str) {
+        let message = self.bar.message();
+        let message = message.split(" · ").next().unwrap_or_default().to_owned();
+        self.bar.set_message(format!("{message} · {text}"));
+    }
+
     /// How far it is; turns the spinner into a bar.
     pub fn position(&self, done: u64, of: u64) {
         if self.bar.length() != Some(of) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::summary::Summary;
 use crate::Failure;
 use crate::commands::progress;
-use crate::guest::{Accelerator, Guest, Restarts, succeeded};
+use crate::guest::{Accelerator, Guest, Recoveries, Restarts, succeeded};
 use crate::ui::Ui;
 
 /// How long any one command may take.
@@ -29,6 +29,7 @@ const POSTMARK: &str = "postmark loris-tenth keep=true";
 /// What is known so far.
 pub struct Story {
     seed: u64,
+    recoveries: Recoveries,
     summary: Summary,
 }
 
@@ -41,7 +42,11 @@ impl Story {
             checksum_host: checksum,
             ..Summary::default()
         };
-        Self { seed, summary }
+        Self {
+            seed,
+            recoveries: Recoveries::default(),
+            summary,
+        }
     }
 
     /// Format, import, PostMark under kills, check.
@@ -86,7 +91,7 @@ impl Story {
         self.summary.longest_wait_ms = number(&report, "transaction_ns_max")? as f64 / 1e6;
         let restarts = Restarts::from_result(&guest.expect("restarts", LIMIT)?)?;
         self.summary.restarts = restarts.by_task();
-        self.summary.recovery = restarts.times();
+        self.summary.recovery = self.recoveries.times();
         Ok(())
     }
 
@@ -120,12 +125,17 @@ impl Story {
     }
 
     /// A command as a step on the screen.
-    fn step(&self, guest: &mut Guest, ui: &Ui, name: &str, command: &str) -> Result<Value> {
+    fn step(&mut self, guest: &mut Guest, ui: &Ui, name: &str, command: &str) -> Result<Value> {
         let step = ui.step(name);
         let id = guest.start(command)?;
+        let recoveries = &mut self.recoveries;
         let done = guest.finish(id, command, LIMIT, |event| {
+            recoveries.note(event);
             if event.kind() == "progress" && event.id() == Some(id) {
                 progress::show(&step, event);
+                if recoveries.count() > 0 {
+                    step.note(&format!("{} recoveries", recoveries.count()));
+                }
             }
         })?;
         let result = succeeded(command, done)?;

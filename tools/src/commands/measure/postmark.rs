@@ -10,7 +10,7 @@ use super::figure::Figure;
 use super::start::{LIMIT, mounted_ms};
 use crate::Failure;
 use crate::commands::progress;
-use crate::guest::{Event, Guest, Restarts};
+use crate::guest::{Event, Guest, Recoveries, Restarts};
 use crate::ui::Step;
 
 /// A tenth of the Loris paper's run: 4,000 files, 8,000 transactions.
@@ -62,9 +62,14 @@ pub fn recovery(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
     guest.expect(&kill, LIMIT)?;
     // PostMark is run over and over until the kills are through, and once more at the least.
     let end = Instant::now() + KILL_EVERY * (KILLS as u32);
-    let mut runs = 0;
+    let (mut runs, mut recoveries) = (0, Recoveries::default());
     while runs == 0 || Instant::now() < end {
-        run(&mut guest, step, &format!("bench {PRESET} seed={runs}"))?;
+        run_noting(
+            &mut guest,
+            step,
+            &format!("bench {PRESET} seed={runs}"),
+            &mut recoveries,
+        )?;
         runs += 1;
     }
     let kills = guest.expect("kill stop", LIMIT)?["kills"]
@@ -72,7 +77,7 @@ pub fn recovery(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
         .unwrap_or(0);
     let restarts = Restarts::from_result(&guest.expect("restarts", LIMIT)?)?;
     guest.power_off(LIMIT)?;
-    let times = restarts
+    let times = recoveries
         .times()
         .ok_or_else(|| Failure::Check("no recovery was told".into()))?;
     let detail = format!(
@@ -116,8 +121,18 @@ pub fn reset(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
 
 /// A command that must succeed and see no error.
 fn run(guest: &mut Guest, step: &Step, command: &str) -> Result<Value> {
+    run_noting(guest, step, command, &mut Recoveries::default())
+}
+
+fn run_noting(
+    guest: &mut Guest,
+    step: &Step,
+    command: &str,
+    recoveries: &mut Recoveries,
+) -> Result<Value> {
     let id = guest.start(command)?;
     let done = guest.finish(id, command, LIMIT, |event| {
+        recoveries.note(event);
         if event.kind() == "progress" {
             progress::show(step, event);
         }
