@@ -131,7 +131,15 @@ fn boot(machine: &Machine) -> Guest {
 
 /// The result of a command that must succeed.
 pub fn run(guest: &mut Guest, command: &str) -> Value {
-    or_explain(guest.expect(command, LIMIT))
+    let done = or_explain(guest.command(command, LIMIT));
+    if !done.ok {
+        let tail = guest.console().tail(40).join("\n");
+        panic!(
+            "`{command}` failed: {:?}\nthe end of its console:\n{tail}",
+            done.error
+        );
+    }
+    done.result
 }
 
 /// The reason for which a command fails, which it must, without harm to the guest.

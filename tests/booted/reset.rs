@@ -13,9 +13,13 @@ fn after_a_reset_what_was_synced_is_there_and_what_is_there_is_right() {
     run(&mut guest, "sync");
     for seed in [1, 2, 3] {
         let id = or_explain(guest.start(&format!("bench postmark {POSTMARK} seed={seed}")));
+        // The initial files are synced before the first transaction.
         let under_way = |event: &galago::guest::Event| {
-            let far = event.kind() == "progress" && event.number("done").is_some_and(|n| n > 300);
-            (far && event.id() == Some(id)).then_some(())
+            let transactions = event
+                .text("text")
+                .is_some_and(|text| text.starts_with("transactions"));
+            let far = event.number("done").is_some_and(|done| done > 100 * seed);
+            (event.id() == Some(id) && transactions && far).then_some(())
         };
         or_explain(guest.wait_for("PostMark", LIMIT, under_way));
         or_explain(guest.reset());

@@ -108,7 +108,7 @@ impl Console {
         self.shared.lock().closed
     }
 
-    /// The last `count` lines, the one under way among them.
+    /// The last `count` lines, the one under way among them, without colours.
     #[must_use]
     pub fn tail(&self, count: usize) -> Vec<String> {
         let text = self.shared.lock();
@@ -116,7 +116,11 @@ impl Console {
         if !text.last.is_empty() {
             lines.push(String::from_utf8_lossy(&text.last).into_owned());
         }
-        lines.split_off(lines.len().saturating_sub(count))
+        let plain = |line: &String| console::strip_ansi_codes(line).trim_end().to_owned();
+        lines[lines.len().saturating_sub(count)..]
+            .iter()
+            .map(plain)
+            .collect()
     }
 }
 

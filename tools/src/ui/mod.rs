@@ -188,10 +188,6 @@ fn print_tail(tail: &[String]) {
     }
     eprintln!("  the end of its console:");
     for line in tail {
-        eprintln!(
-            "  {} {}",
-            style("|").for_stderr().dim(),
-            console::strip_ansi_codes(line)
-        );
+        eprintln!("  {} {line}", style("|").for_stderr().dim());
     }
 }

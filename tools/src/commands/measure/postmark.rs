@@ -103,9 +103,13 @@ pub fn reset(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
         let seed = format!("seed={number}");
         let command = format!("bench {PRESET} {seed}");
         let id = guest.start(&command)?;
-        let far = |event: &Event| event.number("done").is_some_and(|done| done > 500 * number);
+        // The initial files are synced before the first transaction.
         guest.wait_for(&command, LIMIT, |event| {
-            (event.kind() == "progress" && event.id() == Some(id) && far(event)).then_some(())
+            let transactions = event
+                .text("text")
+                .is_some_and(|text| text.starts_with("transactions"));
+            let far = event.number("done").is_some_and(|done| done > 500 * number);
+            (event.id() == Some(id) && transactions && far).then_some(())
         })?;
         guest.reset()?;
         longest = longest.max(mounted_ms(&mut guest)?);
