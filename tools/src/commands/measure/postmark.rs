@@ -10,7 +10,7 @@ use super::figure::Figure;
 use super::start::{LIMIT, mounted_ms};
 use crate::Failure;
 use crate::commands::progress;
-use crate::guest::{Event, Guest, Recoveries, Restarts};
+use crate::guest::{Guest, Recoveries, Restarts};
 use crate::ui::Step;
 
 /// A tenth of the Loris paper's run: 4,000 files, 8,000 transactions.
