@@ -5,18 +5,31 @@ use galago::guest::{Guest, Restarts};
 use crate::bed::{Bed, number, or_explain, power_off, run};
 
 /// PostMark as it runs under kills.
-const POSTMARK: &str = "postmark loris-hundredth transactions=2000 keep=true";
+const POSTMARK: &str = "postmark loris-hundredth keep=true";
 
-/// PostMark while `task` is killed every 200 ms; returns the kills.
+/// Kills that a run must survive, and runs of PostMark to have them in.
+const KILLS_MIN: u64 = 5;
+const RUNS_MAX: u32 = 50;
+
+/// PostMark, over and over, while `task` is killed every 200 ms; returns the kills.
 fn postmark_under_kills(guest: &mut Guest, task: &str, seed: u64) -> u64 {
     run(guest, &format!("kill {task} every=200ms seed={seed}"));
-    let report = run(guest, &format!("bench {POSTMARK} seed={seed}"));
-    assert_eq!(
-        number(&report["errors"], "count"),
-        0,
-        "{task}, seed {seed}: {report}"
-    );
+    for _ in 0..RUNS_MAX {
+        let report = run(guest, &format!("bench {POSTMARK} seed={seed}"));
+        assert_eq!(
+            number(&report["errors"], "count"),
+            0,
+            "{task}, seed {seed}: {report}"
+        );
+        if number(&run(guest, "kill status"), "kills") >= KILLS_MIN {
+            break;
+        }
+    }
     let kills = number(&run(guest, "kill stop"), "kills");
+    assert!(
+        kills >= KILLS_MIN,
+        "{task} was killed {kills} times in {RUNS_MAX} runs"
+    );
     verify(guest, seed);
     kills
 }
@@ -49,7 +62,6 @@ fn each_layer_below_the_cache_can_be_killed_during_postmark() {
     for (seed, task) in (1..).zip(tasks) {
         let before = restarts(&mut guest).of(task);
         let kills = postmark_under_kills(&mut guest, task, seed);
-        assert!(kills >= 3, "{task} was killed {kills} times");
         let restarts = restarts(&mut guest).of(task) - before;
         assert!(
             restarts >= kills,
@@ -63,8 +75,7 @@ fn each_layer_below_the_cache_can_be_killed_during_postmark() {
 fn what_was_written_under_kills_is_on_the_disks() {
     let bed = Bed::new(2);
     let mut guest = bed.boot_formatted();
-    let kills = postmark_under_kills(&mut guest, "all", 11);
-    assert!(kills >= 3, "{kills} kills");
+    postmark_under_kills(&mut guest, "all", 11);
     power_off(guest);
     let mut guest = bed.boot();
     run(&mut guest, "mount");
