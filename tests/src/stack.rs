@@ -51,6 +51,8 @@ pub enum CacheSize {
     Ample,
     /// Next to nothing fits.
     Tiny,
+    /// Nor can it remember much for a crash below.
+    Forgetful,
 }
 
 impl CacheSize {
@@ -68,6 +70,11 @@ impl CacheSize {
 fn config(size: CacheSize) -> cache::Config {
     match size {
         CacheSize::Ample => cache::Config::default(),
+        CacheSize::Forgetful => cache::Config {
+            pages: 64,
+            log_pages: 64,
+            ..Default::default()
+        },
         CacheSize::Tiny => cache::Config {
             pages: 64,
             log_pages: 100_000,

@@ -266,6 +266,9 @@ pub struct StoreInfo {
     pub newest: Checkpoint,
     /// The one before, while it still can.
     pub previous: Option<Checkpoint>,
+    /// Something that may have been a newer checkpoint is there, but damaged. So that the store lacks
+    /// a checkpoint does not show that the sync was interrupted.
+    pub damaged: bool,
 }
 
 /// How to make a store.

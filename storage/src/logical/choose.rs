@@ -6,7 +6,9 @@
 //! - a participant that lacks it means a crash in the middle of its sync, if all participants that
 //!   are here can go back to the checkpoint before: they do (paper, section IV-C);
 //! - if they cannot, that sync had ended, and the participant that lacks it has lost a durable
-//!   checkpoint (an old copy of the disk, a disk that lies about flushes): it is left out.
+//!   checkpoint (an old copy of the disk, a disk that lies about flushes): it is left out;
+//! - so it is if each participant that lacks it is damaged where it would be: the sync may have ended,
+//!   and what it made durable must not be undone for one bad block.
 
 use alloc::vec::Vec;
 
@@ -183,7 +185,8 @@ fn newest_of(parts: &[Part], timestamp: Timestamp) -> Checkpoint {
 /// The checkpoint before `newest`, if the sync of `newest` was interrupted.
 fn interrupted(parts: &[Part], newest: Checkpoint) -> Option<Checkpoint> {
     let participants = || parts.iter().filter(|part| part.took_part(newest));
-    let before = participants().find(|part| !part.has(newest))?.info.newest;
+    let lacks = |part: &&Part| !part.has(newest) && !part.info.damaged;
+    let before = participants().find(lacks)?.info.newest;
     participants()
         .all(|part| part.has(before))
         .then_some(before)

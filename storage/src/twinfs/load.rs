@@ -28,6 +28,8 @@ struct Roots {
     /// The other, if it is the checkpoint before and everything that it refers to from the root
     /// block is there.
     previous: Option<Box<Root>>,
+    /// The other place holds neither a root nor zeros: it may have been the newest.
+    damaged: bool,
 }
 
 impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
@@ -93,11 +95,10 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     }
 
     pub(super) async fn describe(&self) -> Result<StoreInfo> {
-        let loaded = self
-            .volume
-            .borrow()
-            .as_ref()
-            .and_then(|volume| (!volume.failed).then(|| volume.root.info(volume.previous)));
+        let loaded =
+            self.volume.borrow().as_ref().and_then(|volume| {
+                (!volume.failed).then(|| volume.root.info(volume.previous, false))
+            });
         if let Some(info) = loaded {
             return Ok(info);
         }
@@ -105,14 +106,16 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let roots = self.read_roots(&geometry).await?;
         Ok(roots
             .newest
-            .info(roots.previous.map(|root| root.checkpoint)))
+            .info(roots.previous.map(|root| root.checkpoint), roots.damaged))
     }
 
     pub(super) async fn load_checkpoint(&self, timestamp: Timestamp) -> Result<()> {
         let _order = self.order.write().await;
         self.forget().await;
         let geometry = self.attach().await?;
-        let Roots { newest, previous } = self.read_roots(&geometry).await?;
+        let Roots {
+            newest, previous, ..
+        } = self.read_roots(&geometry).await?;
         let (root, previous) = if newest.checkpoint.timestamp == timestamp {
             (newest, previous.map(|root| root.checkpoint))
         } else {
@@ -190,6 +193,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                 });
             }
         };
+        let damaged = !matches!(other, Ok(_) | Err(NoRoot::Zeros));
         let previous = match other {
             Ok(other) => {
                 let before = other.volume == newest.volume
@@ -207,7 +211,11 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                 None
             }
         };
-        Ok(Roots { newest, previous })
+        Ok(Roots {
+            newest,
+            previous,
+            damaged,
+        })
     }
 
     /// Whether all blocks that a root block points to are as it says. Every later checkpoint

@@ -106,7 +106,7 @@ impl Root {
     }
 
     /// What the store is, as far as one root says.
-    pub fn info(&self, previous: Option<Checkpoint>) -> StoreInfo {
+    pub fn info(&self, previous: Option<Checkpoint>, damaged: bool) -> StoreInfo {
         StoreInfo {
             volume: self.volume,
             index: self.index,
@@ -114,6 +114,7 @@ impl Root {
             algorithm: self.algorithm,
             newest: self.checkpoint,
             previous,
+            damaged,
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Disk {
     faults: RefCell<Vec<(Call, Error, u32)>>,
     /// Blocks that read as corrupt, by physical file.
     pub corrupt: RefCell<Vec<u64>>,
+    /// Says that a newer checkpoint may have been there.
+    pub damaged: Cell<bool>,
     /// Blocks that files may have in all.
     pub capacity: Cell<u64>,
     pub reads: Cell<u32>,
@@ -177,6 +179,7 @@ impl FileStore for Memory {
             algorithm: format.algorithm,
             newest,
             previous,
+            damaged: self.disk.damaged.get(),
         })
     }
 

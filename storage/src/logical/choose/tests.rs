@@ -20,6 +20,7 @@ fn part(index: u32, newest: Checkpoint, previous: Option<Checkpoint>) -> Part {
         algorithm: Algorithm::Xxh64,
         newest,
         previous,
+        damaged: false,
     };
     Part {
         slot: index as usize,
@@ -46,6 +47,36 @@ fn a_crash_in_the_middle_of_a_sync_goes_back_one_on_all() {
     let choice = choose(&[part(0, old, Some(at(5, 0b11))), part(1, new, Some(old))]).unwrap();
     assert_eq!(choice.checkpoint, old);
     assert_eq!(slots(&choice), [0, 1]);
+}
+
+/// One bad block must not undo a sync that has returned: if the root of the newest checkpoint went bad
+/// on one store, the other has it, and knows nothing of an interruption.
+#[test]
+fn a_checkpoint_that_one_store_lost_to_damage_counts() {
+    let (old, new) = (at(6, 0b11), at(7, 0b11));
+    let mut damaged = part(0, old, None);
+    damaged.info.damaged = true;
+    let choice = choose(&[damaged, part(1, new, Some(old))]).unwrap();
+    assert_eq!(choice.checkpoint, new);
+    assert_eq!(slots(&choice), [1]);
+    assert_eq!(choice.left_out, vec![(0, LeftOut::RolledBack)]);
+    // Torn on both: nobody has it, so it was never finished.
+    let mut other = part(1, old, None);
+    other.info.damaged = true;
+    let choice = choose(&[damaged, other]).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (old, vec![0, 1]));
+    // A third one that lacks it undamaged shows that it was not.
+    let mut parts = [damaged, part(1, new, Some(old)), part(2, old, None)];
+    for part in &mut parts {
+        part.info.stores = 3;
+        part.info.newest.present = 0b111;
+        part.info.previous = part.info.previous.map(|_| at(6, 0b111));
+    }
+    let choice = choose(&parts).unwrap();
+    assert_eq!(
+        (choice.checkpoint, slots(&choice)),
+        (at(6, 0b111), vec![0, 1, 2])
+    );
 }
 
 #[test]

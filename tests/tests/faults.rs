@@ -1,0 +1,252 @@
+//! The whole stack in one process on disks that fail, lie and run full.
+
+#![recursion_limit = "256"]
+
+use std::rc::Rc;
+
+use storage::{
+    Error,
+    block::ram::{Operation, RamDisk},
+    buffer::{Sink, Source},
+    vfs::{FileSystem, OpenFlags},
+};
+use tests::{
+    random::{Random, seeds},
+    session::Session,
+    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack},
+};
+
+type Disks = Vec<Option<Rc<RamDisk>>>;
+
+/// A volume with some files, synced.
+fn volume(name: &str, seed: u64) -> (Disks, TestClock, Session) {
+    let (disks, clock) = (disks(2), TestClock::default());
+    let mut session = Session::new(name, seed, &clock);
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(async {
+        let client = system.client(0);
+        format(&client, &session.what()).await;
+        for _ in 0..150 {
+            session.step(&client).await;
+        }
+        let checkpoint = session.sync(&client).await;
+        session.crashed(checkpoint);
+    });
+    drop(system);
+    (disks, clock, session)
+}
+
+/// One of two disks begins to fail all writes, or everything, in the middle of work.
+#[test]
+fn a_disk_that_dies_is_not_noticed() {
+    on_a_large_stack(|| seeds(6).for_each(goes_on_when_a_disk_dies));
+}
+
+fn goes_on_when_a_disk_dies(seed: u64) {
+    let (disks, clock, mut session) = volume("dying", seed);
+    let mut random = Random::new(!seed);
+    let dying = disks[(seed / 2 % 2) as usize].clone().unwrap();
+    let only_writes = random.one_in(2);
+    let system = collapsed(&disks, &clock, CacheSize::of(seed));
+    system.run(async {
+        let client = system.client(0);
+        session.check(&client).await;
+        let mut left = random.below(12);
+        dying.fault(move |operation| {
+            let hit = !only_writes || !matches!(operation, Operation::Read { .. });
+            left = left.saturating_sub(u64::from(hit));
+            if hit && left == 0 {
+                Err(Error::Device)
+            } else {
+                Ok(())
+            }
+        });
+        for step in 0..120 {
+            session.step(&client).await;
+            if step % 40 == 39 {
+                session.sync(&client).await;
+            }
+        }
+        session.check(&client).await;
+        let checkpoint = session.sync(&client).await;
+        session.crashed(checkpoint);
+    });
+    drop(system);
+    // It comes back as if nothing had been, and must not be believed.
+    dying.heal();
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(async {
+        let client = system.client(0);
+        let status = client.statfs().await.unwrap();
+        let what = session.what();
+        assert_eq!((status.stores, status.stores_present), (2, 1), "{what}");
+        session.check(&client).await;
+    });
+}
+
+/// A third of one disk's blocks are overwritten with anything.
+#[test]
+fn a_corrupt_disk_is_not_noticed() {
+    on_a_large_stack(|| seeds(6).for_each(reads_around_corruption));
+}
+
+fn reads_around_corruption(seed: u64) {
+    let (disks, clock, session) = volume("corrupt", seed);
+    let mut random = Random::new(!seed);
+    let disk = disks[(seed % 2) as usize].as_ref().unwrap();
+    let mut hit = 0;
+    for block in 0..tests::stack::SECTORS / 8 {
+        let bytes = disk.peek(block * 8, 4096);
+        if bytes.iter().any(|&byte| byte != 0) && random.one_in(3) {
+            let noise: Vec<u8> = bytes
+                .iter()
+                .map(|byte| byte ^ random.number() as u8)
+                .collect();
+            disk.poke(block * 8, &noise);
+            hit += 1;
+        }
+    }
+    assert!(hit > 3, "seed {seed}: only {hit} blocks");
+    let system = collapsed(&disks, &clock, CacheSize::of(seed / 2));
+    system.run(session.check(&system.client(0)));
+}
+
+const FILE_BYTES: usize = 50_000;
+
+fn bytes_of(file: u64) -> Vec<u8> {
+    let mut random = Random::new(file);
+    (0..FILE_BYTES).map(|_| random.number() as u8).collect()
+}
+
+async fn write_file<F: FileSystem>(client: &F, file: u64) -> storage::Result<()> {
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+    let path = format!("/{file}");
+    let descriptor = client.open(path.as_bytes(), flags, 0o644).await?;
+    let bytes = bytes_of(file);
+    let mut done = 0;
+    let result = loop {
+        if done == bytes.len() {
+            break Ok(());
+        }
+        match client
+            .write(descriptor, None, Source::local(&bytes[done..]))
+            .await
+        {
+            Ok(written) => done += written,
+            Err(error) => break Err(error),
+        }
+    };
+    client.close(descriptor).await?;
+    result
+}
+
+async fn check_file<F: FileSystem>(client: &F, file: u64) {
+    let path = format!("/{file}");
+    let descriptor = client
+        .open(path.as_bytes(), OpenFlags::READ, 0)
+        .await
+        .unwrap();
+    let mut bytes = vec![0; FILE_BYTES + 1];
+    let mut done = 0;
+    loop {
+        match client
+            .read(descriptor, None, Sink::local(&mut bytes[done..]))
+            .await
+            .unwrap()
+        {
+            0 => break,
+            read => done += read,
+        }
+    }
+    assert!(
+        done == FILE_BYTES && bytes[..done] == bytes_of(file),
+        "file {file}: {done} bytes"
+    );
+    client.close(descriptor).await.unwrap();
+}
+
+/// Files are written until there is no room; what was written is there, and what is deleted makes
+/// room again.
+#[test]
+fn a_full_volume_says_so_and_loses_nothing() {
+    on_a_large_stack(|| {
+        for size in [CacheSize::Ample, CacheSize::Tiny] {
+            fills_up(size);
+        }
+    });
+}
+
+fn fills_up(size: CacheSize) {
+    let clock = TestClock::default();
+    let small = |sectors| Some(Rc::new(RamDisk::new(sectors)));
+    // One is smaller than the other.
+    let disks = vec![small(24_000), small(20_000)];
+    let system = collapsed(&disks, &clock, size);
+    let mut written = Vec::new();
+    system.run(async {
+        let client = system.client(0);
+        format(&client, "full").await;
+        let mut file = 0;
+        for _ in 0..2 {
+            let error = loop {
+                file += 1;
+                match write_file(&client, file).await {
+                    Ok(()) => written.push(file),
+                    Err(error) => break error,
+                }
+                assert!(file < 10_000, "a small disk takes everything");
+            };
+            assert_eq!(error, Error::NoSpace);
+            client.unlink(format!("/{file}").as_bytes()).await.unwrap();
+            client.sync().await.unwrap();
+            assert!(written.len() > 50, "{} files", written.len());
+            for &file in &written {
+                check_file(&client, file).await;
+            }
+            for file in written.extract_if(.., |file| *file % 2 == 0) {
+                client.unlink(format!("/{file}").as_bytes()).await.unwrap();
+            }
+            client.sync().await.unwrap();
+        }
+    });
+    drop(system);
+    for missing in [None, Some(0), Some(1)] {
+        let mut disks = disks.clone();
+        if let Some(missing) = missing {
+            disks[missing] = None;
+        }
+        let system = collapsed(&disks, &clock, size);
+        system.run(async {
+            let client = system.client(0);
+            let status = client.statfs().await.unwrap();
+            assert_eq!(status.stores_present, if missing.is_some() { 1 } else { 2 });
+            for &file in &written {
+                check_file(&client, file).await;
+            }
+        });
+    }
+}
+
+/// Much more is written between two syncs than the cache can remember: it asks for syncs, and the
+/// writer does not notice.
+#[test]
+fn a_cache_that_cannot_remember_more_is_not_noticed() {
+    on_a_large_stack(|| {
+        let (disks, clock) = (disks(2), TestClock::default());
+        let system = collapsed(&disks, &clock, CacheSize::Forgetful);
+        system.run(async {
+            let client = system.client(0);
+            format(&client, "forgetful").await;
+            for file in 0..150 {
+                write_file(&client, file).await.unwrap();
+            }
+            for file in 0..150 {
+                check_file(&client, file).await;
+            }
+            assert!(
+                client.statfs().await.unwrap().checkpoint > 3,
+                "nobody has synced"
+            );
+        });
+    });
+}
