@@ -83,8 +83,12 @@ pub struct RoleHistory {
     pub silent: u64,
     /// The cause of the last death, a number of [`abi::Cause`]; zero if there was none.
     pub last_cause: u32,
-    /// Times from a death to when the role and all that was restarted with it answered again.
+    /// Times from a death to when the role and all that was restarted with it served again; below
+    /// the cache, this includes the cache's replay.
     pub recovery: Recovery,
+    /// Times from a death to when all that was restarted answered a ping: what the manager and the
+    /// kernel took of the recovery.
+    pub answering: Recovery,
 }
 
 /// Times of recoveries.

@@ -43,11 +43,11 @@ pub fn restart(time_ns: u64, task: &str, restarts: u64) {
     );
 }
 
-/// So many tasks that were restarted because of `task` answer again, so long after its death.
-pub fn answering(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) {
+/// So many tasks that were restarted because of `task` serve again, so long after its death.
+pub fn recovery(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) {
     log::info!(
         target: "event",
-        "{{\"event\":\"answering\",\"time_ns\":{time_ns},\"task\":\"{}\",\"tasks\":{tasks},\
+        "{{\"event\":\"recovery\",\"time_ns\":{time_ns},\"task\":\"{}\",\"tasks\":{tasks},\
          \"duration_ns\":{duration_ns}}}",
         Escaped(task)
     );

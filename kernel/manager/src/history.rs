@@ -15,9 +15,8 @@ pub struct History {
     deaths: [u64; 10],
     silent: u64,
     last_cause: u32,
-    recoveries: u64,
-    times_ns: VecDeque<u64>,
-    longest_ns: u64,
+    recoveries: Times,
+    answers: Times,
 }
 
 impl History {
@@ -28,26 +27,14 @@ impl History {
         self.last_cause = cause as u32;
     }
 
-    /// The role answers again after this time.
+    /// The role serves again after this time.
     pub fn recovered(&mut self, duration_ns: u64) {
-        self.recoveries += 1;
-        self.longest_ns = self.longest_ns.max(duration_ns);
-        if self.times_ns.len() == TIMES_MAX {
-            self.times_ns.pop_front();
-        }
-        self.times_ns.push_back(duration_ns);
+        self.recoveries.add(duration_ns);
     }
 
-    /// The times of its recoveries.
-    #[must_use]
-    pub fn recovery(&self) -> Recovery {
-        let mut times_ns: Vec<u64> = self.times_ns.iter().copied().collect();
-        times_ns.sort_unstable();
-        Recovery {
-            count: self.recoveries,
-            median_ns: times_ns.get(times_ns.len() / 2).copied().unwrap_or(0),
-            max_ns: self.longest_ns,
-        }
+    /// The role answers pings again after this time.
+    pub fn answered(&mut self, duration_ns: u64) {
+        self.answers.add(duration_ns);
     }
 
     /// As clients are told.
@@ -60,7 +47,37 @@ impl History {
             deaths: self.deaths,
             silent: self.silent,
             last_cause: self.last_cause,
-            recovery: self.recovery(),
+            recovery: self.recoveries.report(),
+            answering: self.answers.report(),
+        }
+    }
+}
+
+/// How long something took, each time.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    count: u64,
+    last_ns: VecDeque<u64>,
+    longest_ns: u64,
+}
+
+impl Times {
+    fn add(&mut self, duration_ns: u64) {
+        self.count += 1;
+        self.longest_ns = self.longest_ns.max(duration_ns);
+        if self.last_ns.len() == TIMES_MAX {
+            self.last_ns.pop_front();
+        }
+        self.last_ns.push_back(duration_ns);
+    }
+
+    fn report(&self) -> Recovery {
+        let mut sorted_ns: Vec<u64> = self.last_ns.iter().copied().collect();
+        sorted_ns.sort_unstable();
+        Recovery {
+            count: self.count,
+            median_ns: sorted_ns.get(sorted_ns.len() / 2).copied().unwrap_or(0),
+            max_ns: self.longest_ns,
         }
     }
 }

@@ -16,11 +16,15 @@ use manager::{
 };
 use runtime::{Endpoint, inspect, manage, start, time};
 use stack::{Role, Stack};
+use storage::file::{self, FileService};
 
 use crate::{
     events, heartbeat, kills,
     placement::{Placed, place},
 };
+
+/// A replay that takes longer is not waited for, nanoseconds.
+const REPLAY_NS_MAX: u64 = 60_000_000_000;
 
 /// All that the manager knows. Nothing here is borrowed across an `await`.
 pub struct Tasks {
@@ -298,26 +302,68 @@ impl Tasks {
         events::stopped(time::now_ns(), name, "not to be started again");
     }
 
-    /// A task answered a ping.
-    pub fn answered(&self, task: usize) {
+    /// A task answered a ping. If it was the last of those that were restarted together, they are
+    /// back; but a recovery below the cache has only ended when the cache has replayed its log and
+    /// lets calls through again. A question to the stores, asked through the cache, shows that.
+    pub fn answered(self: &Rc<Self>, task: usize) {
         let now_ns = time::now_ns();
         let Some(recovered) = self.policy.borrow_mut().answered(task, now_ns) else {
             return;
         };
+        for &member in &recovered.members {
+            self.histories.borrow_mut()[member].answered(recovered.duration_ns);
+        }
+        let role = |task: usize| self.stack.tasks[task].role;
+        let below = recovered
+            .members
+            .iter()
+            .any(|&member| role(member) == Role::Storage);
+        let cache = (0..self.stack.tasks.len())
+            .find(|&task| below && role(task) == Role::Cache && self.is_up(task));
+        let Some(cache) = cache else {
+            return self.recovered(&recovered);
+        };
+        let tasks = self.clone();
+        let cache = file::Client(self.endpoint(cache));
+        runtime::spawn(async move {
+            // An error is an answer too: there may be no volume.
+            if time::with_deadline(REPLAY_NS_MAX, cache.usage())
+                .await
+                .is_some()
+            {
+                let more_ns = time::now_ns() - now_ns;
+                let duration_ns = recovered.duration_ns + more_ns;
+                tasks.recovered(&Recovered {
+                    duration_ns,
+                    ..recovered
+                });
+            } else {
+                log::warn!(
+                    "the cache has not replayed its log in {} s",
+                    REPLAY_NS_MAX / 1_000_000_000
+                );
+            }
+        });
+    }
+
+    /// Tasks that were restarted together serve again.
+    fn recovered(&self, recovered: &Recovered) {
         let Recovered {
             culprit,
             members,
             duration_ns,
         } = recovered;
-        for &member in &members {
-            self.histories.borrow_mut()[member].recovered(duration_ns);
+        for &member in members {
+            self.histories.borrow_mut()[member].recovered(*duration_ns);
         }
-        let name = self.name(culprit);
-        events::answering(now_ns, name, members.len(), duration_ns);
-        let ms = duration_ns as f64 / 1e6;
+        let name = self.name(*culprit);
+        events::recovery(time::now_ns(), name, members.len(), *duration_ns);
+        let ms = *duration_ns as f64 / 1e6;
         match members.len() {
-            1 => log::info!("{name} restarted, answers after {ms:.1} ms"),
-            count => log::info!("{name} died; {count} tasks restarted, answer after {ms:.1} ms"),
+            1 => log::info!("{name} was restarted and serves after {ms:.1} ms"),
+            count => {
+                log::info!("{name} died; {count} tasks were restarted and serve after {ms:.1} ms")
+            }
         }
     }
 
