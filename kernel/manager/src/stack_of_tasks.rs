@@ -229,7 +229,10 @@ impl Tasks {
             _ => format!("at {:#x}", report.registers.rip),
         };
         let name = self.name(task);
-        // The kernel has told people of it, with registers and symbols.
+        // The kernel has told people of it, with registers and symbols; what it means it cannot know.
+        if self.stack.tasks[task].role == Role::Cache {
+            log::error!("{name} died: what was written since the last checkpoint is lost");
+        }
         events::death(report.time_ns, name, &cause.to_string(), &reason);
     }
 
