@@ -43,11 +43,20 @@ pub fn restart(time_ns: u64, task: &str, restarts: u64) {
     );
 }
 
-/// So many tasks that were restarted because of `task` serve again, so long after its death.
+/// So many tasks that were restarted because of `task` answer pings again, so long after its death.
+pub fn answering(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) {
+    since_death("answering", time_ns, task, tasks, duration_ns);
+}
+
+/// The same tasks serve again: a recovery below the cache has ended with the cache's replay.
 pub fn recovery(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) {
+    since_death("recovery", time_ns, task, tasks, duration_ns);
+}
+
+fn since_death(event: &str, time_ns: u64, task: &str, tasks: usize, duration_ns: u64) {
     log::info!(
         target: "event",
-        "{{\"event\":\"recovery\",\"time_ns\":{time_ns},\"task\":\"{}\",\"tasks\":{tasks},\
+        "{{\"event\":\"{event}\",\"time_ns\":{time_ns},\"task\":\"{}\",\"tasks\":{tasks},\
          \"duration_ns\":{duration_ns}}}",
         Escaped(task)
     );

@@ -316,6 +316,8 @@ impl Tasks {
         for &member in &recovered.members {
             self.histories.borrow_mut()[member].answered(recovered.duration_ns);
         }
+        let name = self.name(recovered.culprit);
+        events::answering(now_ns, name, recovered.members.len(), recovered.duration_ns);
         let role = |task: usize| self.stack.tasks[task].role;
         let below = recovered
             .members
