@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::system;
+use crate::{start, system};
 
 /// Bytes of one record; what is longer is cut.
 const RECORD_BYTES: usize = 512;
@@ -45,9 +45,10 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Sends the program's records to the kernel, from `info` up.
+/// Sends the program's records to the kernel, from `info` up, or as its argument `log=LEVEL` says.
 pub fn install() {
+    let level = start::argument("log").and_then(|level| level.parse().ok());
     if log::set_logger(&Logger).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(level.unwrap_or(LevelFilter::Info));
     }
 }

@@ -22,8 +22,9 @@ use storage::{
 use crate::{local::Local, system, time};
 use lend::Segments;
 
-/// How often a call is submitted again because the callee's mailbox is full.
-const SUBMISSIONS_MAX: u32 = 200;
+/// How often a call is submitted again because the callee's mailbox is full: for half a minute. A role
+/// between two instances takes nothing out of its mailbox, and the manager may pause before a restart.
+const SUBMISSIONS_MAX: u32 = 3_000;
 /// How long to wait before submitting again.
 const BACKOFF_NS: u64 = 100_000;
 const BACKOFF_NS_MAX: u64 = 10_000_000;
