@@ -52,15 +52,23 @@ impl Image {
     fn path(&self, tree: usize, index: u64) -> Option<Vec<(u64, usize)>> {
         let root = self.root_place();
         let bytes = self.block(root);
-        let levels = (0..4)
-            .filter(|level| u64_at(&bytes, 112 + (tree * 4 + level) * 16) != 0)
-            .count() as u32;
+        // A level of more than 8 blocks has a level above it, with one block for each 256.
+        let (blocks, inodes) = (u64_at(&bytes, 64), u64_at(&bytes, 72));
+        let first = [
+            inodes.div_ceil(32768),
+            blocks.div_ceil(32768),
+            inodes.div_ceil(8),
+        ][tree];
+        let levels = std::iter::successors(Some(first), |blocks| Some(blocks.div_ceil(256)))
+            .take_while(|&blocks| blocks > 8)
+            .count() as u32
+            + 1;
         let mut path = vec![];
         let mut at = root;
         for level in (0..levels).rev() {
             let number = index / 256u64.pow(level);
             let offset = if at == root {
-                1024 + tree * 512 + number as usize * 16
+                112 + tree * 128 + number as usize * 16
             } else {
                 (number % 256) as usize * 16
             };
@@ -256,11 +264,7 @@ fn hostile_root_blocks() {
         let mut random = Random(seed);
         let path = [(image.root_place(), 0)];
         // Half of them in the fields, half in the pointers.
-        let (from, to) = if seed % 2 == 0 {
-            (16, 320)
-        } else {
-            (1024, 2560)
-        };
+        let (from, to) = if seed % 2 == 0 { (16, 112) } else { (112, 496) };
         image.change(&path, |bytes| spoil(&mut random, bytes, from, to));
         exercise(&image.disk, seed);
     }

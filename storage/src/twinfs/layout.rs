@@ -11,7 +11,7 @@
 //!
 //! The static areas are the paper's special inodes: the tree over an area is itself at computed
 //! places. Level 0 is the area, each block of level *k + 1* holds the pointers to 256 blocks of level
-//! *k*, and the root block holds the pointers to the at most 32 blocks of the top level.
+//! *k*, and the root block holds the pointers to the at most 8 blocks of the top level.
 
 use super::pointer::POINTERS_PER_BLOCK;
 use crate::{BLOCK_BYTES, Error, Result};
@@ -33,7 +33,7 @@ pub const BLOCKS_MAX: u64 = 1 << 32;
 /// Most levels of a static tree below the root block.
 pub const LEVELS_MAX: usize = 4;
 /// Most pointers of one tree in the root block.
-pub const TOP_POINTERS_MAX: u64 = 32;
+pub const TOP_POINTERS_MAX: u64 = 8;
 /// Bytes of an inode.
 pub const INODE_BYTES: usize = 512;
 /// Inodes in a block.

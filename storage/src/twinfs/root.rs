@@ -1,29 +1,27 @@
 //! The root block: one checkpoint, whole.
 //!
 //! ```text
-//!   0    magic "GalTwnFS"          104  data area: first block u64
-//!   8    self-checksum u64         112  inode bitmap:  3 levels' … see `docs/formats/twinfs.md`
-//!   16   version u32
-//!   20   checksum algorithm u32
-//!   24   volume u128               1024 32 pointers to the top of the inode bitmap's tree
-//!   40   index u32                 1536 32 pointers to the top of the block bitmap's tree
-//!   44   stores u32                2048 32 pointers to the top of the inode table's tree
-//!   48   twin offset u32           2560 zeros
+//!   0    magic "GalTwnFS"          80   free blocks u64
+//!   8    self-checksum u64         88   free inodes u64
+//!   16   version u32               96   zeros u64
+//!   20   checksum algorithm u32    104  data area: first block u64
+//!   24   volume u128               112  8 pointers to the top of the inode bitmap's tree
+//!   40   index u32                 240  8 pointers to the top of the block bitmap's tree
+//!   44   stores u32                368  8 pointers to the top of the inode table's tree
+//!   48   twin offset u32           496  zeros
 //!   52   present u32
 //!   56   timestamp u64
 //!   64   blocks u64
 //!   72   inodes u64
-//!   80   free blocks u64
-//!   88   free inodes u64
-//!   96   zeros u64
 //! ```
 //!
-//! The self-checksum is over the whole block with its own field as zeros. What the layout follows
-//! from is stored, and so is what follows (the places of all areas): a reader of another version that
-//! would compute other places finds out before it reads one.
+//! All of it is in the first 512 bytes, which a disk writes whole or not at all: a power failure cannot
+//! tear a root block, only leave the old one. The self-checksum is over the whole block with its own
+//! field as zeros. The first block of the data area follows from the numbers before it: a reader of
+//! another version that would compute another place finds out before it reads one.
 
 use super::{
-    layout::{LEVELS_MAX, Layout, ROOT_BLOCKS, TOP_POINTERS_MAX, TREES},
+    layout::{Layout, ROOT_BLOCKS, TOP_POINTERS_MAX, TREES},
     pointer::{POINTER_BYTES, Pointer},
 };
 use crate::{
@@ -39,12 +37,13 @@ pub const VERSION: u32 = 1;
 
 const CHECKSUM: usize = 8;
 const DATA_START: usize = 104;
-const LEVELS: usize = 112;
-const TOPS: usize = 1024;
-const TOPS_END: usize = TOPS + TOP_COUNT * POINTER_BYTES;
+const TOPS: usize = 112;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+const _: () = assert!(TOPS + TOP_COUNT * POINTER_BYTES <= SECTOR_BYTES);
 /// Most stores of a volume: a checkpoint has one bit for each.
 pub const STORES_MAX: u32 = 32;
-/// Pointers in the root block: 32 for each of the three trees.
+/// Pointers in the root block: 8 for each of the three trees.
 pub const TOP_COUNT: usize = 3 * TOP_POINTERS_MAX as usize;
 
 /// A checkpoint.
@@ -138,13 +137,6 @@ impl Root {
         put(80, &self.blocks_free.to_le_bytes());
         put(88, &self.inodes_free.to_le_bytes());
         put(DATA_START, &self.layout.data_start.to_le_bytes());
-        for tree in TREES {
-            for (number, level) in self.layout.levels(tree).iter().enumerate() {
-                let offset = LEVELS + (tree.index() * LEVELS_MAX + number) * 16;
-                put(offset, &level.start.to_le_bytes());
-                put(offset + 8, &level.blocks.to_le_bytes());
-            }
-        }
         for (number, pointer) in self.tops.iter().enumerate() {
             put(TOPS + number * POINTER_BYTES, &pointer.encode());
         }
@@ -199,14 +191,14 @@ impl Root {
             layout,
             tops,
         };
-        // Everything else follows from what was read: areas, zeros and all.
+        // Everything else follows from what was read: the data area's place, zeros and all.
         let consistent = root.layout.blocks <= device_blocks
             && (1..=STORES_MAX).contains(&root.stores)
             && root.index < root.stores
             && root.blocks_free <= root.layout.data_blocks()
             && root.inodes_free < root.layout.inodes
             && root.tops_are_in_place()
-            && root.encode()[..TOPS_END] == fields.0[..TOPS_END];
+            && root.encode() == *fields.0;
         if consistent {
             Ok(root)
         } else {
