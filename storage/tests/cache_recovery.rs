@@ -266,6 +266,34 @@ fn replays_that_get_nowhere_end() {
     assert_eq!(rig.below.calls("attach"), attaches + 5);
 }
 
+/// Who crashed lately may crash again: until that is long ago, little is left to be replayed.
+#[test]
+fn after_a_crash_a_sync_is_wanted_soon() {
+    let config = Config {
+        pages: 4096,
+        log_pages: 4096,
+        pages_after_crash: 32,
+        ..Config::default()
+    };
+    let mut rig = Rig::new(config);
+    let data = bytes(6, 40 * PAGE);
+    let wanted =
+        |rig: &mut Rig| rig.run(async |cache| cache.early_sync_wanted().now_or_never().is_some());
+    rig.file(9, &data);
+    assert!(!wanted(&mut rig), "forty pages are little");
+    rig.sync();
+    rig.below.crash();
+    rig.file(10, b"x");
+    assert!(!wanted(&mut rig), "a page is little even now");
+    rig.file(11, &data);
+    assert!(
+        wanted(&mut rig),
+        "forty pages are much while a crash is fresh"
+    );
+    rig.sync();
+    assert!(!wanted(&mut rig));
+}
+
 /// A call that kills whoever serves it is not issued for ever.
 #[test]
 fn a_deadly_call_is_given_up() {

@@ -87,6 +87,12 @@ pub struct Config {
     /// Deaths of the layer below during replays, none of which got further than any before it,
     /// before the cache gives up.
     pub replay_attempts: usize,
+    /// Pages that cannot be given up before a sync, and changed files, from which on one is wanted
+    /// while crashes are fresh: who crashed lately may crash again, and a log that takes longer to
+    /// replay than the next crash takes to come is never through.
+    pub pages_after_crash: usize,
+    /// How long a crash is fresh, nanoseconds.
+    pub crash_fresh_ns: u64,
     /// Deaths of the layer below under one and the same call, before the cache gives up. A sync is
     /// long, and whoever kills every so often may well hit it many times over.
     pub call_attempts: usize,
@@ -103,6 +109,8 @@ impl Default for Config {
             read_ahead_pages: RUN_PAGES_MAX,
             calls_below: 24,
             replay_attempts: 16,
+            pages_after_crash: 256,
+            crash_fresh_ns: 10_000_000_000,
             call_attempts: 256,
         }
     }
@@ -189,6 +197,8 @@ struct Inner<L, C> {
     starved: Cell<bool>,
     /// The last sync failed: asking for another at once would not help.
     sync_failed: Cell<bool>,
+    /// When the layer below last died.
+    crashed_ns: Cell<Option<u64>>,
     unfinished: Rc<Unfinished>,
     statistics: RefCell<Statistics>,
 }
@@ -222,6 +232,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
             pressure_watch: Cell::new(0),
             starved: Cell::new(false),
             sync_failed: Cell::new(false),
+            crashed_ns: Cell::new(None),
             unfinished: Rc::new(Unfinished::default()),
             statistics: RefCell::new(Statistics::default()),
         }))

@@ -42,6 +42,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         }
         self.enter(Phase::Recovering);
         let began = self.clock.now_ns();
+        self.crashed_ns.set(Some(began));
         let mut attempts = 0;
         let mut calls_best = 0;
         let outcome = loop {
@@ -69,6 +70,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     count.replay_ns_max = count.replay_ns_max.max(ns);
                 });
                 self.enter(Phase::Attached);
+                self.note_pressure();
             }
             Err(error) => {
                 ::log::error!("cache: the roll-forward log could not be replayed: {error}");

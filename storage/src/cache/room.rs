@@ -55,7 +55,7 @@ const METADATA_SHARE: u64 = 64;
 /// And this many in any case.
 const METADATA_BLOCKS: u64 = 8;
 
-impl<L, C> Inner<L, C> {
+impl<L, C: Clock> Inner<L, C> {
     /// Makes room for one page by giving another up. `false`: nothing can go.
     pub(super) fn evict_one(&self) -> bool {
         let evicted = self.pool.borrow_mut().evict();
@@ -97,10 +97,25 @@ impl<L, C> Inner<L, C> {
 
     /// Whether a sync should come soon.
     pub(super) fn sync_wanted(&self) -> bool {
+        let (pages, files) = if self.crash_is_fresh() {
+            let pages = self.config.pages_after_crash;
+            (
+                pages.min(self.config.sync_pages()),
+                pages.min(self.config.sync_files()),
+            )
+        } else {
+            (self.config.sync_pages(), self.config.sync_files())
+        };
         !self.sync_failed.get()
             && (self.starved.get()
-                || self.pool.borrow().counts().pinned() >= self.config.sync_pages()
-                || self.log.borrow().len() >= self.config.sync_files())
+                || self.pool.borrow().counts().pinned() >= pages
+                || self.log.borrow().len() >= files)
+    }
+
+    fn crash_is_fresh(&self) -> bool {
+        self.crashed_ns.get().is_some_and(|crashed_ns| {
+            self.clock.now_ns().saturating_sub(crashed_ns) < self.config.crash_fresh_ns
+        })
     }
 
     /// Wakes the one who waits for a sync to be wanted, if it is.

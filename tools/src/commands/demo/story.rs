@@ -12,7 +12,7 @@ use crate::guest::{Accelerator, Guest, Recoveries, Restarts, succeeded};
 use crate::ui::Ui;
 
 /// How long any one command may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The disk that is the tar.
 const TAR: &str = "virtio-blk.2";
