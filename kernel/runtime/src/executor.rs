@@ -128,7 +128,7 @@ pub fn run(program: impl Future<Output = ()> + 'static) {
                 break;
             }
         }
-        time::wake_due();
+        // What is due by now ends the wait at once.
         let idle = TASKS.borrow().ready.is_empty();
         let deadline_ns = if idle { time::next_deadline_ns() } else { 0 };
         let count = system::wait(&mut events, deadline_ns);
