@@ -2,11 +2,12 @@
 
 use elf::{ElfBytes, abi as elf_abi, endian::LittleEndian};
 
-/// Lowest address that a program may use: the pages below catch null pointers.
-pub const IMAGE_START: u64 = 0x10_0000;
+/// Lowest address that a program may use: the stack is below, and below that the pages that catch
+/// null pointers.
+pub const IMAGE_START: u64 = 0x48_0000;
 
 /// One past the highest address that a program's image may use.
-pub const IMAGE_END: u64 = 0x4000_0000;
+pub const IMAGE_END: u64 = 0x1000_0000;
 
 /// Segments that a program may have.
 pub const SEGMENTS_MAX: usize = 8;
@@ -152,23 +153,23 @@ mod tests {
 
     #[test]
     fn a_program_is_mapped_as_it_says() {
-        let file = program(5, 0x40_0000, 0x2000);
+        let file = program(5, 0x50_0000, 0x2000);
         let image = Image::parse(&file).unwrap();
-        assert_eq!(image.entry, 0x40_0004);
+        assert_eq!(image.entry, 0x50_0004);
         let segment = image.segments[0];
         assert_eq!(
             (segment.address, segment.len, segment.data),
-            (0x40_0000, 0x2000, &[0x90; 8][..])
+            (0x50_0000, 0x2000, &[0x90; 8][..])
         );
         assert!(segment.executable && !segment.writable);
-        assert!(image.is_code(0x40_1fff) && !image.is_code(0x40_2000) && !image.is_code(0));
+        assert!(image.is_code(0x50_1fff) && !image.is_code(0x50_2000) && !image.is_code(0));
     }
 
     #[test]
     fn what_would_break_isolation_is_refused() {
         let refused = |file: &[u8]| Image::parse(file).err();
         assert_eq!(
-            refused(&program(7, 0x40_0000, 8)),
+            refused(&program(7, 0x50_0000, 8)),
             Some(ImageError::WritableCode)
         );
         assert_eq!(refused(&program(5, 0, 8)), Some(ImageError::BadSegment));
@@ -181,15 +182,15 @@ mod tests {
             Some(ImageError::BadSegment)
         );
         assert_eq!(
-            refused(&program(5, 0x40_0000, u64::MAX)),
+            refused(&program(5, 0x50_0000, u64::MAX)),
             Some(ImageError::BadSegment)
         );
         assert_eq!(
-            refused(&program(5, 0x40_0000, 4)),
+            refused(&program(5, 0x50_0000, 4)),
             Some(ImageError::BadSegment)
         );
         assert_eq!(refused(b"#!/bin/sh"), Some(ImageError::NotAProgram));
-        let whole = program(5, 0x40_0000, 8);
+        let whole = program(5, 0x50_0000, 8);
         for cut in 0..whole.len() {
             assert!(Image::parse(&whole[..cut]).is_err(), "cut to {cut} bytes");
         }

@@ -19,6 +19,9 @@ use crate::system;
 const SMALLEST_SHIFT: u32 = 4;
 const LARGEST_SHIFT: u32 = 13;
 const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
+/// Classes up to 1 KiB are cut from the same chunks: what a task uses all the time is then in few
+/// pages, each of which costs after every switch.
+const SHARED_CLASSES: usize = 7;
 const CHUNK_BYTES: usize = 64 << 10;
 const GROW_PAGES: usize = 64;
 
@@ -29,7 +32,7 @@ struct Free {
 
 struct State {
     free: [*mut Free; CLASSES],
-    /// What is left of each class's chunk.
+    /// What is left of each class's chunk; the small classes share the first.
     chunk: [(usize, usize); CLASSES],
     general: General,
     grown: bool,
@@ -88,9 +91,11 @@ impl State {
             return block.cast();
         }
         let size = 1 << (class as u32 + SMALLEST_SHIFT);
-        let (start, end) = self.chunk[class];
-        if end - start >= size {
-            self.chunk[class].0 = start + size;
+        let place = if class < SHARED_CLASSES { 0 } else { class };
+        let (start, end) = self.chunk[place];
+        let start = start.next_multiple_of(size);
+        if start + size <= end {
+            self.chunk[place].0 = start + size;
             return start as *mut u8;
         }
         // Aligned to the largest class, a chunk's blocks are aligned to their own size.
@@ -101,7 +106,7 @@ impl State {
         if chunk == 0 {
             return null_mut();
         }
-        self.chunk[class] = (chunk + size, chunk + CHUNK_BYTES);
+        self.chunk[place] = (chunk + size, chunk + CHUNK_BYTES);
         chunk as *mut u8
     }
 }

@@ -45,21 +45,31 @@ impl Kernel {
         }
     }
 
+    /// The system calls that every call between tasks makes; the others are kept out of the way, so
+    /// that the path that matters is in few pages.
     fn dispatch(&mut self, role: usize, number: u64, arguments: Arguments) -> Outcome {
+        let Arguments([a, b, c, d, e, _]) = arguments;
+        match number {
+            number::CLOCK => Ok(Some(self.clock.now_ns())),
+            number::SUBMIT => self.submit(role, a),
+            number::WAIT => self.wait(role, a, b, c),
+            number::REPLY => self.reply(role, a, b),
+            number::COPY_FROM => self.copy_from(role, a, b, c, d, e),
+            number::COPY_TO => self.copy_to(role, a, b, c, d),
+            _ => self.dispatch_rest(role, number, arguments),
+        }
+    }
+
+    #[inline(never)]
+    fn dispatch_rest(&mut self, role: usize, number: u64, arguments: Arguments) -> Outcome {
         let Arguments([a, b, c, d, e, f]) = arguments;
         match number {
             number::EXIT => self.exit(role, a),
             number::PANIC => self.panicked(role, a, b),
             number::LOG => self.add_log(role, a, b, c),
-            number::CLOCK => Ok(Some(self.clock.now_ns())),
             number::EPOCH => Ok(Some(self.clock.epoch_ns)),
             number::GROW_HEAP => self.grow_heap(role, a),
-            number::SUBMIT => self.submit(role, a),
             number::CANCEL => self.cancel(role, a),
-            number::WAIT => self.wait(role, a, b, c),
-            number::REPLY => self.reply(role, a, b),
-            number::COPY_FROM => self.copy_from(role, a, b, c, d, e),
-            number::COPY_TO => self.copy_to(role, a, b, c, d),
             number::PIN => self.pin(role, (a, b), (c, d), (e, f)),
             number::UNPIN => self.unpin(role, a),
             number::DMA_ALLOCATE => self.dma_allocate(role, a, b),

@@ -59,6 +59,8 @@ fn registers(frame: &Frame) -> Registers {
 impl Kernel {
     /// Ends the instance of a role. Everyone who waits for it is told; everything it held is let
     /// go, but for what a device may still be writing to.
+    #[cold]
+    #[inline(never)]
     pub fn end_task(&mut self, role: usize, reason: Reason) {
         let now_ns = self.clock.now_ns();
         if !self.tasks[role].is_alive() {
@@ -218,6 +220,8 @@ impl Kernel {
 
     /// Gives the owners of pages pinned through a call other frames, because it ends: the device
     /// may still use the old ones.
+    #[cold]
+    #[inline(never)]
     pub fn detach_pins(&mut self, call: CallId) {
         let mut orphaned = kernel_core::RoleSet::default();
         for pin in self.pins.through(call) {
@@ -244,6 +248,8 @@ impl Kernel {
     }
 
     /// Ends a task that did what its rights do not allow.
+    #[cold]
+    #[inline(never)]
     pub fn end_for_bad_call(&mut self, role: usize) {
         self.end_task(role, Reason::of(Cause::BadCall));
     }

@@ -14,7 +14,7 @@ use crate::{
     kernel::Kernel,
     memory::{
         PageFlags, copy,
-        layout::{self, stagger},
+        layout::{self, stack_stagger, stagger},
         space::{AddressSpace, MapError},
     },
 };
@@ -174,7 +174,8 @@ fn build(
             }
         }
     }
-    let top = layout::STACK + (layout::GUARD_PAGES + layout::STACK_PAGES) * PAGE + stagger(role, 0);
+    let top =
+        layout::STACK + (layout::GUARD_PAGES + layout::STACK_PAGES) * PAGE + stack_stagger(role);
     for page in 1..=layout::STACK_PAGES {
         space.map_new(frames, top - page * PAGE, writable)?;
     }
@@ -192,6 +193,6 @@ fn build(
 
 /// Whether an address is in the unmapped pages below a role's stack.
 pub fn is_stack_guard(role: usize, address: u64) -> bool {
-    let bottom = layout::STACK + layout::GUARD_PAGES * PAGE + stagger(role, 0);
+    let bottom = layout::STACK + layout::GUARD_PAGES * PAGE + stack_stagger(role);
     (bottom - layout::GUARD_PAGES * PAGE..bottom).contains(&address)
 }

@@ -89,7 +89,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Where heaps are: the faulty task has no page at this offset, its neighbour may.
-const HEAP: u64 = 0x1000_0f00_0000;
+const HEAP: u64 = 0x1f00_0000;
 const KERNEL: u64 = 0xffff_ffff_8010_a000;
 const DIRECT: u64 = 0xffff_8000_0020_0000;
 const START: u64 = abi::START_INFO_ADDRESS;
