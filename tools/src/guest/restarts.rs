@@ -30,7 +30,8 @@ pub struct Recoveries {
 /// Recoveries whose time is kept.
 const RECOVERIES_MAX: usize = 100_000;
 
-/// Times of recoveries, in milliseconds: from a death to when all that was restarted answers again.
+/// Times of recoveries, in milliseconds: from a death to when the stack serves again, the
+/// replay of the roll-forward log included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Times {
     /// How many there were.
@@ -44,7 +45,7 @@ pub struct Times {
 impl Recoveries {
     /// Takes note of `event`, if it tells of a recovery.
     pub fn note(&mut self, event: &Event) {
-        if event.kind() == "answering"
+        if event.kind() == "recovery"
             && let Some(ns) = event.number("duration_ns")
             && self.durations_ns.len() < RECOVERIES_MAX
         {
@@ -128,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn recoveries_are_the_answering_events_and_no_others() {
+    fn recoveries_end_when_the_stack_serves_and_not_when_tasks_answer() {
         let mut recoveries = Recoveries::default();
         assert_eq!(recoveries.times(), None);
         for (kind, ms) in [
-            ("answering", 90),
-            ("answering", 10),
-            ("restart", 500),
-            ("answering", 20),
+            ("recovery", 90),
+            ("recovery", 10),
+            ("answering", 500),
+            ("recovery", 20),
         ] {
             let line = format!(
                 "{{\"event\":\"{kind}\",\"duration_ns\":{}}}",
