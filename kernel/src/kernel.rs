@@ -316,7 +316,6 @@ impl Kernel {
         let now_ns = self.clock.now_ns();
         self.stop_current(now_ns);
         while let Some(role) = self.run_queue.pop() {
-            self.finish_wait(role);
             let task = &mut self.tasks[role];
             let Some(root) = task.space.as_ref().map(|space| space.root()) else {
                 continue;
@@ -327,6 +326,8 @@ impl Kernel {
                 memory::load(root);
                 self.counters.switches += 1;
             }
+            self.finish_wait(role);
+            let task = &self.tasks[role];
             cpu::set_frame(self.per_cpu, &task.context);
             let context = &raw const *task.context;
             self.current = Some(role);

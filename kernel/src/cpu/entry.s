@@ -88,7 +88,22 @@ interrupt_entry:
 # return to. An exception is a bug of the kernel, and says so.
 from_kernel:
     cld
-    mov (%rsp), %rdi            # vector
+    cmpq $14, (%rsp)            # a page fault while a task's memory was copied is its result
+    jne 2f
+    push %rax
+    lea copy_task_start(%rip), %rax
+    cmp %rax, 24(%rsp)
+    jb 3f
+    lea copy_task_end(%rip), %rax
+    cmp %rax, 24(%rsp)
+    jae 3f
+    lea copy_task_fault(%rip), %rax
+    mov %rax, 24(%rsp)
+    pop %rax
+    add $16, %rsp
+    iretq
+3:  pop %rax
+2:  mov (%rsp), %rdi            # vector
     mov 8(%rsp), %rsi           # error code
     mov 16(%rsp), %rdx          # rip
     mov %cr2, %rcx

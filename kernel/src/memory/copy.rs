@@ -1,9 +1,16 @@
-//! Copies to, from and between tasks, through the direct map: page by page, by the address spaces'
-//! own tables, so that no address a task gives can fault in the kernel.
+//! Copies to, from and between tasks.
+//!
+//! The running task's memory is reached by its own addresses: its address space is loaded, and after a
+//! switch every further page that is touched costs, those of page tables too. The one routine that
+//! does so may fault; the fault then is its result. Other tasks' memory is reached through the
+//! direct map, page by page, by their own tables.
 
 use abi::{Error, PAGE_BYTES};
 
-use super::{layout::direct, space::AddressSpace};
+use super::{
+    layout::{USER_END, direct},
+    space::AddressSpace,
+};
 
 /// Splits a range at page boundaries and gives each part's direct-mapped address and length.
 fn pages(
@@ -51,33 +58,97 @@ pub fn write(space: &AddressSpace, address: u64, from: &[u8]) -> Result<(), Erro
     })
 }
 
-/// A range of a task's memory.
-#[derive(Clone, Copy)]
-pub struct TaskRange<'a> {
-    /// The address space it is in.
-    pub space: &'a AddressSpace,
-    /// Its first byte.
-    pub address: u64,
+core::arch::global_asm!(include_str!("copy.s"), options(att_syntax));
+
+unsafe extern "C" {
+    fn copy_task_memory(to: *mut u8, from: *const u8, len: usize) -> u64;
 }
 
-/// Copies `len` bytes from one task's memory to another's.
-pub fn between(from: TaskRange<'_>, to: TaskRange<'_>, len: usize) -> Result<(), Error> {
-    let mut done = 0u64;
-    pages(from.space, from.address, len, false, |origin, part| {
-        let mut origin = origin;
-        let at = to.address.wrapping_add(done);
-        // An error below is found again by the check that follows, which visits the same pages.
-        let _ = pages(to.space, at, part, true, |target, step| {
-            // SAFETY: both are `step` bytes of tasks' frames; they may be the same frame if a task
-            // lends to itself through another, hence `copy`.
-            unsafe {
-                target.copy_from(origin, step);
-                origin = origin.add(step);
-            }
-        });
-        done += part as u64;
+/// Copies where one side is the running task's memory and may not be there.
+///
+/// # Safety
+///
+/// The other side is memory of the kernel's or of a task's frame that the caller may touch.
+unsafe fn copy_running(to: *mut u8, from: *const u8, task: u64, len: usize) -> Result<(), Error> {
+    if task
+        .checked_add(len as u64)
+        .is_none_or(|end| end > USER_END)
+    {
+        return Err(Error::BadAddress);
+    }
+    // SAFETY: the task's side is below the kernel, where a fault is caught; the caller's promise.
+    let fault = unsafe { copy_task_memory(to, from, len) };
+    if fault == 0 {
+        Ok(())
+    } else {
+        Err(Error::BadAddress)
+    }
+}
+
+/// Makes sure that the running task may write a range, page by page.
+pub fn probe_running(address: u64, len: u64) -> Result<(), Error> {
+    let end = address.checked_add(len).ok_or(Error::BadAddress)?;
+    let mut at = address;
+    while at < end {
+        let mut byte = 0u8;
+        // SAFETY: the kernel's side is `byte`.
+        unsafe {
+            copy_running(&raw mut byte, at as *const u8, at, 1)?;
+            copy_running(at as *mut u8, &raw const byte, at, 1)?;
+        }
+        at = (at & !(PAGE_BYTES as u64 - 1)) + PAGE_BYTES as u64;
+    }
+    Ok(())
+}
+
+/// A value of plain data, read from the running task.
+pub fn read_running<T: Plain>(address: u64) -> Result<T, Error> {
+    let mut value = T::BLANK;
+    let into = core::ptr::from_mut(&mut value).cast::<u8>();
+    // SAFETY: `T` is plain data (see `Plain`): any bytes are a value of it.
+    unsafe { copy_running(into, address as *const u8, address, size_of::<T>())? };
+    Ok(value)
+}
+
+/// Writes a value of plain data to the running task.
+pub fn write_running<T: Plain>(address: u64, value: &T) -> Result<(), Error> {
+    let from = core::ptr::from_ref(value).cast::<u8>();
+    // SAFETY: `T` is plain data without padding (see `Plain`): its bytes are all initialised.
+    unsafe { copy_running(address as *mut u8, from, address, size_of::<T>()) }
+}
+
+/// Copies `len` bytes of a task's memory to the running task's.
+pub fn to_running(
+    space: &AddressSpace,
+    address: u64,
+    running: u64,
+    len: usize,
+) -> Result<(), Error> {
+    let (mut at, mut outcome) = (running, Ok(()));
+    pages(space, address, len, false, |from, step| {
+        // SAFETY: `from` is `step` bytes of a task's frame.
+        let part = unsafe { copy_running(at as *mut u8, from, at, step) };
+        outcome = outcome.and(part);
+        at = at.wrapping_add(step as u64);
     })?;
-    pages(to.space, to.address, len, true, |_, _| {})
+    outcome
+}
+
+/// Copies `len` bytes of the running task's memory to a task's.
+pub fn from_running(
+    running: u64,
+    space: &AddressSpace,
+    address: u64,
+    len: usize,
+) -> Result<(), Error> {
+    let (mut at, mut outcome) = (running, Ok(()));
+    pages(space, address, len, true, |to, step| {
+        // SAFETY: `to` is `step` bytes of a task's frame.
+        let part = unsafe { copy_running(to, at as *const u8, at, step) };
+        outcome = outcome.and(part);
+        at = at.wrapping_add(step as u64);
+    })?;
+    outcome
 }
 
 /// A value of plain data, read from a task.

@@ -13,11 +13,7 @@ use kernel_core::{
 };
 
 use super::{Outcome, task::PAGE};
-use crate::{
-    kernel::Kernel,
-    memory::copy::{self, TaskRange},
-    task::Wait,
-};
+use crate::{kernel::Kernel, memory::copy, task::Wait};
 
 /// Bytes that one copy moves at most, so that no system call takes long.
 const COPY_BYTES_MAX: u64 = 1 << 20;
@@ -53,7 +49,7 @@ impl Kernel {
                 .segments
                 .checked_add(index * size_of::<Segment>() as u64)
                 .ok_or(Error::BadAddress)?;
-            let segment: Segment = copy::read_value(space, at)?;
+            let segment: Segment = copy::read_running(at)?;
             let len = usize::try_from(segment.len).map_err(|_| Error::BadAddress)?;
             let parent = CallId::from_number(segment.token);
             let part = |side| {
@@ -84,7 +80,7 @@ impl Kernel {
     }
 
     pub(super) fn submit(&mut self, role: usize, descriptor: u64) -> Outcome {
-        let call: CallDescriptor = copy::read_value(self.space(role)?, descriptor)?;
+        let call: CallDescriptor = copy::read_running(descriptor)?;
         let callee = call.callee as usize;
         if callee >= self.tasks.len() || self.tasks[role].peers.0 & (1 << callee) == 0 {
             self.end_for_bad_call(role);
@@ -130,7 +126,7 @@ impl Kernel {
     }
 
     pub(super) fn reply(&mut self, role: usize, token: u64, message: u64) -> Outcome {
-        let message: Message = copy::read_value(self.space(role)?, message)?;
+        let message: Message = copy::read_running(message)?;
         let id = CallId::from_number(token);
         if self.calls.has_pins(id) && self.calls.is_callees(id, role) {
             self.detach_pins(id);
@@ -152,8 +148,7 @@ impl Kernel {
             return Err(Error::BadArgument);
         }
         let range = (offset as usize, len as usize);
-        let (tasks, mut done) = (&self.tasks, 0);
-        let own = self.space(role)?;
+        let (tasks, mut at) = (&self.tasks, address);
         self.calls.resolve(
             role,
             CallId::from_number(token),
@@ -161,21 +156,13 @@ impl Kernel {
             range,
             &mut |piece, _| {
                 let space = tasks[piece.owner].space.as_ref().ok_or(Error::NoSuchCall)?;
-                let lent = TaskRange {
-                    space,
-                    address: piece.address,
-                };
-                let mine = TaskRange {
-                    space: own,
-                    address: address.wrapping_add(done),
-                };
-                done += piece.len as u64;
-                let (from, to) = if from_grant {
-                    (lent, mine)
+                let running = at;
+                at = at.wrapping_add(piece.len as u64);
+                if from_grant {
+                    copy::to_running(space, piece.address, running, piece.len)
                 } else {
-                    (mine, lent)
-                };
-                copy::between(from, to, piece.len)
+                    copy::from_running(running, space, piece.address, piece.len)
+                }
             },
         )?;
         self.counters.copies += 1;

@@ -32,13 +32,7 @@ impl Kernel {
         if wait.max == 0 || wait.max > EVENTS_MAX {
             return Err(Error::BadArgument);
         }
-        if !task
-            .space
-            .as_ref()
-            .is_some_and(|space| space.is_valid(wait.events, bytes, true))
-        {
-            return Err(Error::BadAddress);
-        }
+        copy::probe_running(wait.events, bytes)?;
         if self.has_events(role) || wait.deadline_ns <= now_ns {
             return self.deliver(role, wait).map(Some);
         }
@@ -49,7 +43,7 @@ impl Kernel {
         Ok(None)
     }
 
-    /// Tells a task what it waited for, just before it runs again.
+    /// Tells a task what it waited for, just before it runs again: its address space is loaded.
     pub fn finish_wait(&mut self, role: usize) {
         if let Some(wait) = self.tasks[role].wait.take() {
             let result = self.deliver(role, wait);
@@ -67,9 +61,8 @@ impl Kernel {
             let Some(event) = self.next_event(role) else {
                 break;
             };
-            let space = self.tasks[role].space.as_ref().ok_or(Error::BadAddress)?;
             let address = wait.events + (count * size_of::<Event>()) as u64;
-            copy::write_value(space, address, &event)?;
+            copy::write_running(address, &event)?;
             count += 1;
         }
         Ok(count as u64)
