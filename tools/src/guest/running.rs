@@ -25,9 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// What QEMU puts before what it says.
 const NAME_BEFORE_COMPLAINTS: &str = "qemu-system-x86_64: ";
 
-/// Resets during a boot that are no fault: the firmware answers each warm reset with one or two of its
-/// own, and on a busy host the guest's own may be told only now. A guest that goes on resetting itself
-/// goes past any number.
+/// Resets during a boot that are no fault: the firmware answers each warm reset with one of its own. On a
+/// busy host more than two were told once; why is not known. A guest that goes on resetting itself goes
+/// past any number.
 const FIRMWARE_RESETS: u32 = 6;
 
 /// Console lines shown with an error.
