@@ -12,7 +12,6 @@ pub mod image;
 pub mod log_ring;
 pub mod pins;
 pub mod run_queue;
-pub mod time;
 
 /// Roles there can be. A set of roles fits a word.
 pub const ROLES_MAX: usize = 64;

@@ -5,6 +5,9 @@
 //! decodes a request, calls the trait, and encodes the reply. In the guest the transport is the
 //! kernel's calls; in tests it is a function call.
 
+use alloc::boxed::Box;
+use core::pin::Pin;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -54,10 +57,22 @@ pub async fn ask<T: Transport, Request: Serialize, Reply: DeserializeOwned>(
     decode::<Result<Reply>>(&reply)?
 }
 
-/// Encodes the result of serving a request.
+/// A call being served; it gives the encoded reply.
 ///
-/// The `serve` functions box the future of each call by itself: the rarest calls have the largest
-/// futures, and every request would carry the room for them, and be moved about with it.
+/// Each kind of call is a future of its own in a box. The rarest calls have the largest futures, and
+/// every request would carry the room for them otherwise; and what polls them is one small function
+/// instead of one that has all of them in it.
+pub type Serving<'a> = Pin<Box<dyn Future<Output = Message> + 'a>>;
+
+/// Begins to serve a call: `serving!(server.call(argument))` is a [`Serving`].
+macro_rules! serving {
+    ($call:expr) => {
+        alloc::boxed::Box::pin(async move { crate::transport::answer($call.await) })
+    };
+}
+pub(crate) use serving;
+
+/// Encodes the result of serving a request.
 #[must_use]
 pub fn answer<Reply: Serialize>(result: Result<Reply>) -> Message {
     encode(&result).unwrap_or_else(|_| {

@@ -14,6 +14,7 @@ mod event;
 mod start;
 pub mod system_call;
 mod task;
+mod time;
 
 pub use call::{
     CALL_SLOT_MASK, CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment,
@@ -27,6 +28,7 @@ pub use task::{
     Cause, Counters, DeathReport, LAST_WORDS_BYTES, Registers, Rights, Role, SpawnSpec, TaskInfo,
     TaskState,
 };
+pub use time::Scale;
 
 /// Bytes in a page, the unit of mapping, quotas and DMA pins.
 pub const PAGE_BYTES: usize = 4096;

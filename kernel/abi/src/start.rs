@@ -1,4 +1,7 @@
-//! What a task finds when it starts: a read-only page with who it is, why, and whom it may call.
+//! What a task finds when it starts: a read-only page with who it is, why, whom it may call, and how
+//! to tell the time.
+
+use crate::Scale;
 
 /// Where the page with the [`StartInfo`] is mapped in every task.
 pub const START_INFO_ADDRESS: u64 = 0x7000_0000_0000;
@@ -95,6 +98,10 @@ pub struct StartInfo {
     pub generation: u64,
     /// A [`Start`] as a number.
     pub start: u64,
+    /// From the processor's time-stamp counter, which the task reads itself, to the monotonic time.
+    pub clock: Scale,
+    /// Nanoseconds from the Unix epoch to boot.
+    pub epoch_ns: u64,
     /// How many of `peers` are in use.
     pub peer_count: u64,
     /// Whom the task may call.

@@ -11,10 +11,6 @@ pub const PANIC: u64 = 1;
 /// `(level, text, len)` Adds a record to the kernel's log; `level` as in the `log` crate, 1 to 5, or
 /// zero for an event: a JSON object for programs, which the console passes on but does not show.
 pub const LOG: u64 = 2;
-/// `()` Monotonic time since boot, nanoseconds.
-pub const CLOCK: u64 = 3;
-/// `()` Nanoseconds from the Unix epoch to boot.
-pub const EPOCH: u64 = 4;
 /// `(pages)` Grows the heap by so many zeroed pages; returns the address of the first. Regions
 /// follow each other without a gap. Past the quota: death by `Quota`.
 pub const GROW_HEAP: u64 = 5;

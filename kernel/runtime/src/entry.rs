@@ -2,7 +2,7 @@
 
 use core::arch::global_asm;
 
-use crate::{executor, logger, system};
+use crate::{executor, logger, system, time};
 
 // The kernel leaves the stack as after a call: eight bytes off a multiple of 16.
 global_asm!(
@@ -15,6 +15,7 @@ global_asm!(
 
 /// Runs the program's future to its end, and the task with it.
 pub fn __run(program: impl Future<Output = ()> + 'static) -> ! {
+    time::install();
     logger::install();
     executor::run(program);
     system::exit(0)

@@ -1,6 +1,6 @@
 //! Who the task is, why it starts, whom it may call, and what it was told.
 
-use abi::{START_INFO_ADDRESS, Start, StartInfo};
+use abi::{START_INFO_ADDRESS, Scale, Start, StartInfo};
 
 use crate::Endpoint;
 
@@ -31,6 +31,16 @@ pub fn generation() -> u64 {
 #[must_use]
 pub fn is_restart() -> bool {
     info().start == Start::Restart as u64
+}
+
+/// How the time-stamp counter runs.
+pub(crate) fn counter() -> Scale {
+    info().clock
+}
+
+/// Nanoseconds from the Unix epoch to boot.
+pub(crate) fn epoch_ns() -> u64 {
+    info().epoch_ns
 }
 
 /// The text that the stack description gives the task.

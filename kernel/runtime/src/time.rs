@@ -6,15 +6,24 @@ use core::{
     task::{Context, Poll, Waker},
 };
 
+use abi::Scale;
 use futures_util::future::{Either, select};
 use storage::clock::Clock;
 
-use crate::{local::Local, system};
+use crate::{local::Local, start, system};
+
+/// How the counter runs, beside what else is used in every turn: the start page is far away.
+static COUNTER: Local<Scale> = Local::new(Scale::STOPPED);
 
 /// Monotonic time since boot, nanoseconds.
 #[must_use]
 pub fn now_ns() -> u64 {
-    system::clock_ns()
+    COUNTER.borrow().ns(system::ticks())
+}
+
+/// Learns how the counter runs.
+pub(crate) fn install() {
+    *COUNTER.borrow() = start::counter();
 }
 
 /// The wall clock, for the layers of the stack.
@@ -24,18 +33,18 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Asks the kernel when it booted.
+    /// Knows when the kernel booted.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            epoch_ns: system::epoch_ns(),
+            epoch_ns: start::epoch_ns(),
         }
     }
 }
 
 impl Clock for SystemClock {
     fn now_ns(&self) -> u64 {
-        self.epoch_ns + system::clock_ns()
+        self.epoch_ns + now_ns()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Time: the time-stamp counter for now, the local APIC's timer for later, both calibrated against
 //! the interval timer that every PC has; the date from the real-time clock.
 
-use kernel_core::time::Scale;
+use abi::Scale;
 
 use super::{
     apic,
@@ -86,7 +86,8 @@ fn measure() -> Option<(u64, u64, u64)> {
 
 /// Where the time comes from.
 pub struct Clock {
-    counter: Scale,
+    /// The time-stamp counter; tasks read it themselves.
+    pub counter: Scale,
     timer: Scale,
     /// Nanoseconds from the Unix epoch to time zero.
     pub epoch_ns: u64,

@@ -255,6 +255,8 @@ plain! {
         role: 0,
         generation: 0,
         start: 0,
+        clock: abi::Scale::STOPPED,
+        epoch_ns: 0,
         peer_count: 0,
         peers: [abi::Peer::NONE; abi::PEERS_MAX],
         arguments_len: 0,

@@ -50,7 +50,6 @@ impl Kernel {
     fn dispatch(&mut self, role: usize, number: u64, arguments: Arguments) -> Outcome {
         let Arguments([a, b, c, d, e, _]) = arguments;
         match number {
-            number::CLOCK => Ok(Some(self.clock.now_ns())),
             number::SUBMIT => self.submit(role, a),
             number::WAIT => self.wait(role, a, b, c),
             number::REPLY => self.reply(role, a, b),
@@ -67,7 +66,6 @@ impl Kernel {
             number::EXIT => self.exit(role, a),
             number::PANIC => self.panicked(role, a, b),
             number::LOG => self.add_log(role, a, b, c),
-            number::EPOCH => Ok(Some(self.clock.epoch_ns)),
             number::GROW_HEAP => self.grow_heap(role, a),
             number::CANCEL => self.cancel(role, a),
             number::PIN => self.pin(role, (a, b), (c, d), (e, f)),

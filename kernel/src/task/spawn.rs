@@ -67,6 +67,8 @@ impl Kernel {
             } else {
                 Start::Restart
             } as u64,
+            clock: self.clock.counter,
+            epoch_ns: self.clock.epoch_ns,
             peer_count: peer_count as u64,
             peers: [Peer::NONE; PEERS_MAX],
             arguments_len: arguments_len as u64,

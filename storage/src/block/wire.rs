@@ -1,14 +1,12 @@
 //! Block calls as messages: the client end, and the server end.
 
-use alloc::boxed::Box;
-
 use serde::{Deserialize, Serialize};
 
 use super::{BlockDevice, Geometry};
 use crate::{
     Error, Result,
     buffer::{Sink, Source},
-    transport::{Message, Transport, answer, ask, decode},
+    transport::{Message, Serving, Transport, answer, ask, decode, serving},
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,17 +88,16 @@ pub async fn serve<D: BlockDevice>(
     send: Source<'_>,
     receive: Sink<'_>,
 ) -> Message {
-    match decode(request) {
-        Err(error) => answer(Err::<(), _>(error)),
-        Ok(Request::Attach) => answer(Box::pin(device.attach()).await),
-        Ok(Request::Read { sector }) => answer(Box::pin(device.read(sector, receive)).await),
-        Ok(Request::Write { sector }) => answer(Box::pin(device.write(sector, send)).await),
-        Ok(Request::Flush) => answer(Box::pin(device.flush()).await),
-        Ok(Request::Discard { sector, sectors }) => {
-            answer(Box::pin(device.discard(sector, sectors)).await)
-        }
+    let serving: Serving<'_> = match decode(request) {
+        Err(error) => return answer(Err::<(), _>(error)),
+        Ok(Request::Attach) => serving!(device.attach()),
+        Ok(Request::Read { sector }) => serving!(device.read(sector, receive)),
+        Ok(Request::Write { sector }) => serving!(device.write(sector, send)),
+        Ok(Request::Flush) => serving!(device.flush()),
+        Ok(Request::Discard { sector, sectors }) => serving!(device.discard(sector, sectors)),
         Ok(Request::WriteZeroes { sector, sectors }) => {
-            answer(Box::pin(device.write_zeroes(sector, sectors)).await)
+            serving!(device.write_zeroes(sector, sectors))
         }
-    }
+    };
+    serving.await
 }

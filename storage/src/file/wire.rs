@@ -2,7 +2,7 @@
 //!
 //! A write's checksums travel behind its data in the memory lent to send, eight bytes each.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -14,7 +14,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     buffer::{Sink, Source},
     checksum::Checksum,
-    transport::{Message, Transport, answer, ask, decode},
+    transport::{Message, Serving, Transport, answer, ask, decode, serving},
 };
 
 /// What is the same above and below the logical layer.
@@ -275,10 +275,8 @@ impl<T: Transport> FileStore for StoreClient<T> {
 macro_rules! serve_file {
     ($target:expr, $request:expr, $send:expr, $receive:expr) => {
         match $request {
-            FileRequest::Delete { file } => answer(Box::pin($target.delete(file)).await),
-            FileRequest::Read { file, offset } => {
-                answer(Box::pin($target.read(file, offset, $receive)).await)
-            }
+            FileRequest::Delete { file } => serving!($target.delete(file)),
+            FileRequest::Read { file, offset } => serving!($target.read(file, offset, $receive)),
             FileRequest::Write {
                 file,
                 offset,
@@ -286,31 +284,24 @@ macro_rules! serve_file {
                 size,
                 modified_ns,
             } => match split_write(&$send, checksums) {
-                Err(error) => answer(Err::<(), _>(error)),
-                Ok((data, checksums)) => {
-                    let data = $send.slice(0, data);
-                    let checksums = &checksums;
-                    let write = Write {
-                        file,
-                        offset,
-                        data,
-                        checksums,
-                        size,
-                        modified_ns,
-                    };
-                    answer(Box::pin($target.write(write)).await)
-                }
+                Err(error) => return answer(Err::<(), _>(error)),
+                Ok((data, checksums)) => serving!($target.write(Write {
+                    file,
+                    offset,
+                    data: $send.slice(0, data),
+                    checksums: &checksums,
+                    size,
+                    modified_ns,
+                })),
             },
             FileRequest::Truncate {
                 file,
                 size,
                 modified_ns,
-            } => answer(Box::pin($target.truncate(file, size, modified_ns)).await),
-            FileRequest::Getattr { file } => answer(Box::pin($target.getattr(file)).await),
-            FileRequest::Setattr { file, change } => {
-                answer(Box::pin($target.setattr(file, &change)).await)
-            }
-            FileRequest::Usage => answer(Box::pin($target.usage()).await),
+            } => serving!($target.truncate(file, size, modified_ns)),
+            FileRequest::Getattr { file } => serving!($target.getattr(file)),
+            FileRequest::Setattr { file, change } => serving!($target.setattr(file, &change)),
+            FileRequest::Usage => serving!($target.usage()),
         }
     };
 }
@@ -322,20 +313,19 @@ pub async fn serve<S: FileService>(
     send: Source<'_>,
     receive: Sink<'_>,
 ) -> Message {
-    match decode(request) {
-        Err(error) => answer(Err::<(), _>(error)),
-        Ok(ServiceRequest::Attach) => answer(Box::pin(service.attach()).await),
-        Ok(ServiceRequest::Format(format)) => answer(Box::pin(service.format(&format)).await),
+    let serving: Serving<'_> = match decode(request) {
+        Err(error) => return answer(Err::<(), _>(error)),
+        Ok(ServiceRequest::Attach) => serving!(service.attach()),
+        Ok(ServiceRequest::Format(format)) => serving!(service.format(&format)),
         Ok(ServiceRequest::Create { file, attributes }) => {
-            answer(Box::pin(service.create(file, &attributes)).await)
+            serving!(service.create(file, &attributes))
         }
         Ok(ServiceRequest::File(request)) => serve_file!(service, request, send, receive),
-        Ok(ServiceRequest::Sync) => answer(Box::pin(service.sync()).await),
-        Ok(ServiceRequest::EarlySyncWanted) => answer(Box::pin(service.early_sync_wanted()).await),
-        Ok(ServiceRequest::Numbers { first }) => {
-            answer(Box::pin(service.numbers(first, receive)).await)
-        }
-    }
+        Ok(ServiceRequest::Sync) => serving!(service.sync()),
+        Ok(ServiceRequest::EarlySyncWanted) => serving!(service.early_sync_wanted()),
+        Ok(ServiceRequest::Numbers { first }) => serving!(service.numbers(first, receive)),
+    };
+    serving.await
 }
 
 /// Serves one request over a file store.
@@ -345,22 +335,19 @@ pub async fn serve_store<S: FileStore>(
     send: Source<'_>,
     receive: Sink<'_>,
 ) -> Message {
-    match decode(request) {
-        Err(error) => answer(Err::<(), _>(error)),
-        Ok(StoreRequest::Format(format)) => answer(Box::pin(store.format(&format)).await),
-        Ok(StoreRequest::Info) => answer(Box::pin(store.info()).await),
-        Ok(StoreRequest::Load(checkpoint)) => answer(Box::pin(store.load(checkpoint)).await),
-        Ok(StoreRequest::ResyncRanges { skip }) => {
-            answer(Box::pin(store.resync_ranges(skip)).await)
-        }
+    let serving: Serving<'_> = match decode(request) {
+        Err(error) => return answer(Err::<(), _>(error)),
+        Ok(StoreRequest::Format(format)) => serving!(store.format(&format)),
+        Ok(StoreRequest::Info) => serving!(store.info()),
+        Ok(StoreRequest::Load(checkpoint)) => serving!(store.load(checkpoint)),
+        Ok(StoreRequest::ResyncRanges { skip }) => serving!(store.resync_ranges(skip)),
         Ok(StoreRequest::Prewrite { file, offset }) => match checksums_from(&send) {
-            Err(error) => answer(Err::<(), _>(error)),
-            Ok(checksums) => answer(Box::pin(store.prewrite(file, offset, &checksums)).await),
+            Err(error) => return answer(Err::<(), _>(error)),
+            Ok(checksums) => serving!(store.prewrite(file, offset, &checksums)),
         },
-        Ok(StoreRequest::Create { attributes }) => {
-            answer(Box::pin(store.create(&attributes)).await)
-        }
+        Ok(StoreRequest::Create { attributes }) => serving!(store.create(&attributes)),
         Ok(StoreRequest::File(request)) => serve_file!(store, request, send, receive),
-        Ok(StoreRequest::Sync(checkpoint)) => answer(Box::pin(store.sync(checkpoint)).await),
-    }
+        Ok(StoreRequest::Sync(checkpoint)) => serving!(store.sync(checkpoint)),
+    };
+    serving.await
 }

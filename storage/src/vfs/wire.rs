@@ -1,8 +1,6 @@
 //! VFS calls as messages. Paths travel in the memory lent to send; of two, the first one's length
 //! is in the message.
 
-use alloc::boxed::Box;
-
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Descriptor, FileSystem, OpenFlags, PATH_BYTES_MAX, SeekFrom, SetTime, Stat, StatFs};
@@ -10,7 +8,7 @@ use crate::{
     Error, Result,
     buffer::{Sink, Source},
     file::VolumeFormat,
-    transport::{Message, Transport, answer, ask, decode},
+    transport::{Message, Serving, Transport, answer, ask, decode, serving},
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -270,51 +268,43 @@ pub async fn serve<F: FileSystem>(
         Ok(path) => path,
     };
     let two = |first: u32| path.split_at_checked(first as usize).ok_or(Error::Protocol);
-    match request {
-        Request::Format(format) => answer(Box::pin(system.format(&format)).await),
-        Request::Mount => answer(Box::pin(system.mount()).await),
+    let path = &path[..];
+    let serving: Serving<'_> = match request {
+        Request::Format(format) => serving!(system.format(&format)),
+        Request::Mount => serving!(system.mount()),
         Request::Open { flags, mode } => {
-            answer(Box::pin(system.open(&path, OpenFlags::from_bits_truncate(flags), mode)).await)
+            serving!(system.open(path, OpenFlags::from_bits_truncate(flags), mode))
         }
-        Request::Close { descriptor } => answer(Box::pin(system.close(descriptor)).await),
-        Request::Read { descriptor, offset } => {
-            answer(Box::pin(system.read(descriptor, offset, receive)).await)
-        }
-        Request::Write { descriptor, offset } => {
-            answer(Box::pin(system.write(descriptor, offset, send)).await)
-        }
-        Request::Seek { descriptor, to } => answer(Box::pin(system.seek(descriptor, to)).await),
-        Request::Truncate { descriptor, size } => {
-            answer(Box::pin(system.truncate(descriptor, size)).await)
-        }
-        Request::Fstat { descriptor } => answer(Box::pin(system.fstat(descriptor)).await),
-        Request::Fsync { descriptor } => answer(Box::pin(system.fsync(descriptor)).await),
-        Request::Readdir { descriptor } => {
-            answer(Box::pin(system.readdir(descriptor, receive)).await)
-        }
-        Request::Stat { follow } => answer(Box::pin(system.stat(&path, follow)).await),
-        Request::Mkdir { mode } => answer(Box::pin(system.mkdir(&path, mode)).await),
-        Request::Rmdir => answer(Box::pin(system.rmdir(&path)).await),
-        Request::Unlink => answer(Box::pin(system.unlink(&path)).await),
+        Request::Close { descriptor } => serving!(system.close(descriptor)),
+        Request::Read { descriptor, offset } => serving!(system.read(descriptor, offset, receive)),
+        Request::Write { descriptor, offset } => serving!(system.write(descriptor, offset, send)),
+        Request::Seek { descriptor, to } => serving!(system.seek(descriptor, to)),
+        Request::Truncate { descriptor, size } => serving!(system.truncate(descriptor, size)),
+        Request::Fstat { descriptor } => serving!(system.fstat(descriptor)),
+        Request::Fsync { descriptor } => serving!(system.fsync(descriptor)),
+        Request::Readdir { descriptor } => serving!(system.readdir(descriptor, receive)),
+        Request::Stat { follow } => serving!(system.stat(path, follow)),
+        Request::Mkdir { mode } => serving!(system.mkdir(path, mode)),
+        Request::Rmdir => serving!(system.rmdir(path)),
+        Request::Unlink => serving!(system.unlink(path)),
         Request::Rename { first } => match two(first) {
-            Ok((from, to)) => answer(Box::pin(system.rename(from, to)).await),
-            Err(error) => answer(Err::<(), _>(error)),
+            Ok((from, to)) => serving!(system.rename(from, to)),
+            Err(error) => return answer(Err::<(), _>(error)),
         },
         Request::Link { first } => match two(first) {
-            Ok((from, to)) => answer(Box::pin(system.link(from, to)).await),
-            Err(error) => answer(Err::<(), _>(error)),
+            Ok((from, to)) => serving!(system.link(from, to)),
+            Err(error) => return answer(Err::<(), _>(error)),
         },
         Request::Symlink { first } => match two(first) {
-            Ok((target, path)) => answer(Box::pin(system.symlink(target, path)).await),
-            Err(error) => answer(Err::<(), _>(error)),
+            Ok((target, path)) => serving!(system.symlink(target, path)),
+            Err(error) => return answer(Err::<(), _>(error)),
         },
-        Request::Readlink => answer(Box::pin(system.readlink(&path, receive)).await),
-        Request::Chmod { mode } => answer(Box::pin(system.chmod(&path, mode)).await),
-        Request::Chown { uid, gid } => answer(Box::pin(system.chown(&path, uid, gid)).await),
-        Request::Utimes { accessed, modified } => {
-            answer(Box::pin(system.utimes(&path, accessed, modified)).await)
-        }
-        Request::Statfs => answer(Box::pin(system.statfs()).await),
-        Request::Sync => answer(Box::pin(system.sync()).await),
-    }
+        Request::Readlink => serving!(system.readlink(path, receive)),
+        Request::Chmod { mode } => serving!(system.chmod(path, mode)),
+        Request::Chown { uid, gid } => serving!(system.chown(path, uid, gid)),
+        Request::Utimes { accessed, modified } => serving!(system.utimes(path, accessed, modified)),
+        Request::Statfs => serving!(system.statfs()),
+        Request::Sync => serving!(system.sync()),
+    };
+    serving.await
 }

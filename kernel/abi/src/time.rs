@@ -1,7 +1,9 @@
-//! From ticks of the processor's counter to nanoseconds and back, without division or overflow.
+//! From ticks of the processor's counter to nanoseconds and back, without division or overflow. The
+//! kernel calibrates once; tasks read the same counter themselves.
 
 /// How fast the time-stamp counter runs, and where it was at boot.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Scale {
     origin: u64,
     /// Nanoseconds a tick, as a fixed-point number with 32 bits of fraction.
@@ -11,6 +13,13 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// A counter that stands still at time zero.
+    pub const STOPPED: Self = Self {
+        origin: 0,
+        ns_per_tick: 0,
+        ticks_per_ns: 0,
+    };
+
     /// A counter that read `origin` at time zero and runs at `frequency_hz`.
     #[must_use]
     pub fn new(origin: u64, frequency_hz: u64) -> Self {
