@@ -68,7 +68,7 @@ errors! {
     NotFormatted = "not a Galago volume";
     /// The volume is of a format that this version does not know.
     WrongVersion = "unknown volume version";
-    /// A store was called before `load` told it which checkpoint to start from.
+    /// A store was called before `load` told it which checkpoint to start from, or must be told anew.
     NotLoaded = "no checkpoint loaded";
     /// There is no such checkpoint, or no common one.
     NoCheckpoint = "no such checkpoint";

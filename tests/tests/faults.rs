@@ -2,7 +2,7 @@
 
 #![recursion_limit = "256"]
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use storage::{
     Error,
@@ -13,7 +13,7 @@ use storage::{
 use tests::{
     random::{Random, seeds},
     session::Session,
-    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack},
+    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, tasks},
 };
 
 type Disks = Vec<Option<Rc<RamDisk>>>;
@@ -82,6 +82,53 @@ fn goes_on_when_a_disk_dies(seed: u64) {
         assert_eq!((status.stores, status.stores_present), (2, 1), "{what}");
         session.check(&client).await;
     });
+}
+
+/// A flush of a sync fails once on the only disk: nobody but the disk knows whether the checkpoint is
+/// there. The layers below are started again, the sync is issued again, nobody notices.
+#[test]
+fn a_flush_that_fails_once_is_not_noticed() {
+    on_a_large_stack(|| {
+        for failing in 1..=3 {
+            survives_a_failed_flush(failing);
+        }
+    });
+}
+
+fn survives_a_failed_flush(failing: u32) {
+    let (disks, clock) = (disks(1), TestClock::default());
+    let (system, group) = tasks(&disks, &clock, CacheSize::Ample);
+    let mut session = Session::new("flush", failing.into(), &clock);
+    let failed = Rc::new(Cell::new(0));
+    system.run(async {
+        let client = system.client(0);
+        format(&client, &session.what()).await;
+        for _ in 0..50 {
+            session.step(&client).await;
+        }
+        let count = failed.clone();
+        disks[0].as_ref().unwrap().fault(move |operation| {
+            let flush = u32::from(operation == Operation::Flush);
+            count.set(count.get() + flush);
+            if flush == 1 && count.get() == failing {
+                return Err(Error::Device);
+            }
+            Ok(())
+        });
+        for _ in 0..3 {
+            session.sync(&client).await;
+            for _ in 0..50 {
+                session.step(&client).await;
+            }
+        }
+        session.check(&client).await;
+        session.close_all(&client).await;
+        session.sync(&client).await;
+    });
+    assert!(failed.get() > failing && group.restarts() > 0);
+    drop(system);
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(session.check(&system.client(0)));
 }
 
 /// A third of one disk's blocks are overwritten with anything.

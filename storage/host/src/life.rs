@@ -67,7 +67,8 @@ impl Life {
     }
 
     /// Carries out a call of this instance; [`Error::PeerDied`] if the instance ends before it.
-    /// `look` is called whenever the instance has run.
+    /// `look` is called whenever the instance has run, and may end it: as a task that ends itself,
+    /// it has sent the replies that were ready by then.
     pub async fn call<T>(&self, work: impl Future<Output = T>, look: impl Fn()) -> Result<T> {
         let call = self.calls.get();
         self.calls.set(call + 1);
@@ -78,16 +79,20 @@ impl Life {
                 return Poll::Ready(Err(Error::PeerDied));
             }
             let polled = work.as_mut().poll(context);
-            look();
             if self.ended.get() {
                 return Poll::Ready(Err(Error::PeerDied));
             }
-            if polled.is_pending() {
-                self.waiting
-                    .borrow_mut()
-                    .insert(call, context.waker().clone());
+            look();
+            if polled.is_ready() {
+                return polled.map(Ok);
             }
-            polled.map(Ok)
+            if self.ended.get() {
+                return Poll::Ready(Err(Error::PeerDied));
+            }
+            self.waiting
+                .borrow_mut()
+                .insert(call, context.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -161,8 +166,9 @@ impl Traffic {
         };
         let (send, receive) = loan.lend();
         let reply = life.call(serve(send, receive), look).await?;
+        let had_ended = life.has_ended();
         self.strike(message, Moment::After);
-        if life.has_ended() {
+        if life.has_ended() && !had_ended {
             Err(Error::PeerDied)
         } else {
             Ok(reply)

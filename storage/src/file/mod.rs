@@ -358,6 +358,10 @@ pub trait FileStore {
     ) -> impl Future<Output = Result<()>>;
     /// Takes a local checkpoint; returns once it is on the medium. The caller issues nothing that
     /// changes state until every store has taken it.
+    ///
+    /// After an error the store is as it was and can be told again, but for
+    /// [`crate::Error::NotLoaded`]: what is on the medium is not known, the new checkpoint may be, and
+    /// only `info` and `load` find out.
     fn sync(&self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>>;
     /// How full the store is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use super::{
     Logical, RestartReason,
     copies::{Blame, blame},
-    entry::{COPIES_MAX, Copies},
+    entry::{COPIES_MAX, Copies, Copy},
     volume::Volume,
 };
 use crate::{
     Error, Result,
-    file::{FileNumber, FileStore, Timestamp},
+    file::{Checkpoint, FileNumber, FileStore, Timestamp},
 };
 
 /// Files that may wait to have their copies made equal; beyond it the last checkpoint is the way
@@ -23,34 +23,19 @@ impl<S: FileStore> Logical<S> {
     /// A store that fails while another succeeds is taken out, and a checkpoint without it is taken
     /// at once: the first one names it as a participant, and so would be taken for unfinished.
     ///
-    /// If all fail, nobody knows which of them have it on the medium. Its timestamp must not stand
-    /// for two states, so all start again from what is there.
+    /// An error says that there is no new checkpoint. Where that is not known, all start again from
+    /// what the disks hold, and this call is never answered.
     pub(super) async fn take_checkpoint(&self) -> Result<Timestamp> {
         let volume = &*self.volume()?;
         let _barrier = self.barrier.lock().await;
-        for _ in 0..COPIES_MAX {
-            self.make_equal_again(volume).await?;
-            self.flush_mapping(volume).await?;
+        for round in 0..COPIES_MAX {
             let checkpoint = volume.next_checkpoint();
-            let stores = volume.mapping_copies();
-            let outcomes = self
-                .on_all(volume, &stores, async |store, _| {
-                    store.sync(checkpoint).await
-                })
-                .await;
-            let failures = outcomes
-                .iter()
-                .filter_map(|(copy, it)| Some((*copy, it.err()?)));
-            let failures: Vec<_> = failures.collect();
-            if failures.len() == outcomes.len() {
-                if failures
-                    .iter()
-                    .any(|&(_, error)| blame(error) != Blame::Request)
-                {
-                    self.stores.need_restart(RestartReason::SyncFailed);
-                }
-                return Err(failures.first().map_or(Error::Device, |&(_, error)| error));
-            }
+            let failures = match self.take_on_all(volume, checkpoint).await {
+                Ok(failures) => failures,
+                // There is the checkpoint of the round before, with participants that lack it.
+                Err(_) if round > 0 => return self.stores.end(RestartReason::SyncFailed).await,
+                Err(error) => return Err(error),
+            };
             volume.checkpoint.set(checkpoint.timestamp);
             if failures.is_empty() {
                 return Ok(checkpoint.timestamp);
@@ -60,6 +45,33 @@ impl<S: FileStore> Logical<S> {
             }
         }
         Err(Error::Device)
+    }
+
+    /// Has all stores take this checkpoint; returns those that failed. An error, if none has taken it.
+    async fn take_on_all(
+        &self,
+        volume: &Volume,
+        checkpoint: Checkpoint,
+    ) -> Result<Vec<(Copy, Error)>> {
+        self.make_equal_again(volume).await?;
+        self.flush_mapping(volume).await?;
+        let stores = volume.mapping_copies();
+        let outcomes = self
+            .on_all(volume, &stores, async |store, _| {
+                store.sync(checkpoint).await
+            })
+            .await;
+        let failures = outcomes
+            .iter()
+            .filter_map(|(copy, it)| Some((*copy, it.err()?)));
+        let failures: Vec<_> = failures.collect();
+        if failures.len() < outcomes.len() {
+            return Ok(failures);
+        }
+        if failures.iter().any(|&(_, error)| leaves_doubt(error)) {
+            return self.stores.end(RestartReason::SyncFailed).await;
+        }
+        Err(failures.first().map_or(Error::Device, |&(_, error)| error))
     }
 
     /// No checkpoint may hold copies that differ.
@@ -85,4 +97,9 @@ impl<S: FileStore> Logical<S> {
             self.stores.need_restart(RestartReason::Unequal);
         }
     }
+}
+
+/// Whether a store that failed a sync with this error may have taken the checkpoint all the same.
+fn leaves_doubt(error: Error) -> bool {
+    blame(error) == Blame::Store && error != Error::Device
 }

@@ -36,7 +36,8 @@ pub enum RestartReason {
     /// The copies of too many files differ, because changes were refused by one store and could not
     /// be undone on the others.
     Unequal,
-    /// No store could take the checkpoint: what the disks hold is only known by reading them.
+    /// No store could take the checkpoint, or knows whether it did: what the disks hold is only
+    /// known by reading them.
     SyncFailed,
 }
 
@@ -99,10 +100,7 @@ impl<S: FileStore> Stores<S> {
         let _permit = permits.acquire().await;
         for _ in 0..BUSY_RETRIES_MAX {
             match call(store).await {
-                Err(Error::PeerDied) => {
-                    self.need_restart(RestartReason::StoreDied { slot });
-                    return pending().await;
-                }
+                Err(Error::PeerDied) => return self.end(RestartReason::StoreDied { slot }).await,
                 Err(Error::PeerBusy) => yield_now().await,
                 result => return result,
             }
@@ -115,6 +113,12 @@ impl<S: FileStore> Stores<S> {
             self.restart.set(Some(reason));
             self.waiter.wake();
         }
+    }
+
+    /// As [`Self::need_restart`], for a call that must not be answered by this instance.
+    pub async fn end<T>(&self, reason: RestartReason) -> T {
+        self.need_restart(reason);
+        pending().await
     }
 
     pub fn needs_restart(&self) -> Option<RestartReason> {

@@ -13,7 +13,8 @@
 //! Until the root is on its way, an error leaves the volume as it was: what was not written is dirty
 //! still, and the next `sync` writes it again. From the first flush on it is not known what the medium
 //! has; going on could overwrite twins that a root on the medium refers to. Then the volume in memory
-//! has *failed*: it answers reads, everything that changes it is [`Error::Device`], until `load`.
+//! has *failed*: it answers reads, everything that changes it is [`Error::Device`], and `sync` is
+//! [`Error::NotLoaded`], until `load`.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -38,7 +39,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let started_ns = self.clock.now_ns();
         self.with(|volume| {
             if volume.failed {
-                return Err(Error::Device);
+                return Err(Error::NotLoaded);
             }
             // Each goes to the other twin, or it would overwrite the only one there is.
             let next = Timestamp(volume.root.checkpoint.timestamp.0.wrapping_add(1));
@@ -54,6 +55,28 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let blocks = leaving.len();
         self.write_out(leaving).await?;
 
+        self.write_root(checkpoint).await.map_err(|error| {
+            let timestamp = checkpoint.timestamp.0;
+            log::error!("whether checkpoint {timestamp} is on the medium is not known: {error}");
+            Error::NotLoaded
+        })?;
+        self.with(|volume| {
+            volume.previous = Some(volume.root.checkpoint);
+            volume.root.checkpoint = checkpoint;
+            volume.begin_epoch();
+            Ok(())
+        })?;
+        log::debug!(
+            "checkpoint {}: {blocks} blocks in {} us",
+            checkpoint.timestamp.0,
+            self.clock.now_ns().saturating_sub(started_ns) / 1000
+        );
+        Ok(())
+    }
+
+    /// What makes the blocks on the medium a checkpoint. If it does not come to its end, the volume
+    /// fails.
+    async fn write_root(&self, checkpoint: Checkpoint) -> Result<()> {
         let guard = self.fail_if_dropped();
         self.disk.flush().await?;
         let root = self.with(|volume| {
@@ -72,17 +95,6 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             .await?;
         self.disk.flush().await?;
         guard.done();
-        self.with(|volume| {
-            volume.previous = Some(volume.root.checkpoint);
-            volume.root.checkpoint = checkpoint;
-            volume.begin_epoch();
-            Ok(())
-        })?;
-        log::debug!(
-            "checkpoint {}: {blocks} blocks in {} us",
-            checkpoint.timestamp.0,
-            self.clock.now_ns().saturating_sub(started_ns) / 1000
-        );
         Ok(())
     }
 }

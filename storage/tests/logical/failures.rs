@@ -132,12 +132,39 @@ fn the_last_copy_failing_is_an_error() {
         [[3], [3]],
         "nobody was taken out for it"
     );
+    // They know that they have no new checkpoint: nothing is in doubt.
     for disk in &disks {
         disk.fail(Call::Sync, Error::Device, 1);
     }
-    assert_eq!(layer.needs_restart(), None);
     assert_eq!(block_on(layer.sync()), Err(Error::Device));
-    // Who knows what the disks hold now: only they do.
+    assert_eq!(layer.needs_restart(), None);
+    sync(&layer);
+}
+
+/// A sync whose outcome no store knows is not answered: only those who read the disks can tell
+/// whether the checkpoint is there.
+#[test]
+fn a_sync_in_doubt_is_left_to_the_next_instance() {
+    let (disks, layer) = pair();
+    write(&layer, 1, 3);
+    disks[0].fail(Call::Sync, Error::Device, 1);
+    disks[1].fail(Call::Sync, Error::NotLoaded, 1);
+    assert_eq!(layer.sync().now_or_never(), None);
+    assert_eq!(layer.needs_restart(), Some(RestartReason::SyncFailed));
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 2);
+    write(&layer, 1, 4);
+    assert_eq!(each_alone(&layer, &disks, 1), [[4], [4]]);
+}
+
+/// The first checkpoint names a store that lacks it; that the second one failed is no answer.
+#[test]
+fn a_sync_that_fails_in_its_second_round_is_left_to_the_next_instance() {
+    let (disks, layer) = pair();
+    write(&layer, 1, 3);
+    disks[1].fail(Call::Sync, Error::Device, 1);
+    disks[0].fail_after(Call::Sync, Error::Device, 1, 1);
+    assert_eq!(layer.sync().now_or_never(), None);
     assert_eq!(layer.needs_restart(), Some(RestartReason::SyncFailed));
     let (layer, attachment) = attached(crate::layer(&disks));
     assert_eq!(attachment.stores_present, 2);

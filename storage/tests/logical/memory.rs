@@ -41,12 +41,20 @@ struct State {
     files: BTreeMap<u64, File>,
 }
 
+/// The next `times` calls fail, after `spared` that do not.
+struct Fault {
+    call: Call,
+    error: Error,
+    spared: u32,
+    times: u32,
+}
+
 /// What survives the store's process: its disk, and the faults the test has put on it.
 #[derive(Default)]
 pub struct Disk {
     format: RefCell<Option<StoreFormat>>,
     checkpoints: RefCell<Vec<(Checkpoint, State)>>,
-    faults: RefCell<Vec<(Call, Error, u32)>>,
+    faults: RefCell<Vec<Fault>>,
     /// Blocks that read as corrupt, by physical file.
     pub corrupt: RefCell<Vec<u64>>,
     /// Says that a newer checkpoint may have been there.
@@ -66,7 +74,17 @@ impl Disk {
 
     /// The next `times` calls fail with `error`.
     pub fn fail(&self, call: Call, error: Error, times: u32) {
-        self.faults.borrow_mut().push((call, error, times));
+        self.fail_after(call, error, 0, times);
+    }
+
+    /// As [`Self::fail`], when `spared` calls have passed.
+    pub fn fail_after(&self, call: Call, error: Error, spared: u32, times: u32) {
+        self.faults.borrow_mut().push(Fault {
+            call,
+            error,
+            spared,
+            times,
+        });
     }
 
     pub fn heal(&self) {
@@ -95,10 +113,14 @@ impl Disk {
         let mut faults = self.faults.borrow_mut();
         let hit = faults
             .iter_mut()
-            .find(|(of, _, times)| *of == call && *times > 0);
-        hit.map_or(Ok(()), |(_, error, times)| {
-            *times -= 1;
-            Err(*error)
+            .find(|fault| fault.call == call && fault.times > 0);
+        hit.map_or(Ok(()), |fault| {
+            if fault.spared > 0 {
+                fault.spared -= 1;
+                return Ok(());
+            }
+            fault.times -= 1;
+            Err(fault.error)
         })
     }
 }
