@@ -106,7 +106,7 @@ fn format_leaves_nothing_of_an_older_volume() {
 }
 
 #[test]
-fn the_previous_checkpoint_can_be_loaded_until_something_changes() {
+fn the_previous_checkpoint_can_be_loaded_until_something_is_written() {
     for seed in 0..8 {
         let disk = disk(16);
         let mut pair = pair(&disk, seed);
@@ -130,12 +130,8 @@ fn the_previous_checkpoint_can_be_loaded_until_something_changes() {
         block_on(other.load(Timestamp(4))).unwrap();
         models[4].compare(&other, "previous, other instance");
 
+        // What has only changed in memory is no hindrance.
         block_on(pair.store.create(&attributes(false))).unwrap();
-        assert_eq!(
-            block_on(pair.store.info()).unwrap().previous,
-            None,
-            "after a change"
-        );
         block_on(pair.store.load(Timestamp(4))).unwrap();
         models[4].compare(&pair.store, "previous, same instance");
 
@@ -182,6 +178,70 @@ fn a_previous_checkpoint_that_was_overwritten_is_not_offered() {
     let crashed = std::rc::Rc::new(history.crash(history.events().len() - 2, |_, _| true));
     let info = block_on(store(&crashed, Config::default()).info()).unwrap();
     assert_eq!((info.newest.timestamp, info.previous), (Timestamp(3), None));
+}
+
+/// Its blocks are used again, while all that its root points to is still there.
+#[test]
+fn a_previous_checkpoint_whose_blocks_are_used_again_is_not_offered() {
+    let disk = disk(16);
+    let store = fresh(&disk, Config::default(), 16);
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    block_on(write(&store, file, 0, &[1; 600 * 4096], 600 * BLOCK)).unwrap();
+    block_on(store.sync(checkpoint(2))).unwrap();
+    block_on(store.delete(file)).unwrap();
+    block_on(store.sync(checkpoint(3))).unwrap();
+    assert_eq!(
+        block_on(store.info()).unwrap().previous,
+        Some(checkpoint(2))
+    );
+    let other = block_on(store.create(&attributes(false))).unwrap();
+    let mut block = 0;
+    while block_on(write(&store, other, block, &[2; 4096], (block + 1) * BLOCK)).is_ok() {
+        block += 1;
+    }
+    assert!(block > 600, "{block} blocks");
+    let again = twinfs_support::store(&disk, Config::default());
+    for store in [&store, &again] {
+        let info = block_on(store.info()).unwrap();
+        assert_eq!((info.newest, info.previous), (checkpoint(3), None));
+    }
+    assert_eq!(block_on(again.load(Timestamp(2))), Err(Error::NoCheckpoint));
+}
+
+/// What the way back costs: a flush in each checkpoint of several stores, if something is written in it.
+#[test]
+fn a_checkpoint_takes_two_flushes_and_one_for_the_way_back() {
+    for (present, written, flushes) in [
+        (0b10, true, 2),
+        (0b10, false, 2),
+        (0b11, true, 3),
+        (0b11, false, 2),
+    ] {
+        let disk = disk(16);
+        let store = fresh(&disk, Config::default(), 16);
+        let file = block_on(store.create(&attributes(false))).unwrap();
+        let mut before = 0;
+        for timestamp in 2..12 {
+            if written {
+                block_on(write(&store, file, 0, &[1; 4096], BLOCK)).unwrap();
+                block_on(write(&store, file, 1, &[2; 4096], 2 * BLOCK)).unwrap();
+            }
+            let checkpoint = Checkpoint {
+                timestamp: Timestamp(timestamp),
+                present,
+            };
+            block_on(store.sync(checkpoint)).unwrap();
+            let now = disk.counters().flushes;
+            // The first one is taken after `load`, which must flush.
+            if timestamp > 2 {
+                let what = format!("{present:b}, {written}, checkpoint {timestamp}");
+                assert_eq!(now - before, flushes, "{what}");
+            }
+            before = now;
+            let way_back = block_on(store.info()).unwrap().previous.is_some();
+            assert_eq!(way_back, present == 0b11);
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     TwinFs,
     cache::{Parent, RANKS, Slot},
+    epoch::has_way_back,
     fetch::Leaving,
     root::Root,
     volume::Volume,
@@ -61,7 +62,9 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             Error::NotLoaded
         })?;
         self.with(|volume| {
-            volume.previous = Some(volume.root.checkpoint);
+            let way_back = has_way_back(checkpoint);
+            volume.previous = way_back.then_some(volume.root.checkpoint);
+            volume.writing = !way_back;
             volume.root.checkpoint = checkpoint;
             volume.begin_epoch();
             Ok(())

@@ -139,6 +139,9 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
 
     /// Writes nodes to their unstable twins. What could not be written is dirty again.
     pub(super) async fn write_out(&self, mut leaving: Vec<Leaving>) -> Result<()> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
         leaving.sort_unstable_by_key(|block| block.place);
         let places: Vec<u64> = leaving.iter().map(|block| block.place).collect();
         let runs = io::runs(&places, self.request_blocks.get())
@@ -151,7 +154,10 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             })
             .collect();
         let guard = self.fail_if_dropped();
-        let result = self.disk.write_runs(runs).await;
+        let result = match self.begin_writing().await {
+            Ok(()) => self.disk.write_runs(runs).await,
+            error => error,
+        };
         guard.done();
         self.with(|volume| {
             for block in &leaving {

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     TwinFs,
     cache::Block,
-    fetch::block_buffer,
+    epoch::has_way_back,
     io,
     layout::{BLOCKS_MAX, Layout, ROOT_BLOCKS},
     pointer::Pointer,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     BLOCK_BYTES, Error, Result,
     block::{BlockDevice, Geometry},
-    buffer::{Sink, Source},
+    buffer::Sink,
     clock::Clock,
     file::{
         Attributes, Checkpoint, Class, FileNumber, MAPPING_FILE, StoreFormat, StoreInfo, Timestamp,
@@ -25,8 +25,8 @@ use crate::{
 /// What is at the two places of the root block.
 struct Roots {
     newest: Box<Root>,
-    /// The other, if it is the checkpoint before and everything that it refers to from the root
-    /// block is there.
+    /// The other, if it is the checkpoint before, stores may have to return to it, and the blocks
+    /// that it points to are there.
     previous: Option<Box<Root>>,
     /// The other place holds neither a root nor zeros: it may have been the newest.
     damaged: bool,
@@ -49,7 +49,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let layout = Layout::new(blocks, inodes, format.twin_offset.into())?;
         // No root of an earlier volume may come back, whatever happens from here on.
         for block in ROOT_BLOCKS {
-            self.erase(block).await?;
+            self.erase_root(block).await?;
         }
         self.disk.flush().await?;
         let root = Root {
@@ -66,8 +66,9 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             layout,
             tops: [Pointer::default(); TOP_COUNT],
         };
-        self.volume
-            .replace(Some(Volume::new(root, self.config.cache_blocks)));
+        let mut volume = Volume::new(root, self.config.cache_blocks);
+        volume.writing = true;
+        self.volume.replace(Some(volume));
         let made = self.make_first_checkpoint(format).await;
         self.forget().await;
         made
@@ -116,19 +117,22 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let Roots {
             newest, previous, ..
         } = self.read_roots(&geometry).await?;
-        let (root, previous) = if newest.checkpoint.timestamp == timestamp {
+        let newest_is_it = newest.checkpoint.timestamp == timestamp;
+        let (root, previous) = if newest_is_it {
             (newest, previous.map(|root| root.checkpoint))
         } else {
             let root = previous
                 .filter(|root| root.checkpoint.timestamp == timestamp)
                 .ok_or(Error::NoCheckpoint)?;
             // What is written from now on overwrites twins that the newest refers to.
-            self.erase(Root::place(newest.checkpoint.timestamp)).await?;
+            self.erase_root(Root::place(newest.checkpoint.timestamp))
+                .await?;
             self.disk.flush().await?;
             (root, None)
         };
         let mut volume = Volume::new(*root, self.config.cache_blocks);
         volume.previous = previous;
+        volume.writing = !newest_is_it;
         self.volume.replace(Some(volume));
         Ok(())
     }
@@ -143,10 +147,6 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let geometry = self.disk.attach().await?;
         self.request_blocks.set(io::request_blocks(&geometry));
         Ok(geometry)
-    }
-
-    async fn erase(&self, block: u64) -> Result<()> {
-        self.disk.write(block, Source::local(&block_buffer())).await
     }
 
     async fn read_root(
@@ -196,7 +196,8 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let damaged = !matches!(other, Ok(_) | Err(NoRoot::Zeros));
         let previous = match other {
             Ok(other) => {
-                let before = other.volume == newest.volume
+                let before = has_way_back(newest.checkpoint)
+                    && other.volume == newest.volume
                     && other.layout == newest.layout
                     && other.checkpoint.timestamp.0 == newest.checkpoint.timestamp.0 - 1;
                 (before && self.tops_are_there(&other).await?).then_some(other)
@@ -219,7 +220,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     }
 
     /// Whether all blocks that a root block points to are as it says. Every later checkpoint
-    /// overwrites some of them, so this tells whether a root is still what its twins show.
+    /// overwrites some of them, so a root that a disk failed to erase or replace shows here.
     async fn tops_are_there(&self, root: &Root) -> Result<bool> {
         let offset = root.layout.twin_offset;
         let mut tops: Vec<(u64, Pointer)> = root

@@ -31,7 +31,7 @@
 //! | `file_tree` | from a block of a file to its pointer |
 //! | `fetch` `io` `signal` | running steps, reading what they miss, writing what must leave |
 //! | `files` `read` `write` `plan` | the file calls |
-//! | `load` `checkpoint` | format, info, load; sync |
+//! | `load` `checkpoint` `epoch` | format, info, load; sync; the first write after it |
 //!
 //! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
 //! device before a pointer to them is in memory (see `write`). Where that is not enough, because it is not
@@ -43,6 +43,7 @@ mod allocator;
 mod bits;
 mod cache;
 mod checkpoint;
+mod epoch;
 mod fetch;
 mod file_tree;
 mod files;
@@ -102,6 +103,8 @@ pub struct TwinFs<D, C> {
     order: RwLock<()>,
     /// Who writes metadata: one at a time, or an older version could land on a newer one.
     write_back: Mutex<()>,
+    /// Who begins to write after a checkpoint: the others wait.
+    opening: Mutex<()>,
     overwrite_ended: signal::Signal,
     request_blocks: Cell<u64>,
 }
@@ -123,6 +126,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             volume: RefCell::new(None),
             order: RwLock::new(()),
             write_back: Mutex::new(()),
+            opening: Mutex::new(()),
             overwrite_ended: signal::Signal::default(),
             request_blocks: Cell::new(1),
         }

@@ -16,7 +16,6 @@ use crate::{BLOCK_BYTES, Error, checksum::Checksum, file::FileNumber};
 #[derive(Clone, Copy)]
 pub struct Target {
     /// The pointer as it was.
-    /// The pointer as it was.
     pub old: Pointer,
     /// The pointer as it will be, but for the checksum.
     pub new: Pointer,
@@ -107,7 +106,6 @@ impl Volume {
                 target.new.block = blocks.next().ok_or(Error::NoSpace)?;
             }
         }
-        self.previous = None;
         let plan = Plan {
             file,
             first,

@@ -81,8 +81,10 @@ pub struct Volume {
     /// The checkpoint that is loaded or was taken last. Its tops are those of now: they change as
     /// blocks do, and become part of a checkpoint when the root is written.
     pub root: Root,
-    /// The checkpoint before, as long as nothing was changed since the last.
+    /// The checkpoint before, as long as it can be loaded.
     pub previous: Option<crate::file::Checkpoint>,
+    /// Blocks may be written: nobody can go back any more (see `epoch`).
+    pub writing: bool,
     /// The metadata in memory.
     pub cache: Cache,
     /// The data area's blocks.
@@ -105,6 +107,7 @@ impl Volume {
     pub fn new(root: Root, cache_blocks: usize) -> Self {
         let mut volume = Self {
             previous: None,
+            writing: false,
             cache: Cache::new(cache_blocks),
             blocks: Allocator::new(root.layout.data_blocks(), root.blocks_free),
             inodes: Allocator::new(root.layout.inodes, root.inodes_free),
@@ -171,7 +174,6 @@ impl Volume {
     /// to its other twin if this is its first modification since the last checkpoint.
     pub fn modify(&mut self, slot: Slot) -> &mut Block {
         if !self.is_modified(slot) {
-            self.previous = None;
             // From the node up to the first that is modified, then down again: a parent's bits are
             // cleared before its child's is set.
             let mut chain: heapless::Vec<Slot, { super::cache::RANKS }> = heapless::Vec::new();

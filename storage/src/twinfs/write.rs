@@ -86,23 +86,24 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         modified_ns: u64,
     ) -> Result<()> {
         let plan = self.run(|volume| volume.plan(request)).await?;
+        let mut guard = PlanGuard {
+            store: self,
+            plan: &plan,
+            armed: true,
+            in_flight: false,
+        };
+        self.begin_writing().await?;
         let offset = self.with(|volume| Ok(volume.twin_offset()))?;
         let places: Vec<u64> = plan
             .targets
             .iter()
             .map(|target| target.new.place(offset))
             .collect();
-        let guard = PlanGuard {
-            store: self,
-            plan: &plan,
-            armed: true,
-            in_flight: true,
-        };
+        guard.in_flight = true;
         let runs = io::runs(&places, self.request_blocks.get())
             .map(|(place, index, len)| (place, data.slice(index * BLOCK_BYTES, len * BLOCK_BYTES)))
             .collect();
         let written = self.disk.write_runs(runs).await;
-        let mut guard = guard;
         guard.in_flight = false;
         written?;
         self.run(|volume| volume.commit(&plan, request.size, checksums, modified_ns))
