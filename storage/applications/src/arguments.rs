@@ -70,6 +70,9 @@ impl Takes {
                 _ if plain => arguments.words.push(word.clone()),
                 (Some("-"), _) => plain = true,
                 (Some(letters), _) if !self.flags.is_empty() => {
+                    if letters.starts_with('-') {
+                        return Err(format!("there is no {word}"));
+                    }
                     if let Some(letter) = letters.chars().find(|&it| !self.flags.contains(it)) {
                         return Err(format!("there is no -{letter}"));
                     }
@@ -185,6 +188,7 @@ mod tests {
         let takes = Takes::words(1, 2).flags("l").keys(&["every"]);
         for (line, part) in [
             ("-x a", "-x"),
+            ("--long a", "--long"),
             ("ever=1 a", "ever="),
             ("", "too few"),
             ("a b c", "`c`"),

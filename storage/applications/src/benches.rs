@@ -70,7 +70,7 @@ pub fn parameters(preset: Option<&str>, arguments: &Arguments) -> Result<Paramet
     )?;
     set(&mut parameters.seed, "seed", values::number_32)?;
     if let Some((min, max)) = arguments.parsed("size", values::size_range)? {
-        let fit = |size: u64| u32::try_from(size).map_err(|_| "size: expected less than 4G");
+        let fit = |size: u64| u32::try_from(size).map_err(|_| "size: expected MIN-MAX, 1 to 64M");
         (parameters.size_min, parameters.size_max) = (fit(min)?, fit(max)?);
     }
     parameters.bias_read = arguments

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Arrows, Home, End, Delete, Backspace; Ctrl-A E B F D K U W L; history by Up and Down or Ctrl-P
-//! and Ctrl-N. A line longer than the terminal is wide is shown in part, around the cursor.
+//! and Ctrl-N. A line longer than the terminal is wide is shown in part, around the cursor, with `<`
+//! and `>` where more of it is. How wide the terminal is it says itself, asked by [`ASK_WIDTH`].
 //!
 //! *Why not a crate?* Ours must let go of its line at any moment, because a log record is to be
 //! printed above it, and take it up again; the kept crates own the terminal while they read.
@@ -21,6 +22,13 @@ use alloc::{
 pub const LINE_MAX: usize = 1024;
 /// Lines remembered.
 pub const HISTORY_MAX: usize = 100;
+
+/// Asks the terminal how wide it is: the cursor goes as far right as it can, and the terminal reports
+/// where it is (ECMA-48: CUF, DSR), which [`Editor::feed`] understands. What answers nothing keeps its
+/// width.
+pub const ASK_WIDTH: &str = "\x1b7\x1b[999C\x1b[6n\x1b8";
+/// Narrowest terminal that lines are shown on, columns.
+const COLUMNS_MIN: usize = 20;
 
 /// What a byte led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +75,13 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// An editor for a terminal so many columns wide.
+    /// An editor for a terminal so many columns wide, until it says otherwise.
     #[must_use]
     pub fn new(columns: usize) -> Self {
         Self {
             prompt: String::new(),
             prompt_columns: 0,
-            columns: columns.max(20),
+            columns: columns.max(COLUMNS_MIN),
             line: Vec::new(),
             cursor: 0,
             escape: Escape::None,
@@ -117,7 +125,14 @@ impl Editor {
             self.cursor - room + 1
         };
         let end = self.line.len().min(start + room);
-        let shown: String = self.line[start..end].iter().collect();
+        let mut shown = self.line[start..end].to_vec();
+        if start > 0 && self.cursor > start {
+            shown[0] = '<';
+        }
+        if end < self.line.len() && self.cursor + 1 < end {
+            shown[end - start - 1] = '>';
+        }
+        let shown = String::from_iter(shown);
         out.extend_from_slice(format!("\r{}{shown}\x1b[K", self.prompt).as_bytes());
         match end - self.cursor {
             0 => {}
@@ -219,6 +234,10 @@ impl Editor {
                 self.move_to(self.line.len(), out);
             }
             (Escape::Bracket(3), b'~') => self.delete(out),
+            (Escape::Bracket(column), b'R') => {
+                self.columns = usize::from(column).max(COLUMNS_MIN);
+                self.draw(out);
+            }
             _ => {}
         }
     }
@@ -436,11 +455,26 @@ mod tests {
         session.keys(&keys);
         let (row, column) = screen(&session.printed);
         assert!(row.len() < 40 && row.ends_with(&keys[50..]), "{row}");
+        assert!(row.starts_with("> <"), "{row}");
         assert_eq!(column, row.len());
         session.keys("\x01");
         let (row, column) = screen(&session.printed);
         assert!(row.starts_with("> abcdef") && row.len() < 40, "{row}");
+        assert!(row.ends_with('>'), "{row}");
         assert_eq!(column, 2);
+    }
+
+    #[test]
+    fn the_terminal_says_how_wide_it_is() {
+        let mut session = Session::new();
+        let keys: String = (0..60).map(|index| char::from(b'a' + index % 26)).collect();
+        session.keys(&keys);
+        for (report, columns) in [("\x1b[24;30R", 30), ("\x1b[1;200R", 200), ("\x1b[1;1R", 20)] {
+            assert_eq!(session.keys(report), []);
+            let (row, column) = screen(&session.printed);
+            assert_eq!(row.len(), columns.min(2 + 60 + 2) - 2, "{row}");
+            assert_eq!(column, row.len());
+        }
     }
 
     #[test]

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::records::Record;
 
-/// Longest line that is taken, bytes.
-pub const LINE_BYTES_MAX: usize = 4096;
+/// Longest line that is taken, bytes: a path as long as there may be, each byte escaped in JSON, and
+/// a command about it.
+pub const LINE_BYTES_MAX: usize = 32 << 10;
 
 /// What a program sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,15 @@ pub fn parse(line: &str) -> Result<Order, (Option<u64>, String)> {
         }),
         None => Err((id, "expected {\"id\": NUMBER, \"command\": TEXT}".into())),
     }
+}
+
+/// The number of an order of which only the beginning was kept, if that has it.
+#[must_use]
+pub fn id_of_beginning(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once("\"id\":")?;
+    let rest = rest.trim_start();
+    let end = rest.find(|it: char| !it.is_ascii_digit())?;
+    rest[..end].parse().ok()
 }
 
 fn event(kind: &str, id: Option<u64>, members: Value) -> String {
@@ -160,6 +170,14 @@ mod tests {
             Some(9)
         );
         assert_eq!(parse(r#"{"id":"#).expect_err("no JSON").0, None);
+    }
+
+    #[test]
+    fn the_number_of_a_line_that_is_too_long_is_found() {
+        let line = r#"{"id": 17,"command":"write /a aaaaaaaaa"#;
+        assert_eq!(id_of_beginning(line), Some(17));
+        assert_eq!(id_of_beginning(r#"{"command":"write /a aaaaaaaaa"#), None);
+        assert_eq!(id_of_beginning(r#"{"id":"#), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) use hash::read_link;
 pub use hash::{TreeHash, hash_file, hash_tree};
 pub use list::{Entry, list};
 pub use paths::{Paths, join, walk};
-pub use remove::remove;
+pub use remove::{ends_in_name, remove};
 
 /// Bytes of a file that are read or written at a time.
 pub const CHUNK_BYTES: usize = 64 << 10;

@@ -99,3 +99,15 @@ fn a_hash_stops_when_it_is_told_to() {
     let stopped = block_on(hash_tree(&tree(), b"/src", &mut |_, _| Go::Stop));
     assert_eq!(stopped.map(|_| ()), Err(Error::Busy));
 }
+
+#[test]
+fn what_has_no_name_is_not_removed() {
+    let system = tree();
+    for path in ["", "/", ".", "/.", "/src/.", "/src/..", "/src/a/../"] {
+        let result = block_on(remove(&system, path.as_bytes(), &mut |_| Go::On));
+        assert_eq!(result, Err(Error::BadArgument), "{path}");
+        assert_eq!(system.content("/src/big").len(), 200_000, "{path}");
+    }
+    let result = block_on(remove(&system, b"/src/", &mut |_| Go::On));
+    assert_eq!(result, Ok(Go::On));
+}

@@ -5,6 +5,7 @@
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    format,
     rc::Rc,
     string::String,
     vec::Vec,
@@ -89,8 +90,9 @@ impl Link {
             match self.uart.read().await {
                 b'\n' | b'\r' => {
                     if too_long {
-                        let error = "expected a line of at most 4096 bytes";
-                        self.send(&link::done(None, Err(error))).await;
+                        let id = link::id_of_beginning(&String::from_utf8_lossy(&line));
+                        let error = format!("expected a line of at most {LINE_BYTES_MAX} bytes");
+                        self.send(&link::done(id, Err(&error))).await;
                     } else {
                         let text = String::from_utf8_lossy(&line).trim().into();
                         self.take(&shell, text).await;

@@ -99,10 +99,14 @@ async fn greet(terminal: &Terminal, shell: &Shell, state: &str) {
     } else {
         ""
     };
-    let text = format!(
-        "Galago. Volume {state}{hint} ({} after boot).",
-        text::duration(when)
-    );
+    let text = if runtime::start::is_restart() {
+        format!("Galago. The console is back. Volume {state}{hint}.")
+    } else {
+        format!(
+            "Galago. Volume {state}{hint} ({} after boot).",
+            text::duration(when)
+        )
+    };
     terminal.line(&text).await;
     terminal.line("`help` lists the commands.").await;
 }

@@ -16,7 +16,7 @@ use applications::{
 use manager::control;
 use runtime::{Endpoint, start};
 use serde_json::Value;
-use storage::vfs;
+use storage::{Error, vfs};
 use workload::postmark::interface;
 
 use crate::{
@@ -133,11 +133,16 @@ impl Shell {
         let named = |Failure(text)| {
             let has_name = text
                 .strip_prefix(name.as_str())
-                .is_some_and(|it| it.starts_with(':'));
-            Failure(if has_name {
+                .is_some_and(|it| it.starts_with([':', ' ']));
+            let text = if has_name {
                 text
             } else {
                 format!("{name}: {text}")
+            };
+            Failure(if text.ends_with(&Error::NotFormatted.to_string()) {
+                format!("{text}; `format yes` makes a volume")
+            } else {
+                text
             })
         };
         (command.run)(&context).await.map_err(named)
@@ -162,7 +167,7 @@ pub fn find(name: &str) -> Option<&'static Command> {
 pub fn unknown(name: &str) -> Failure {
     let similar: Vec<_> = all()
         .map(|(_, command)| command.name)
-        .filter(|other| other.starts_with(name) || name.starts_with(other))
+        .filter(|other| !name.is_empty() && (other.starts_with(name) || name.starts_with(other)))
         .collect();
     let hint = match similar.as_slice() {
         [] => "`help` lists the commands".to_string(),

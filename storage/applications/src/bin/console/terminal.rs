@@ -17,7 +17,7 @@ use core::{
 };
 
 use applications::{
-    editor::{Editor, Input},
+    editor::{self, Editor, Input},
     records::Record,
     text,
 };
@@ -214,6 +214,10 @@ impl Terminal {
             let mut editor = self.editor.borrow_mut();
             editor.clear();
             editor.set_prompt(prompt, columns);
+            // The window may have been resized since.
+            if self.colours.get() {
+                out.extend_from_slice(editor::ASK_WIDTH.as_bytes());
+            }
             editor.draw(&mut out);
             *self.bottom.borrow_mut() = Bottom::Editor;
         }

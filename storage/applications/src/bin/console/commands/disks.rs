@@ -8,7 +8,7 @@ use runtime::{
     time::{now_ns, with_deadline},
 };
 use serde_json::json;
-use storage::block;
+use storage::{Error, block};
 use workload::{
     stream::{DeviceReader, DeviceWriter},
     tar::{self, Exported, Imported},
@@ -63,10 +63,18 @@ fn disk(word: &str) -> Result<block::Client<Endpoint>, Failure> {
     }))
 }
 
-fn silent(name: &str) -> Failure {
+fn absent(name: &str) -> Failure {
     Failure(format!(
-        "{name}: the driver does not answer; is the disk attached?"
+        "{name}: no disk is attached there; `--import TAR` attaches one to read, docs/console.md says how to get one to write"
     ))
+}
+
+/// What came of asking for a disk.
+fn attached<T>(name: &str, stream: Option<Result<T, Error>>) -> Result<T, Failure> {
+    match stream {
+        None | Some(Err(Error::PeerGone)) => Err(absent(name)),
+        Some(stream) => stream.map_err(|error| Failure::about(name, error)),
+    }
 }
 
 fn amount(bytes: u64, files: u64) -> String {
@@ -87,10 +95,8 @@ async fn import(context: &Context<'_>) -> Outcome {
     let name = context.word(0);
     let disk = disk(name)?;
     let start_ns = now_ns();
-    let stream = with_deadline(ATTACH_NS, DeviceReader::new(&disk))
-        .await
-        .ok_or_else(|| silent(name))?
-        .map_err(|error| Failure::about(name, error))?;
+    let stream = with_deadline(ATTACH_NS, DeviceReader::new(&disk)).await;
+    let stream = attached(name, stream)?;
     let capacity = stream.capacity();
     let mut archive = tar::Reader::new(stream);
     let mut progress = |imported: &Imported, path: &[u8]| {
@@ -123,10 +129,8 @@ async fn export(context: &Context<'_>) -> Outcome {
     let name = context.word(1);
     let disk = disk(name)?;
     let start_ns = now_ns();
-    let stream = with_deadline(ATTACH_NS, DeviceWriter::new(&disk))
-        .await
-        .ok_or_else(|| silent(name))?
-        .map_err(|error| Failure::about(name, error))?;
+    let stream = with_deadline(ATTACH_NS, DeviceWriter::new(&disk)).await;
+    let stream = attached(name, stream)?;
     let mut archive = tar::Writer::new(stream);
     let mut progress = |exported: &Exported, path: &[u8]| {
         let text = || format!("{} {}", text::bytes(exported.bytes), text::printable(path));

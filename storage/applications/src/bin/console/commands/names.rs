@@ -172,7 +172,8 @@ async fn chown(context: &Context<'_>) -> Outcome {
     let word = context.word(0);
     let (uid, gid) = word.split_once(':').unwrap_or((word, ""));
     let path = context.path(1);
-    let number = |text| values::number_32(text).map_err(expected(word));
+    let number =
+        |text| values::number_32(text).map_err(|_| expected(word)("UID or UID:GID, whole numbers"));
     let uid = number(uid)?;
     let gid = if gid.is_empty() {
         let stat = context.system().stat(path, true).await;

@@ -128,10 +128,11 @@ async fn rm(context: &Context<'_>) -> Outcome {
             result => result.map(|()| Value::Null).map_err(about(path)),
         };
     }
-    if path.iter().all(|&byte| byte == b'/') {
-        return Err(
-            "rm -r /: expected a path below the root; `format` makes an empty volume".into(),
-        );
+    if !tree::ends_in_name(path) {
+        return Err(Failure(format!(
+            "`{}`: expected a path that ends in a name; `format` makes an empty volume",
+            context.word(0)
+        )));
     }
     let mut removed = 0;
     let mut progress = |path: &[u8]| {

@@ -152,8 +152,7 @@ async fn mount(context: &Context<'_>) -> Outcome {
     }
     let usage = context.system().statfs().await?;
     let line = format!(
-        "{}, {}, checkpoint {}",
-        state(&usage),
+        "mounted, {}, checkpoint {}",
         stores(&usage),
         usage.checkpoint
     );
