@@ -341,3 +341,93 @@ fn a_cache_that_cannot_remember_more_is_not_noticed() {
         });
     });
 }
+
+/// Fills a volume to its last block: a file that grows by less and less, then directories, with a
+/// sync after each round. No sync fails.
+async fn fill_to_the_last_block<F: FileSystem>(client: &F) {
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+    let big = client.open(b"/big", flags, 0o644).await.unwrap();
+    let (mut pieces, mut directories) = (0, 0);
+    for round in 0..20 {
+        for bytes in [1 << 16, 4096] {
+            let piece = vec![7; bytes];
+            let write = async || client.write(big, None, Source::local(&piece)).await;
+            while write().await.is_ok() {
+                pieces += 1;
+                assert!(pieces < 100_000, "a small disk takes everything");
+            }
+        }
+        loop {
+            match client
+                .mkdir(format!("/full{directories}").as_bytes(), 0o755)
+                .await
+            {
+                Ok(()) => directories += 1,
+                Err(error) => break assert_eq!(error, Error::NoSpace, "round {round}"),
+            }
+            assert!(directories < 10_000, "a small disk takes all directories");
+        }
+        client.sync().await.unwrap();
+    }
+    client.close(big).await.unwrap();
+}
+
+/// On a volume that is full to the last block everything can still be removed by name, and it can be
+/// mounted even if files that had no name are to be deleted first.
+#[test]
+fn a_volume_full_to_the_last_block_can_be_emptied() {
+    on_a_large_stack(|| {
+        for again in [false, true] {
+            let (disks, clock) = (
+                vec![Some(Rc::new(RamDisk::new(20_000)))],
+                TestClock::default(),
+            );
+            let system = collapsed(&disks, &clock, CacheSize::Ample);
+            let before = system.run(async {
+                let client = system.client(0);
+                format(&client, "full").await;
+                let before = client.statfs().await.unwrap();
+                client.mkdir(b"/d", 0o755).await.unwrap();
+                let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+                for name in [&b"/empty"[..], b"/other", b"/nameless"] {
+                    let file = client.open(name, flags, 0o644).await.unwrap();
+                    if name != b"/nameless" {
+                        client.close(file).await.unwrap();
+                    }
+                }
+                client.unlink(b"/nameless").await.unwrap();
+                fill_to_the_last_block(&client).await;
+                before
+            });
+            let system = if again {
+                drop(system);
+                collapsed(&disks, &clock, CacheSize::Ample)
+            } else {
+                system
+            };
+            system.run(async {
+                let client = system.client(0);
+                client.mount().await.unwrap();
+                client.unlink(b"/empty").await.unwrap();
+                client.rmdir(b"/d").await.unwrap();
+                client.rename(b"/other", b"/big").await.unwrap();
+                client.sync().await.unwrap();
+                write_file(&client, 1).await.unwrap();
+                client.sync().await.unwrap();
+                check_file(&client, 1).await;
+                let mut directory = 0;
+                let error = loop {
+                    match client.rmdir(format!("/full{directory}").as_bytes()).await {
+                        Ok(()) => directory += 1,
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(error, Error::NotFound);
+                let after = client.statfs().await.unwrap();
+                // "/1", "/big", and before the restart the file without a name.
+                let left = 2 + u64::from(!again);
+                assert_eq!(after.files_free + left, before.files_free);
+            });
+        }
+    });
+}

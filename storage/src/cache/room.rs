@@ -9,7 +9,8 @@ use core::cell::RefCell;
 use super::{
     Inner,
     below::Phase,
-    files::File,
+    files::{File, State},
+    page::pages_in,
     pool::{Evicted, Pool},
     signal::Signal,
 };
@@ -44,16 +45,41 @@ impl Drop for Room<'_> {
 /// What is known of the free blocks below.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Space {
-    /// Blocks that data may take, when last asked.
-    available: u64,
+    /// Blocks that were free, when last asked.
+    free: u64,
     /// Blocks that pages dirtied since then will take.
     spent: u64,
 }
 
-/// Of the free blocks, one in this many is left for what the layers below need for themselves.
+/// Of the free blocks, data leave one in this many for stack metadata: for directories, and for
+/// what the layers below need to find the data again.
 const METADATA_SHARE: u64 = 64;
 /// And this many in any case.
 const METADATA_BLOCKS: u64 = 8;
+/// Blocks that a page of a protected file takes: one for each twin.
+const PAIR: u64 = 2;
+
+impl Space {
+    /// Whether `blocks` more can be taken for data or for what is `protected`.
+    fn has(self, blocks: u64, protected: bool) -> bool {
+        let left = if protected {
+            0
+        } else {
+            self.free / METADATA_SHARE + METADATA_BLOCKS
+        };
+        self.spent + blocks + left <= self.free
+    }
+}
+
+/// Blocks that a page takes when it is written down, if no earlier write has taken them. A page of a
+/// protected file that is there already goes to its other twin. (Such files have no holes.)
+pub(super) fn blocks_of_page(state: &State, page: u64) -> u64 {
+    match state.now.class.protected {
+        false => 1,
+        true if page < pages_in(state.below.size) => 0,
+        true => PAIR,
+    }
+}
 
 impl<L, C: Clock> Inner<L, C> {
     /// Makes room for one page by giving another up. `false`: nothing can go.
@@ -93,6 +119,32 @@ impl<L, C: Clock> Inner<L, C> {
         let mut space = self.space.get();
         space.spent += blocks;
         self.space.set(space);
+    }
+
+    /// Blocks that a write to these pages takes and no earlier one has.
+    fn blocks_of_pages(&self, file: &File, first: u64, count: u64) -> u64 {
+        let state = file.state.borrow();
+        let mut pool = self.pool.borrow_mut();
+        (first..first + count)
+            .filter(|page| {
+                let cached = state.pages.get(page);
+                cached.is_none_or(|&id| pool.is_fresh_below(id))
+            })
+            .map(|page| blocks_of_page(&state, page))
+            .sum()
+    }
+
+    /// Most blocks that what is newer here than below will take there.
+    pub(super) fn blocks_not_below(&self) -> u64 {
+        let counts = self.pool.borrow().counts();
+        let second_twins: u64 = (self.unclean.borrow().values())
+            .map(|file| {
+                let state = file.state.borrow();
+                let grown = pages_in(state.now.size).saturating_sub(pages_in(state.below.size));
+                if state.now.class.protected { grown } else { 0 }
+            })
+            .sum();
+        (counts.dirty + counts.writing) as u64 + second_twins
     }
 
     /// Whether a sync should come soon.
@@ -170,16 +222,24 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         }
     }
 
-    /// Checks that below has room for `blocks` more. [`Error::NoSpace`]; then a sync may help, as it
-    /// frees what was deleted before it.
-    pub(super) async fn check_space(self: &Rc<Self>, blocks: u64) -> Result<()> {
-        let Space { available, spent } = self.space.get();
-        if spent + blocks <= available {
+    /// Checks that below has room for `count` pages of a file, from `first` on.
+    /// [`Error::NoSpace`]; then a sync may help, as it frees what was deleted before it.
+    pub(super) async fn check_space(
+        self: &Rc<Self>,
+        file: &File,
+        first: u64,
+        count: u64,
+    ) -> Result<()> {
+        if self.space.get().has(PAIR * count, false) {
+            return Ok(());
+        }
+        let protected = file.state.borrow().now.class.protected;
+        let blocks = self.blocks_of_pages(file, first, count);
+        if blocks == 0 || self.space.get().has(blocks, protected) {
             return Ok(());
         }
         self.refresh_space().await?;
-        let Space { available, spent } = self.space.get();
-        if spent + blocks <= available {
+        if self.space.get().has(blocks, protected) {
             return Ok(());
         }
         if self.log.borrow().len() > 0 {
@@ -194,14 +254,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         let _alone = self.space_refresh.lock().await;
         // What is not below yet is not in the answer. Counted before the question, so that what
         // arrives meanwhile is counted twice rather than not at all.
-        let counts = self.pool.borrow().counts();
         let mut space = self.space.get();
-        space.spent = (counts.dirty + counts.writing) as u64;
+        space.spent = self.blocks_not_below();
         self.space.set(space);
         let usage = self.query(async |lower: &L| lower.usage().await).await?;
-        let free = usage.blocks_free;
         let mut space = self.space.get();
-        space.available = free.saturating_sub(free / METADATA_SHARE + METADATA_BLOCKS);
+        space.free = usage.blocks_free;
         self.space.set(space);
         Ok(())
     }

@@ -90,11 +90,7 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
 
     async fn usage(&self) -> Result<Usage> {
         let mut usage = self.0.query(async |lower: &L| lower.usage().await).await?;
-        // Pages that are not below yet will take blocks there.
-        let counts = self.0.pool.borrow().counts();
-        usage.blocks_free = usage
-            .blocks_free
-            .saturating_sub((counts.dirty + counts.writing) as u64);
+        usage.blocks_free = usage.blocks_free.saturating_sub(self.0.blocks_not_below());
         Ok(usage)
     }
 

@@ -10,7 +10,7 @@ use super::{
     files::{File, Presence, State},
     page::{page_of, pages_in, start_of},
     pool::FrameId,
-    room::Room,
+    room::{Room, blocks_of_page},
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
@@ -60,7 +60,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             let last = page_of(write.offset + len as u64 - 1);
             let count = (last + 1 - first).min(self.room_max() as u64);
             let mut room = self.room(count as usize).await?;
-            self.check_space(count).await?;
+            self.check_space(&file, first, count).await?;
             let _shared = file.lock.read().await;
             for page in first..first + count {
                 let at = write.offset + done as u64;
@@ -121,7 +121,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             room.spend();
             let id = self.pool.borrow_mut().insert_dirty(file, piece.page, page);
             state.pages.insert(piece.page, id);
-            self.spend_blocks(1);
+            self.spend_blocks(blocks_of_page(&state, piece.page));
             return self.fill(file, &mut state, id, piece, write);
         }
     }
@@ -143,7 +143,9 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             if kept {
                 room.spend();
             }
-            self.spend_blocks(u64::from(fresh));
+            if fresh {
+                self.spend_blocks(blocks_of_page(state, piece.page));
+            }
         }
         self.fill(file, state, id, piece, write)
     }
@@ -178,7 +180,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         room.spend();
         let id = self.pool.borrow_mut().insert_dirty(file, piece.page, page);
         state.pages.insert(piece.page, id);
-        self.spend_blocks(1);
+        self.spend_blocks(blocks_of_page(state, piece.page));
         self.wrote(file, state, piece, write);
         Ok(())
     }

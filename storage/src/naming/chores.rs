@@ -41,6 +41,15 @@ pub enum Chore {
     Links(Rc<Inode>),
 }
 
+/// What an operation does to the room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// It may take some: on a full volume it is not worth another checkpoint.
+    Add,
+    /// It frees some.
+    Remove,
+}
+
 /// Whether an error may be over after a checkpoint.
 fn is_shortage(error: Error) -> bool {
     matches!(error, Error::NoMemory | Error::NoSpace)
@@ -62,19 +71,22 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn with_room<T>(
         &self,
         volume: &Volume,
+        aim: Aim,
         mut operation: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
         for _ in 0..CHECKPOINTS_MAX {
             let result = operation().await;
             let Err(error) = result else { return result };
-            let hopeless = error == Error::NoSpace && volume.full.get();
+            let hopeless = error == Error::NoSpace && volume.full.get() && aim == Aim::Add;
             if !is_shortage(error) || hopeless || self.sync().await.is_err() {
                 return result;
             }
             if error == Error::NoSpace {
                 let result = operation().await;
-                // Until something is freed, asking again would only cost checkpoints.
-                volume.full.set(matches!(result, Err(Error::NoSpace)));
+                if aim == Aim::Add {
+                    // Until something is freed, asking again would only cost checkpoints.
+                    volume.full.set(matches!(result, Err(Error::NoSpace)));
+                }
                 return result;
             }
         }

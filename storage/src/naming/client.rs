@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 
 use super::{
     Naming,
+    chores::Aim,
     descriptors::{ClientId, OpenFile},
     volume::Volume,
 };
@@ -53,7 +54,18 @@ impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
         volume: &Volume,
         operation: impl AsyncFnMut() -> Result<T>,
     ) -> Result<T> {
-        let result = self.naming.with_room(volume, operation).await;
+        let result = self.naming.with_room(volume, Aim::Add, operation).await;
+        self.naming.tidy(volume).await;
+        result
+    }
+
+    /// Runs an operation that takes names away.
+    async fn remove(
+        &self,
+        volume: &Volume,
+        operation: impl AsyncFnMut() -> Result<()>,
+    ) -> Result<()> {
+        let result = self.naming.with_room(volume, Aim::Remove, operation).await;
         self.naming.tidy(volume).await;
         result
     }
@@ -119,7 +131,7 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
                 .write(&volume, &file, offset, data.clone())
                 .await
         };
-        let result = self.naming.with_room(&volume, write).await;
+        let result = self.naming.with_room(&volume, Aim::Add, write).await;
         self.leave_open(&volume, file).await;
         result
     }
@@ -134,7 +146,7 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
     async fn truncate(&self, descriptor: Descriptor, size: u64) -> Result<()> {
         let (volume, file) = self.enter_open(descriptor).await?;
         let truncate = async || self.naming.truncate(&volume, &file, size).await;
-        let result = self.naming.with_room(&volume, truncate).await;
+        let result = self.naming.with_room(&volume, Aim::Remove, truncate).await;
         self.leave_open(&volume, file).await;
         result
     }
@@ -175,13 +187,13 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
 
     async fn rmdir(&self, path: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.change(&volume, async || self.naming.rmdir(&volume, path).await)
+        self.remove(&volume, async || self.naming.rmdir(&volume, path).await)
             .await
     }
 
     async fn unlink(&self, path: &[u8]) -> Result<()> {
         let volume = self.enter().await?;
-        self.change(&volume, async || self.naming.unlink(&volume, path).await)
+        self.remove(&volume, async || self.naming.unlink(&volume, path).await)
             .await
     }
 

@@ -1,13 +1,16 @@
 //! Making a volume and mounting it.
 //!
 //! The first call of any client mounts the volume if nobody did. Mounting attaches the layer below,
-//! looks for the root, and deletes what was open and had no name when the system went down.
+//! looks for the root, and deletes what was open and had no name when the system went down. What
+//! cannot be deleted takes up room and no more: the volume is mounted all the same.
 
 use alloc::{rc::Rc, vec::Vec};
 
 use super::{
     Naming,
+    chores::Chore,
     directory::{self, format},
+    inode::Inode,
     numbers::Numbers,
     volume::Volume,
 };
@@ -38,7 +41,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let volume = Rc::new(self.load_volume().await?);
         // An earlier instance may have changed what is not in a checkpoint yet.
         self.changed.set(true);
-        self.purge_orphans(&volume).await?;
+        if let Err(error) = self.purge_orphans(&volume).await {
+            log::error!("files that have no name cannot be looked for: {error}");
+        }
         *self.volume.borrow_mut() = Some(volume.clone());
         Ok(volume)
     }
@@ -113,7 +118,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     /// Deletes the files that were open and had no name. An entry whose file has a name again, or
-    /// is not there, only goes itself.
+    /// is not there, only goes itself. What fails is left as a chore; of a file that cannot be
+    /// looked at, nobody knows whether it has a name, so it stays until a later mount.
     async fn purge_orphans(&self, volume: &Volume) -> Result<()> {
         let directory = directory::load(&self.below, volume, volume.orphans).await?;
         if directory.index()?.len() == 0 {
@@ -131,14 +137,25 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         for (number, name) in orphans {
             match self.below.getattr(number).await {
                 Err(Error::NotFound) => {}
-                Err(error) => return Err(error),
                 Ok(attributes) if attributes.links > 0 => {}
                 Ok(_) => {
-                    volume.numbers.borrow_mut().free(number);
-                    self.below.delete(number).await?;
+                    let inode = Rc::new(Inode::unknown(number, volume.checkpoints()));
+                    volume.forget(&inode);
+                    if self.delete_file(volume, &inode).await.is_err() {
+                        volume.leave(Chore::End(inode));
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    log::error!("file {} is left without a name: {error}", number.0);
+                    continue;
                 }
             }
-            self.remove_entry(volume, &directory, &name).await?;
+            // A removal that fails makes naming forget the directory.
+            let directory = directory::load(&self.below, volume, volume.orphans).await?;
+            if (self.remove_entry(volume, &directory, &name).await).is_err() {
+                volume.leave(Chore::Entry(number));
+            }
         }
         Ok(())
     }

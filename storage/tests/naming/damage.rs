@@ -10,7 +10,7 @@ use storage::{
 };
 
 use crate::{
-    fake::{Fake, File},
+    fake::{Fake, Fault, File},
     fsck::read_directory,
     support::{CLIENT, CREATE, Random, TestNaming, fresh, get, list, naming_over, put},
 };
@@ -369,4 +369,36 @@ fn what_was_open_and_had_no_name_is_gone_after_a_power_failure() {
     block_on(naming.mount()).unwrap();
     assert_eq!(fake.files().len(), 2);
     block_on(naming.client(CLIENT).sync()).unwrap();
+}
+
+/// Whatever fails while orphans are looked through, the volume is mounted, and what could not be
+/// deleted then is deleted later.
+#[test]
+fn an_orphan_that_cannot_be_deleted_does_not_keep_the_volume_from_being_mounted() {
+    let (fake, naming) = fresh(1);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        let mut names = Vec::new();
+        for name in [b"a", b"b", b"c"] {
+            names.push(system.open(name, CREATE, 0o644).await.unwrap());
+            system.unlink(name).await.unwrap();
+        }
+        system.sync().await.unwrap();
+    });
+    for error in [Error::NoMemory, Error::Corrupt, Error::Device] {
+        for call in 0..8 {
+            let fake = fake.after_power_failure();
+            let naming = naming_over(&fake);
+            fake.set_fault(call, Fault::Fail(error));
+            block_on(async {
+                naming.mount().await.unwrap();
+                let struck = !fake.clear_fault();
+                assert_eq!(struck, call < 6, "call {call}");
+                naming.sync_periodic().await.unwrap();
+            });
+            assert_eq!(fake.files().len(), 2, "{error} at call {call}");
+            let files = fake.files();
+            assert!(read_directory(2, &files[&2]).1.is_empty());
+        }
+    }
 }
