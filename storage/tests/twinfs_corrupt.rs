@@ -174,6 +174,46 @@ fn a_file_with_a_corrupt_indirect_block_can_be_deleted() {
     );
 }
 
+/// Both twins of the first block of the block bitmap are bad, and there is a second one.
+#[test]
+fn a_corrupt_bitmap_block_costs_the_room_below_it_and_nothing_else() {
+    const BITMAP: u64 = 257 + 2 * 16;
+    let disk = disk(160);
+    let store = fresh(&disk, Config::default(), 16);
+    let new = |store: &Store, byte: u8, blocks: usize| {
+        let file = block_on(store.create(&attributes(byte == 3))).unwrap();
+        let data = vec![byte; blocks * 4096];
+        block_on(write(store, file, 0, &data, blocks as u64 * BLOCK)).unwrap();
+        file
+    };
+    let files = [new(&store, 1, 40), new(&store, 2, 40), new(&store, 3, 4)];
+    block_on(store.sync(checkpoint(2))).unwrap();
+    let used = disk.peek(BITMAP * 8, 4096) != disk.peek((BITMAP + 16) * 8, 4096);
+    assert!(used, "not a bitmap block in use");
+    for twin in [BITMAP, BITMAP + 16] {
+        disk.poke(twin * 8, &[0x55; 4096]);
+    }
+    let store = twinfs_support::store(&disk, Config::default());
+    block_on(store.load(checkpoint(2).timestamp)).unwrap();
+    let free = block_on(store.usage()).unwrap().blocks_free;
+    block_on(write(&store, files[0], 10, &[9; 4096], 40 * BLOCK)).unwrap();
+    block_on(store.truncate(files[0], 20 * BLOCK + 5, 1)).unwrap();
+    block_on(store.delete(files[1])).unwrap();
+    block_on(store.delete(files[2])).unwrap();
+    assert_eq!(block_on(store.getattr(files[2])), Err(Error::NotFound));
+    let other = new(&store, 4, 100);
+    block_on(store.sync(checkpoint(3))).unwrap();
+    assert!(block_on(store.usage()).unwrap().blocks_free < free);
+    let store = twinfs_support::store(&disk, Config::default());
+    block_on(store.load(checkpoint(3).timestamp)).unwrap();
+    let (len, data) = block_on(read(&store, files[0], 9, 2)).unwrap();
+    assert_eq!((len, data[0], data[4096]), (8192, 1, 9));
+    assert_eq!(
+        block_on(read(&store, other, 0, 100)).unwrap().1,
+        [4; 409_600]
+    );
+}
+
 #[test]
 fn lost_and_misdirected_writes_of_data_are_noticed() {
     let disk = disk(16);

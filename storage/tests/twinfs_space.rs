@@ -313,3 +313,24 @@ fn many_small_files_are_written_in_long_runs() {
     // 50 blocks of inodes, in runs of the twin offset, their parents, two bitmaps, the root.
     assert!(sync_writes < 16, "{sync_writes} requests");
 }
+
+/// Each block of the file is below an indirect block of its own: more than one step may read.
+#[test]
+fn a_file_of_many_indirect_blocks_can_be_cut_and_deleted() {
+    const SPREAD: u64 = 256;
+    let disk = disk(128);
+    let store = fresh(&disk, small_cache(), 16);
+    let empty = block_on(store.usage()).unwrap();
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    for block in (0..9_000 * SPREAD).step_by(SPREAD as usize) {
+        block_on(write(&store, file, block, &[7; 4096], (block + 1) * BLOCK)).unwrap();
+    }
+    block_on(store.sync(checkpoint(2))).unwrap();
+    block_on(store.load(Timestamp(2))).unwrap();
+    block_on(store.truncate(file, 4_400 * SPREAD * BLOCK, 1)).unwrap();
+    let left = block_on(store.getattr(file)).unwrap();
+    assert_eq!((left.size, left.blocks), (4_400 * SPREAD * BLOCK, 4_400));
+    block_on(store.delete(file)).unwrap();
+    block_on(store.sync(checkpoint(3))).unwrap();
+    assert_eq!(block_on(store.usage()).unwrap(), empty);
+}

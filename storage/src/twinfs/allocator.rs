@@ -9,6 +9,9 @@
 //! is read from nowhere. Memory: four bytes a group (512 KiB for 16 TiB), and 4 KiB for each of at
 //! most [`HELD_GROUPS_MAX`] groups in which bits are held. Beyond those a group in which something
 //! is freed is closed as a whole until the next checkpoint.
+//!
+//! A group whose bitmap block is corrupt is out of use: what is freed there is lost until a check, so that
+//! files can be changed and deleted wherever they are.
 
 use alloc::{boxed::Box, vec, vec::Vec};
 
@@ -280,13 +283,20 @@ impl Volume {
                 return Ok(());
             }
         }
-        Err(Error::NoSpace.into())
+        let whole = self.lost.is_empty();
+        Err(if whole {
+            Error::NoSpace
+        } else {
+            Error::Corrupt
+        }
+        .into())
     }
 
     /// Whether something may be taken from a group.
     fn is_open(&mut self, tree: Tree, group: u64) -> Step<bool> {
+        let lost = self.is_lost(tree, group);
         let allocator = self.allocator(tree);
-        if allocator.closed.contains_key(&group) {
+        if lost || allocator.closed.contains_key(&group) {
             return Ok(false);
         }
         if allocator.groups[group as usize] == UNKNOWN {
@@ -369,7 +379,9 @@ impl Volume {
     pub fn give_pair(&mut self, left: u64) -> Step<()> {
         let start = left - self.layout().data_start;
         let right = start + self.twin_offset();
-        self.static_node(Tree::BlockBitmap, right / BITS_PER_BLOCK)?;
+        if !self.is_lost(Tree::BlockBitmap, right / BITS_PER_BLOCK) {
+            self.static_node(Tree::BlockBitmap, right / BITS_PER_BLOCK)?;
+        }
         self.give(Tree::BlockBitmap, Run { start, len: 1 }, true)?;
         self.give(
             Tree::BlockBitmap,
@@ -397,6 +409,11 @@ impl Volume {
 
     fn give(&mut self, tree: Tree, run: Run, hold: bool) -> Step<()> {
         let group = run.start / BITS_PER_BLOCK;
+        if self.is_lost(tree, group) {
+            let (start, len) = (run.start, run.len);
+            log::error!("{tree:?}: {len} from {start} are lost until a check");
+            return Ok(());
+        }
         let slot = self.static_node(tree, group)?;
         let first = run.start % BITS_PER_BLOCK;
         for bit in first..first + run.len {

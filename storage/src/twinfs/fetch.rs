@@ -15,7 +15,7 @@ use crate::{
     buffer::{Sink, Source},
 };
 
-/// Blocks that a step may miss, beside one for each block of a bitmap.
+/// Blocks that a step may miss before it has done something, beside one for each block of a bitmap.
 const MISSES_MAX: u64 = 4096;
 /// Dirty nodes that are written out together to make room.
 const WRITE_BACK_MAX: usize = 64;
@@ -54,15 +54,23 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             };
             match stop {
                 Stop::Fail(error) => return Err(error),
-                Stop::Again => io::yield_now().await,
+                Stop::Again => {
+                    misses_left = None;
+                    io::yield_now().await;
+                }
                 Stop::Miss(miss) => {
                     let left = misses_left.get_or_insert(0);
                     *left = left.checked_sub(1).ok_or(Error::NoMemory)?;
-                    let result = self.fetch(&miss).await;
-                    if result == Err(Error::Corrupt) {
-                        *corrupt = Some(miss.pointer.block);
+                    match self.fetch(&miss).await {
+                        // What the block covers is left alone from now on.
+                        Err(Error::Corrupt) if miss.kind == Kind::Bitmap => {}
+                        result => {
+                            if result == Err(Error::Corrupt) {
+                                *corrupt = Some(miss.pointer.block);
+                            }
+                            result?;
+                        }
                     }
-                    result?;
                 }
             }
         }
@@ -97,6 +105,9 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                     Kind::Pointers => "pointer",
                 };
                 log::error!("block {place}: the {what} block does not match its checksum");
+                if miss.kind == Kind::Bitmap {
+                    volume.lost.insert(miss.pointer.block);
+                }
                 return Err(Error::Corrupt);
             }
             Ok(())

@@ -126,6 +126,16 @@ struct Shrinking {
     frees_left: u32,
 }
 
+impl Shrinking {
+    /// [`Stop::Again`] if this step has freed enough.
+    fn check(&self) -> Step<()> {
+        if self.frees_left == 0 {
+            return Err(Stop::Again);
+        }
+        Ok(())
+    }
+}
+
 impl Volume {
     fn create(&mut self, attributes: &Attributes) -> Step<FileNumber> {
         let number = self.take_inode()?;
@@ -174,7 +184,13 @@ impl Volume {
                 break;
             }
             let at = (slot, offset + pointer_offset(index));
-            self.shrink_pointer(&mut shrinking, at, first, height)?;
+            match self.shrink_pointer(&mut shrinking, at, first, height) {
+                // Something was freed: what is missed is a new step's affair, not too much for this one.
+                Err(Stop::Miss(_)) if shrinking.frees_left < FREES_PER_STEP => {
+                    return Err(Stop::Again);
+                }
+                result => result?,
+            }
         }
         let (slot, offset, mut attributes) = self.inode(file)?;
         let size = keep.saturating_mul(BLOCK_BYTES as u64);
@@ -209,6 +225,7 @@ impl Volume {
             Err(Stop::Fail(Error::Corrupt)) => {
                 log::error!("blocks below a corrupt indirect block are lost until a check");
                 self.cut(at);
+                file.frees_left = file.frees_left.saturating_sub(1);
                 return Ok(());
             }
             child => child?,
@@ -222,14 +239,16 @@ impl Volume {
             self.shrink_pointer(file, pointer, first + index * below, height - 1)?;
         }
         if kept == 0 {
+            file.check()?;
             self.drop_indirect(child)?;
             self.cut(at);
+            file.frees_left -= 1;
         }
         Ok(())
     }
 
     fn free_data(&mut self, file: &mut Shrinking, at: (Slot, usize), block: u64) -> Step<()> {
-        file.frees_left = file.frees_left.checked_sub(1).ok_or(Stop::Again)?;
+        file.check()?;
         self.modify(at.0);
         match self.data_pointer(at.0, at.1, file.protected) {
             Ok(pointer) if pointer.protected => self.give_pair(pointer.block)?,
@@ -238,6 +257,7 @@ impl Volume {
             Err(_) => log::error!("block {block} of a file has a corrupt pointer"),
         }
         self.cut(at);
+        file.frees_left -= 1;
         let (slot, offset) = file.inode;
         let bytes = &self.cache.node(slot).content[offset..offset + INODE_BYTES];
         if let Some(mut attributes) = super::inode::decode(bytes)? {

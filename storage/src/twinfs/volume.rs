@@ -8,6 +8,8 @@
 
 use alloc::{rc::Rc, vec::Vec};
 
+use hashbrown::HashSet;
+
 use super::{
     allocator::Allocator,
     cache::{Block, Cache, Kind, Node, Parent, Rank, STATIC_RANK, Slot},
@@ -95,6 +97,9 @@ pub struct Volume {
     pub epoch: u64,
     /// What is to be freed, at the latest before the next checkpoint.
     pub pending: Vec<Freed>,
+    /// Bitmap blocks that are corrupt, by left twin. Nothing is taken from what they cover, and nothing
+    /// can be given back to it.
+    pub lost: HashSet<u64>,
     /// See [`Overwriting`].
     pub overwriting: Overwriting,
     /// The volume in memory can no longer become a checkpoint: nothing but `load` changes anything
@@ -113,6 +118,7 @@ impl Volume {
             inodes: Allocator::new(root.layout.inodes, root.inodes_free),
             epoch: 1,
             pending: Vec::new(),
+            lost: HashSet::new(),
             overwriting: Vec::new(),
             failed: false,
             root,
@@ -320,6 +326,11 @@ impl Volume {
     pub fn static_node_if_cached(&mut self, tree: Tree, index: u64) -> Option<Slot> {
         let key = self.static_key(tree, 0, index);
         self.cache.find(key)
+    }
+
+    /// Whether block `index` of a bitmap is known to be corrupt.
+    pub fn is_lost(&self, tree: Tree, index: u64) -> bool {
+        !self.lost.is_empty() && self.lost.contains(&self.static_key(tree, 0, index))
     }
 
     fn static_key(&self, tree: Tree, height: usize, index: u64) -> u64 {
