@@ -69,6 +69,9 @@ fn goes_on_when_a_disk_dies(seed: u64) {
         }
         session.check(&client).await;
         let checkpoint = session.sync(&client).await;
+        let status = client.statfs().await.unwrap();
+        let what = session.what();
+        assert_eq!((status.stores, status.stores_present), (2, 1), "{what}");
         session.crashed(checkpoint);
     });
     drop(system);

@@ -167,6 +167,10 @@ pub struct Usage {
     pub files: u64,
     /// Files that can still be created.
     pub files_free: u64,
+    /// File stores in the volume; of a store asked by itself, one.
+    pub stores: u32,
+    /// File stores at work now; fewer than `stores` is a degraded volume.
+    pub stores_present: u32,
 }
 
 /// How to make a volume of all the stores there are.

@@ -133,16 +133,23 @@ impl<S: FileStore> FileService for Logical<S> {
         result
     }
 
-    /// The least that any store at work has: what a mirrored file can count on.
+    /// The least room that any store at work has: what a mirrored file can count on.
     async fn usage(&self) -> Result<Usage> {
         let volume = self.volume()?;
         let usages = self.usages(&volume).await?;
+        let Attachment {
+            stores,
+            stores_present,
+            ..
+        } = volume.attachment();
         let least = |of: fn(&Usage) -> u64| usages.iter().map(|(_, it)| of(it)).min().unwrap_or(0);
         Ok(Usage {
             blocks: least(|usage| usage.blocks),
             blocks_free: least(|usage| usage.blocks_free),
             files: least(|usage| usage.files),
             files_free: least(|usage| usage.files_free),
+            stores,
+            stores_present,
         })
     }
 

@@ -124,8 +124,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             blocks_free: usage.blocks_free,
             files: usage.files,
             files_free: usage.files_free,
-            stores: volume.attachment.stores,
-            stores_present: volume.attachment.stores_present,
+            stores: usage.stores,
+            stores_present: usage.stores_present,
             checkpoint: volume.checkpoint.get().0,
         })
     }

@@ -16,8 +16,6 @@ const DIRECTORY_WEIGHT_MIN: usize = 1024;
 
 /// A mounted volume.
 pub struct Volume {
-    /// What the layer below said of it.
-    pub attachment: Attachment,
     /// The root directory.
     pub root: FileNumber,
     /// The directory of files that are open and have no name.
@@ -41,7 +39,6 @@ impl Volume {
     pub fn new(attachment: Attachment, numbers: Numbers, limits: &Limits) -> Self {
         let (root, orphans) = Self::roots(&attachment);
         Self {
-            attachment,
             root,
             orphans,
             numbers: RefCell::new(numbers),

@@ -254,6 +254,8 @@ impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
                 blocks_free: volume.blocks.available().saturating_sub(reserve),
                 files: volume.layout().inodes - 1,
                 files_free: volume.inodes.available(),
+                stores: 1,
+                stores_present: 1,
             })
         })
     }

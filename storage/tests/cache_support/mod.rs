@@ -639,6 +639,8 @@ impl FileService for Below {
                 blocks_free,
                 files: 1 << 20,
                 files_free: 1 << 20,
+                stores: 1,
+                stores_present: 1,
             })
         })
         .await

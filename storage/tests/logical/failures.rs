@@ -96,6 +96,8 @@ fn a_store_that_fails_a_change_is_taken_out() {
                 1,
                 "{call:?}"
             );
+            let usage = block_on(layer.usage()).unwrap();
+            assert_eq!((usage.stores, usage.stores_present), (2, 1), "{call:?}");
             write(&layer, 1, 3);
             let synced = sync(&layer);
             drop(layer);

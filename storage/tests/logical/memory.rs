@@ -363,6 +363,8 @@ impl FileStore for Memory {
             blocks_free,
             files: 1 << 20,
             files_free: 1 << 19,
+            stores: 1,
+            stores_present: 1,
         })
     }
 }

@@ -546,6 +546,8 @@ impl FileService for Fake {
             blocks_free: 1 << 19,
             files: 1 << 20,
             files_free: (1 << 20) - files,
+            stores: 2,
+            stores_present: 2,
         })
     }
 
