@@ -22,7 +22,7 @@ use crate::{
         entry::{self, Context},
         ioapic, serial,
     },
-    device::Devices,
+    device::{Devices, firmware},
     memory::{self, KernelSpace, layout},
     task::{Task, programs::Programs},
 };
@@ -91,6 +91,7 @@ extern "C" fn boot(start_info: u64) -> ! {
     let per_cpu = cpu::initialise();
     apic::initialise();
     ioapic::initialise();
+    firmware::show_rom();
     let clock = Clock::calibrate();
     let archive = machine.archive;
     // SAFETY: the loader put the archive there; its frames were never given to anyone.

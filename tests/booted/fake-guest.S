@@ -12,6 +12,10 @@
 _start:
     mov $stack_top, %esp
     movb $'1', number
+    mov $0x80000090, %eax       /* PAM: the firmware's ROM again, so that a reset starts as power-on */
+    call clear_config
+    mov $0x80000094, %eax
+    call clear_config
     mov $hello, %esi
     mov $0x3f8, %dx
     call puts
@@ -62,6 +66,13 @@ answer:
     call puts
     incb number
     jmp next
+clear_config:
+    mov $0xcf8, %dx
+    out %eax, %dx
+    mov $0xcfc, %dx
+    xor %eax, %eax
+    out %eax, %dx
+    ret
 puts:
     lodsb
     test %al, %al

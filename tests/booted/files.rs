@@ -1,6 +1,6 @@
 //! Files through the console: what was written is there, also after the machine was off.
 
-use crate::bed::{Bed, output, power_off, refused, run};
+use crate::bed::{Bed, LIMIT, or_explain, output, power_off, refused, run};
 
 #[test]
 fn files_survive_power_off_on_one_disk_and_on_a_mirror() {
@@ -34,6 +34,19 @@ fn files_survive_power_off_on_one_disk_and_on_a_mirror() {
         assert!(refused(&mut guest, "cat /copy").contains("no such file"));
         power_off(guest);
     }
+}
+
+#[test]
+fn files_survive_reboots_each_of_which_is_one_reset() {
+    let bed = Bed::new(1);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /hello 'hello, world'");
+    for _ in 0..5 {
+        or_explain(guest.reboot(LIMIT));
+        run(&mut guest, "mount");
+        assert_eq!(output(&mut guest, "cat /hello").trim_end(), "hello, world");
+    }
+    power_off(guest);
 }
 
 #[test]

@@ -106,6 +106,17 @@ fn a_guest_that_resets_itself_is_an_error_and_a_reset_by_us_is_none() {
 }
 
 #[test]
+fn a_reset_is_told_once_and_not_once_more_by_the_firmware() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut guest = boot(folder.path());
+    for _ in 0..10 {
+        let (what, _) = told(&guest.command("R", LIMIT).expect_err("it resets"));
+        assert!(what.contains("reset itself"), "{what}");
+        guest.wait_ready(LIMIT).expect("no reset on the way");
+    }
+}
+
+#[test]
 fn an_image_in_use_is_told_as_such() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("disk, one.img");

@@ -1,6 +1,11 @@
 //! Ways out: off, reset, and QEMU's exit with a status.
 
-use super::serial::{port_write, port_write_16};
+use super::serial::{port_read, port_write, port_write_16};
+
+/// A port that nothing depends on: reading it takes about a microsecond.
+const DELAY: u16 = 0x80;
+/// Reads of it that give a machine the time to end: it may do so a few instructions later.
+const DELAY_READS: u32 = 100_000;
 
 /// Switches the machine off (0), resets it (1), or ends QEMU with a status (above 1) where its
 /// debug-exit device is.
@@ -14,6 +19,10 @@ pub fn leave(how: u64) -> ! {
         1 => {
             port_write(0xcf9, 0x02);
             port_write(0xcf9, 0x06);
+            // A second reset while the first is under way would start it over.
+            for _ in 0..DELAY_READS {
+                port_read(DELAY);
+            }
             port_write(0x64, 0xfe);
         }
         status => port_write(0xf4, status as u8),

@@ -1,6 +1,7 @@
 //! Devices: PCI functions, found once at boot. The kernel keeps what would let one driver reach
 //! beyond its device: base addresses and bus mastery.
 
+pub mod firmware;
 mod pci;
 
 use alloc::vec::Vec;

@@ -23,6 +23,9 @@ const DEPTH_MAX: usize = 8;
 pub struct Address(u32);
 
 impl Address {
+    /// The host bridge.
+    pub const HOST_BRIDGE: Self = Self(0);
+
     pub fn read(self, offset: u8) -> u32 {
         port_write_32(
             ADDRESS_PORT,

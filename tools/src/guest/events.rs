@@ -44,9 +44,19 @@ impl Event {
     /// Stands for a line that is no event, so that it is seen and not lost.
     #[must_use]
     pub fn garbled(line: &str) -> Self {
+        Self::ours("garbled", "text", line.into())
+    }
+
+    /// Stands for `count` arrivals that were dropped, for nobody read them.
+    #[must_use]
+    pub fn lost(count: u64) -> Self {
+        Self::ours("lost", "count", count.into())
+    }
+
+    fn ours(kind: &str, name: &str, value: Value) -> Self {
         let mut members = Map::new();
-        members.insert("event".into(), "garbled".into());
-        members.insert("text".into(), line.into());
+        members.insert("event".into(), kind.into());
+        members.insert(name.into(), value);
         Self {
             line: serde_json::json!(members).to_string(),
             members,

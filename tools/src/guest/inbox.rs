@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::events::Event;
 
-/// Things that wait to be read. Beyond this the oldest go: a program that does not listen must not
-/// stop the guest.
+/// Things that wait to be read. Beyond this the oldest go, which is told: a program that does not
+/// listen must not stop the guest.
 const QUEUE_MAX: usize = 100_000;
 
 /// One arrival.
@@ -15,8 +15,11 @@ const QUEUE_MAX: usize = 100_000;
 pub enum Arrival {
     /// A line on COM2.
     Event(Event),
-    /// The guest reset the machine.
-    Reset,
+    /// The machine was reset.
+    Reset {
+        /// By what runs in it, and not by QMP.
+        by_guest: bool,
+    },
     /// COM2 closed: QEMU has ended.
     Closed,
 }
@@ -32,7 +35,7 @@ pub struct Inbox {
 struct Queue {
     arrivals: VecDeque<Arrival>,
     closed: bool,
-    dropped: u64,
+    lost: u64,
 }
 
 impl Inbox {
@@ -48,7 +51,7 @@ impl Inbox {
         } else {
             if queue.arrivals.len() == QUEUE_MAX {
                 queue.arrivals.pop_front();
-                queue.dropped += 1;
+                queue.lost += 1;
             }
             queue.arrivals.push_back(arrival);
         }
@@ -59,6 +62,10 @@ impl Inbox {
     pub fn next(&self, deadline: Instant) -> Option<Arrival> {
         let mut queue = self.lock();
         loop {
+            if queue.lost > 0 {
+                let lost = std::mem::take(&mut queue.lost);
+                return Some(Arrival::Event(Event::lost(lost)));
+            }
             if let Some(arrival) = queue.arrivals.pop_front() {
                 return Some(arrival);
             }
@@ -73,16 +80,6 @@ impl Inbox {
                 .0;
         }
     }
-
-    /// Forgets what has arrived so far.
-    pub fn clear(&self) {
-        self.lock().arrivals.clear();
-    }
-
-    /// Arrivals lost because nobody read them.
-    pub fn dropped(&self) -> u64 {
-        self.lock().dropped
-    }
 }
 
 #[cfg(test)]
@@ -94,23 +91,27 @@ mod tests {
         Instant::now() + Duration::from_millis(5)
     }
 
+    const RESET: Arrival = Arrival::Reset { by_guest: true };
+
     #[test]
     fn what_came_before_the_end_is_read_before_the_end() {
         let inbox = Inbox::default();
         assert_eq!(inbox.next(soon()), None);
-        inbox.push(Arrival::Reset);
+        inbox.push(RESET);
         inbox.push(Arrival::Closed);
-        assert_eq!(inbox.next(soon()), Some(Arrival::Reset));
+        assert_eq!(inbox.next(soon()), Some(RESET));
         assert_eq!(inbox.next(soon()), Some(Arrival::Closed));
         assert_eq!(inbox.next(soon()), Some(Arrival::Closed));
     }
 
     #[test]
-    fn a_queue_nobody_reads_stays_bounded() {
+    fn a_queue_nobody_reads_stays_bounded_and_tells_what_is_lost() {
         let inbox = Inbox::default();
         for _ in 0..QUEUE_MAX + 3 {
-            inbox.push(Arrival::Reset);
+            inbox.push(RESET);
         }
-        assert_eq!(inbox.dropped(), 3);
+        assert_eq!(inbox.next(soon()), Some(Arrival::Event(Event::lost(3))));
+        assert_eq!(inbox.lock().arrivals.len(), QUEUE_MAX);
+        assert_eq!(inbox.next(soon()), Some(RESET));
     }
 }

@@ -37,7 +37,7 @@ impl Answers {
 }
 
 impl Monitor {
-    /// Opens the line; resets by the guest go to `inbox`.
+    /// Opens the line; resets go to `inbox`.
     ///
     /// # Errors
     /// If QEMU does not answer.
@@ -104,8 +104,9 @@ fn take(message: Value, answers: &Answers, inbox: &Inbox) {
             by_id.insert(id, message);
         }
         answers.changed.notify_all();
-    } else if message["event"] == "RESET" && message["data"]["guest"] == true {
-        inbox.push(Arrival::Reset);
+    } else if message["event"] == "RESET" {
+        let by_guest = message["data"]["guest"] == true;
+        inbox.push(Arrival::Reset { by_guest });
     }
 }
 
@@ -145,7 +146,10 @@ mod tests {
         let mut monitor = Monitor::new(ours, inbox.clone()).expect("a monitor");
         let returned = monitor.execute("system_reset", &json!({})).expect("done");
         assert_eq!(returned["done"], 1);
-        assert_eq!(inbox.next(Instant::now()), Some(Arrival::Reset));
+        assert_eq!(
+            inbox.next(Instant::now()),
+            Some(Arrival::Reset { by_guest: true })
+        );
         let refused = monitor
             .execute("nonsense", &json!({}))
             .unwrap_err()

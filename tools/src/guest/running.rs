@@ -22,13 +22,11 @@ use crate::host::qemu;
 /// How long QEMU may take to open its files and connect.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long QEMU may take from the reset button to the reset.
+const RESET_LIMIT: Duration = Duration::from_secs(20);
+
 /// What QEMU puts before what it says.
 const NAME_BEFORE_COMPLAINTS: &str = "qemu-system-x86_64: ";
-
-/// Resets during a boot that are no fault: the firmware answers each warm reset with one of its own. On a
-/// busy host more than two were told once; why is not known. A guest that goes on resetting itself goes
-/// past any number.
-const FIRMWARE_RESETS: u32 = 6;
 
 /// Console lines shown with an error.
 const TAIL_LINES: usize = 40;
@@ -113,7 +111,7 @@ impl Guest {
     /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before.
     pub fn wait_ready(&mut self, limit: Duration) -> Result<Event> {
         let ready = |event: &Event| (event.kind() == "ready").then(|| event.clone());
-        self.wait("booting", limit, FIRMWARE_RESETS, ready)
+        self.wait_for("booting", limit, ready)
     }
 
     /// Sends a command without waiting; its events carry the number returned.
@@ -169,16 +167,6 @@ impl Guest {
         &mut self,
         doing: &str,
         limit: Duration,
-        wanted: impl FnMut(&Event) -> Option<T>,
-    ) -> Result<T> {
-        self.wait(doing, limit, 0, wanted)
-    }
-
-    fn wait<T>(
-        &mut self,
-        doing: &str,
-        limit: Duration,
-        mut resets_allowed: u32,
         mut wanted: impl FnMut(&Event) -> Option<T>,
     ) -> Result<T> {
         let deadline = Instant::now() + limit;
@@ -189,8 +177,7 @@ impl Guest {
                         return Ok(found);
                     }
                 }
-                Some(Arrival::Reset) if resets_allowed > 0 => resets_allowed -= 1,
-                Some(Arrival::Reset) => {
+                Some(Arrival::Reset { .. }) => {
                     return Err(self
                         .failure(format!("the guest reset itself while {doing}"))
                         .into());
@@ -219,7 +206,7 @@ impl Guest {
         let deadline = Instant::now() + limit;
         loop {
             match self.inbox.next(deadline) {
-                Some(Arrival::Reset) => break,
+                Some(Arrival::Reset { .. }) => break,
                 Some(Arrival::Event(event)) if event.get("ok") == Some(&Value::Bool(false)) => {
                     let reason = event.text("error").unwrap_or("no reason given").to_owned();
                     return Err(Failure::Check(format!("`reboot` failed: {reason}")).into());
@@ -236,17 +223,21 @@ impl Guest {
     /// Presses the machine's reset button. The next boot says `ready` as the first did.
     ///
     /// # Errors
-    /// If QEMU does not answer.
+    /// [`Failure::Host`] if QEMU does not do it.
     pub fn reset(&mut self) -> Result<()> {
         self.monitor.execute("system_reset", &json!({}))?;
-        // What the old boot still said must not be taken for the new one's.
-        self.inbox.clear();
-        Ok(())
-    }
-
-    /// QEMU's control line.
-    pub fn monitor(&mut self) -> &mut Monitor {
-        &mut self.monitor
+        // QEMU answers before it resets. What comes until it has is the old boot's; what of that is
+        // still on its way on COM2 carries numbers that no later command has.
+        let deadline = Instant::now() + RESET_LIMIT;
+        loop {
+            match self.inbox.next(deadline) {
+                Some(Arrival::Reset { by_guest: false }) => return Ok(()),
+                Some(Arrival::Closed) | None => {
+                    return Err(Failure::Host("QEMU did not reset the machine".into()).into());
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// Tells the guest to switch the machine off and waits until it has.
