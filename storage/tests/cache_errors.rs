@@ -33,7 +33,7 @@ fn a_full_volume_is_told_to_the_writer() {
                 .write(write_of(file, written * PAGE as u64, &data, 1))
                 .await
             {
-                Ok(()) => written += 1,
+                Ok(_) => written += 1,
                 Err(Error::NoMemory) => drop(cache.sync().await.unwrap()),
                 Err(error) => break assert_eq!(error, Error::NoSpace),
             }
@@ -52,6 +52,28 @@ fn a_full_volume_is_told_to_the_writer() {
         cache.create(file, &Attributes::default()).await.unwrap();
         cache.write(write_of(file, 0, &data, 1)).await.unwrap();
     });
+    rig.no_violations();
+}
+
+/// A write that finds no room halfway says how far it came, and the next one why.
+#[test]
+fn a_write_that_is_too_large_for_the_volume_ends_short() {
+    let mut rig = Rig::new(Config::default());
+    rig.below.state().blocks_max = 100;
+    rig.sync();
+    let file = FileNumber(9);
+    let data = Random::new(1).bytes(150 * PAGE);
+    let taken = rig.run(async |cache| {
+        cache.create(file, &Attributes::default()).await.unwrap();
+        let taken = cache.write(write_of(file, 0, &data, 1)).await.unwrap();
+        let rest = write_of(file, taken as u64, &data[taken..], 1);
+        assert_eq!(cache.write(rest).await, Err(Error::NoSpace));
+        assert_eq!(cache.getattr(file).await.unwrap().size, taken as u64);
+        taken
+    });
+    assert!((1..100 * PAGE).contains(&taken), "{taken} bytes");
+    rig.sync();
+    assert_eq!(rig.stored(file).unwrap(), data[..taken]);
     rig.no_violations();
 }
 
@@ -102,7 +124,7 @@ fn a_writer_that_finds_no_room_is_told_why() {
                 .write(write_of(file, written * PAGE as u64, &data, 1))
                 .await
             {
-                Ok(()) => written += 1,
+                Ok(_) => written += 1,
                 Err(error) => break assert_eq!(error, Error::Device),
             }
             assert!(written <= 64);

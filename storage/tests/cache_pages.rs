@@ -2,7 +2,7 @@
 
 mod cache_support;
 
-use cache_support::{PAGE, Random, Rig, write_of};
+use cache_support::{PAGE, Random, Rig, write_all, write_of};
 use futures_util::future::join;
 use storage::{
     Error,
@@ -256,7 +256,9 @@ fn memory_stays_within_its_bounds() {
             let mut steps = 0;
             loop {
                 let made = match cache.create(file, &Attributes::default()).await {
-                    Ok(()) | Err(Error::Exists) => cache.write(write_of(file, 0, &data, 1)).await,
+                    Ok(()) | Err(Error::Exists) => {
+                        write_all(cache, write_of(file, 0, &data, 1)).await
+                    }
                     Err(error) => Err(error),
                 };
                 match made {

@@ -6,7 +6,7 @@ mod cache_support;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use async_lock::RwLock;
-use cache_support::{Below, Random, SyncPoint, Ticks, write_of, yield_now};
+use cache_support::{Below, Random, SyncPoint, Ticks, write_all, write_of, yield_now};
 use futures_executor::LocalPool;
 use futures_util::{FutureExt, future::join_all, pin_mut, select_biased, task::LocalSpawnExt};
 use storage::{
@@ -163,7 +163,7 @@ impl Client {
                 };
                 let offset = offset.min(120_000);
                 let data = self.random.bytes(len as usize);
-                self.change(async || cache.write(write_of(file, offset, &data, time)).await)
+                self.change(async || write_all(&cache, write_of(file, offset, &data, time)).await)
                     .await?;
                 let end = offset as usize + data.len();
                 if expected.data.len() < end {

@@ -434,3 +434,41 @@ fn a_volume_full_to_the_last_block_can_be_emptied() {
         }
     });
 }
+
+/// An append that is larger than what the cache can take at once is in the file once, also when the
+/// cache could not take all of it before a sync.
+#[test]
+fn an_append_that_runs_out_of_memory_is_made_once() {
+    on_a_large_stack(|| {
+        let (disks, clock) = (disks(1), TestClock::default());
+        let system = collapsed(&disks, &clock, CacheSize::Forgetful);
+        system.run(async {
+            let client = system.client(0);
+            format(&client, "append").await;
+            let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+            let other = client.open(b"/other", flags, 0o644).await.unwrap();
+            let log = client
+                .open(b"/log", flags | OpenFlags::APPEND | OpenFlags::READ, 0o644)
+                .await
+                .unwrap();
+            let mut expected = Vec::new();
+            for round in 0..8 {
+                let noise = vec![1; (1 + round) * 4096];
+                let written = client.write(other, Some(0), Source::local(&noise)).await;
+                assert_eq!(written, Ok(noise.len()));
+                let bytes: Vec<u8> = bytes_of(round as u64).repeat(5);
+                let taken = client
+                    .write(log, None, Source::local(&bytes))
+                    .await
+                    .unwrap();
+                assert!(taken > 0);
+                expected.extend_from_slice(&bytes[..taken]);
+                assert_eq!(client.fstat(log).await.unwrap().size, expected.len() as u64);
+            }
+            let mut found = vec![0; expected.len()];
+            let read = client.read(log, Some(0), Sink::local(&mut found)).await;
+            assert_eq!(read, Ok(expected.len()));
+            assert!(found == expected, "the log is not what was appended");
+        });
+    });
+}

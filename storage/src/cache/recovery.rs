@@ -214,9 +214,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         }
         for piece in &pieces {
             self.again(async |lower: &L| {
-                lower
-                    .write(piece.write(file.number, below.size, below.modified_ns))
-                    .await
+                let write = piece.write(file.number, below.size, below.modified_ns);
+                piece.is_whole(lower.write(write).await?)
             })
             .await?;
         }

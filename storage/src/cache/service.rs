@@ -56,7 +56,7 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
         self.0.read(file, offset, data).await
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<usize> {
         self.0.write(write).await
     }
 

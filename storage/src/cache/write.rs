@@ -43,8 +43,8 @@ impl Piece {
 }
 
 impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
-    /// Writes.
-    pub(super) async fn write(self: &Rc<Self>, write: Write<'_>) -> Result<()> {
+    /// Writes; returns how many bytes were taken before anything came in the way.
+    pub(super) async fn write(self: &Rc<Self>, write: Write<'_>) -> Result<usize> {
         let len = write.data.len();
         let end = write
             .offset
@@ -55,31 +55,46 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         let file = self.open(write.file).await?;
         self.admit(&file)?;
         let mut done = 0;
-        while done < len {
-            let first = page_of(write.offset + done as u64);
-            let last = page_of(write.offset + len as u64 - 1);
-            let count = (last + 1 - first).min(self.room_max() as u64);
-            let mut room = self.room(count as usize).await?;
-            self.check_space(&file, first, count).await?;
-            let _shared = file.lock.read().await;
-            for page in first..first + count {
-                let at = write.offset + done as u64;
-                let skip = (at - start_of(page)) as usize;
-                let piece = Piece {
-                    page,
-                    skip,
-                    from: done,
-                    len: (BLOCK_BYTES - skip).min(len - done),
-                };
-                self.write_piece(&file, piece, &write, &mut room).await?;
-                done += piece.len;
-            }
-        }
-        self.count(|count| count.bytes_copied += len as u64);
+        let outcome = self.write_pieces(&file, &write, &mut done).await;
+        self.count(|count| count.bytes_copied += done as u64);
         if self.pool.borrow().counts().dirty > self.config.dirty_start() {
             self.work.notify();
         }
         self.note_pressure();
+        match outcome {
+            Err(error) if done == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+
+    /// Writes page by page, and counts in `done` the bytes that were written.
+    async fn write_pieces(
+        self: &Rc<Self>,
+        file: &Rc<File>,
+        write: &Write<'_>,
+        done: &mut usize,
+    ) -> Result<()> {
+        let len = write.data.len();
+        while *done < len {
+            let first = page_of(write.offset + *done as u64);
+            let last = page_of(write.offset + len as u64 - 1);
+            let count = (last + 1 - first).min(self.room_max() as u64);
+            let mut room = self.room(count as usize).await?;
+            self.check_space(file, first, count).await?;
+            let _shared = file.lock.read().await;
+            for page in first..first + count {
+                let at = write.offset + *done as u64;
+                let skip = (at - start_of(page)) as usize;
+                let piece = Piece {
+                    page,
+                    skip,
+                    from: *done,
+                    len: (BLOCK_BYTES - skip).min(len - *done),
+                };
+                self.write_piece(file, piece, write, &mut room).await?;
+                *done += piece.len;
+            }
+        }
         Ok(())
     }
 

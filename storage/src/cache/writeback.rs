@@ -44,6 +44,15 @@ impl Run {
         page_of(self.offset) + self.pages.len() as u64
     }
 
+    /// Checks the answer to that call: below, a write is made whole or not at all.
+    pub fn is_whole(&self, taken: usize) -> Result<()> {
+        if taken == self.pages.len() * BLOCK_BYTES {
+            Ok(())
+        } else {
+            Err(Error::Protocol)
+        }
+    }
+
     /// The call that writes it.
     pub fn write(&self, file: FileNumber, size: u64, modified_ns: u64) -> Write<'_> {
         let mut data = Source::empty();
@@ -341,7 +350,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         while let (Some(run), Ok(())) = (sent.runs.last(), outcome) {
             outcome = self
                 .change(async |lower: &L| {
-                    lower.write(run.write(file.number, size, modified_ns)).await
+                    let write = run.write(file.number, size, modified_ns);
+                    run.is_whole(lower.write(write).await?)
                 })
                 .await;
             // In the poll in which the answer came: the log is complete at any `await`.

@@ -212,8 +212,10 @@ pub trait FileService {
         offset: u64,
         data: Sink<'_>,
     ) -> impl Future<Output = Result<usize>>;
-    /// Writes.
-    fn write(&self, write: Write<'_>) -> impl Future<Output = Result<()>>;
+    /// Writes; returns how many bytes were taken, from the first on. Fewer than all: what came in
+    /// the way of the next is the answer to a call for the rest. What lies in one block is written
+    /// whole or not at all, as is every write below the cache.
+    fn write(&self, write: Write<'_>) -> impl Future<Output = Result<usize>>;
     /// Makes the file `size` bytes long; what is cut off is gone, what is added reads as zeros.
     fn truncate(
         &self,

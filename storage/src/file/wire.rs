@@ -97,11 +97,11 @@ fn checksums_from(bytes: &Source<'_>) -> Result<Vec<Checksum>> {
 }
 
 /// Sends a write: its data, then its checksums.
-async fn ask_write<T: Transport, Request: Serialize>(
+async fn ask_write<T: Transport, Request: Serialize, Reply: DeserializeOwned>(
     transport: &T,
     write: Write<'_>,
     wrap: impl FnOnce(FileRequest) -> Request,
-) -> Result<()> {
+) -> Result<Reply> {
     let request = wrap(FileRequest::Write {
         file: write.file,
         offset: write.offset,
@@ -157,7 +157,7 @@ impl<T: Transport> FileService for Client<T> {
         let request = ServiceRequest::File(FileRequest::Read { file, offset });
         ask(&self.0, &request, Source::empty(), data).await
     }
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<usize> {
         ask_write(&self.0, write, ServiceRequest::File).await
     }
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {

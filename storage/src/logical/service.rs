@@ -59,7 +59,7 @@ impl<S: FileStore> FileService for Logical<S> {
         .await
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<usize> {
         let bytes = write.data.len();
         let blocks = bytes / BLOCK_BYTES;
         let whole = bytes.is_multiple_of(BLOCK_BYTES)
@@ -80,7 +80,7 @@ impl<S: FileStore> FileService for Logical<S> {
             })
             .await;
         change.done();
-        result
+        result.map(|()| bytes)
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {

@@ -126,12 +126,7 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
         data: Source<'_>,
     ) -> Result<usize> {
         let (volume, file) = self.enter_open(descriptor).await?;
-        let write = async || {
-            self.naming
-                .write(&volume, &file, offset, data.clone())
-                .await
-        };
-        let result = self.naming.with_room(&volume, Aim::Add, write).await;
+        let result = self.naming.write(&volume, &file, offset, data).await;
         self.leave_open(&volume, file).await;
         result
     }

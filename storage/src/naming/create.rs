@@ -6,6 +6,7 @@ use super::{
     LINKS_MAX, Naming,
     directory::{self, Directory, Entry, Failure},
     inode::Inode,
+    io::write_block,
     mount::{first_write, new_attributes},
     numbers::Numbers,
     path::{LastLink, TARGET_BYTES_MAX},
@@ -65,10 +66,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let parent = directory::load(&self.below, volume, walked.parent).await?;
         let now = self.now_ns();
         let inode = self.new_inode(volume, Kind::Link, 0o777, now).await?;
-        let written = self
-            .below
-            .write(first_write(inode.number, target, now))
-            .await;
+        let written = write_block(&self.below, first_write(inode.number, target, now)).await;
         self.settle_first_write(volume, &inode, written, target.len() as u64, now)
             .await?;
         Ok(self

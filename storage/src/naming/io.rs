@@ -1,9 +1,13 @@
 //! Data: straight through to the layer below, one call for one call.
 //!
 //! A write is alone with its file; reads share it. So a read sees a write whole or not at all, and
-//! writes that append never land on one another.
+//! writes that append never land on one another. Only when memory or room runs out in the middle of
+//! a write is it made in parts, with a checkpoint between, or ends short as POSIX has it.
 
-use super::{FILE_BYTES_MAX, Naming, descriptors::OpenFile, inode::Inode, stat_of, volume::Volume};
+use super::{
+    FILE_BYTES_MAX, Naming, chores::Aim, descriptors::OpenFile, inode::Inode, stat_of,
+    volume::Volume,
+};
 use crate::{
     Error, Result,
     buffer::{Sink, Source},
@@ -11,6 +15,44 @@ use crate::{
     file::{FileService, Write},
     vfs::{OpenFlags, SeekFrom, Stat},
 };
+
+/// Where a write goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// There.
+    At(u64),
+    /// To the end of the file.
+    End,
+    /// To the end of the file, if that is where it was: the rest of an append.
+    EndAt(u64),
+}
+
+impl Place {
+    /// Where the rest goes of a write that was made up to `end`.
+    fn after(self, end: u64) -> Self {
+        match self {
+            Self::At(_) => Self::At(end),
+            Self::End | Self::EndAt(_) => Self::EndAt(end),
+        }
+    }
+}
+
+/// What was written.
+struct Written {
+    /// Bytes.
+    bytes: usize,
+    /// Where it ended in the file.
+    end: u64,
+}
+
+/// Writes what lies in one block, which is taken whole or not at all.
+pub async fn write_block<F: FileService>(below: &F, write: Write<'_>) -> Result<()> {
+    let len = write.data.len();
+    match below.write(write).await? {
+        taken if taken == len => Ok(()),
+        _ => Err(Error::Protocol),
+    }
+}
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn read(
@@ -64,44 +106,89 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if !flags.contains(OpenFlags::WRITE) {
             return Err(Error::BadDescriptor);
         }
-        let len = data.len();
         match offset {
             Some(offset) => {
-                self.write_at(volume, &file.inode, Some(offset), data)
-                    .await?;
+                let place = Place::At(offset);
+                let written = self.write_at(volume, &file.inode, place, data).await?;
+                Ok(written.bytes)
             }
             None => {
                 let mut position = file.offset.lock().await;
-                let offset = (!flags.contains(OpenFlags::APPEND)).then_some(*position);
-                *position = self.write_at(volume, &file.inode, offset, data).await?;
+                let place = if flags.contains(OpenFlags::APPEND) {
+                    Place::End
+                } else {
+                    Place::At(*position)
+                };
+                let written = self.write_at(volume, &file.inode, place, data).await?;
+                *position = written.end;
+                Ok(written.bytes)
             }
         }
-        Ok(len)
     }
 
-    /// Writes at `offset` or at the end; returns where the write ended. Nothing to write changes
-    /// nothing.
+    /// Writes as much as there is memory and room for. What was taken when either ran out stays, and
+    /// the rest follows after a checkpoint; not in an append if another has come in between.
     async fn write_at(
         &self,
         volume: &Volume,
         inode: &Inode,
-        offset: Option<u64>,
+        place: Place,
         data: Source<'_>,
-    ) -> Result<u64> {
-        if offset.is_some_and(|offset| offset > FILE_BYTES_MAX) {
+    ) -> Result<Written> {
+        let mut place = place;
+        let mut done = Written { bytes: 0, end: 0 };
+        loop {
+            let rest = async || {
+                let rest = data.slice(done.bytes, data.len() - done.bytes);
+                self.write_some(volume, inode, place, rest).await
+            };
+            match self.with_room(volume, Aim::Add, rest).await {
+                Err(error) if done.bytes == 0 => return Err(error),
+                Err(_) => return Ok(done),
+                Ok(written) => {
+                    done.bytes += written.bytes;
+                    done.end = written.end;
+                    if done.bytes == data.len() || written.bytes == 0 {
+                        return Ok(done);
+                    }
+                    place = place.after(done.end);
+                }
+            }
+        }
+    }
+
+    /// Writes what the layer below takes at once. Nothing to write changes nothing.
+    async fn write_some(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        place: Place,
+        data: Source<'_>,
+    ) -> Result<Written> {
+        if matches!(place, Place::At(offset) if offset > FILE_BYTES_MAX) {
             return Err(Error::BadArgument);
         }
         let _change = self.change().await;
         let _alone = inode.lock.write().await;
-        let offset = match offset {
-            Some(offset) => offset,
-            None => inode.attributes(&self.below).await?.size,
+        let offset = match place {
+            Place::At(offset) => offset,
+            Place::End => inode.attributes(&self.below).await?.size,
+            Place::EndAt(end) => {
+                if inode.attributes(&self.below).await?.size != end {
+                    return Ok(Written { bytes: 0, end });
+                }
+                end
+            }
         };
-        if data.is_empty() {
-            return Ok(offset);
+        let len = data.len();
+        if len == 0 {
+            return Ok(Written {
+                bytes: 0,
+                end: offset,
+            });
         }
         let end = offset
-            .checked_add(data.len() as u64)
+            .checked_add(len as u64)
             .filter(|&end| end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooBig)?;
         let now = self.now_ns();
@@ -114,10 +201,16 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             size: end,
             modified_ns: now,
         };
-        self.below.write(write).await?;
+        let bytes = self.below.write(write).await?;
+        if bytes == 0 || bytes > len {
+            return Err(Error::Protocol);
+        }
+        let end = offset + bytes as u64;
         inode.data_changed(volume.checkpoints(), now, |size| size.max(end));
-        doubt.settle();
-        Ok(end)
+        if bytes == len {
+            doubt.settle();
+        }
+        Ok(Written { bytes, end })
     }
 
     pub(super) async fn truncate(&self, volume: &Volume, file: &OpenFile, size: u64) -> Result<()> {

@@ -11,6 +11,7 @@ use super::{
     chores::Chore,
     directory::{self, format},
     inode::Inode,
+    io::write_block,
     numbers::Numbers,
     volume::Volume,
 };
@@ -94,9 +95,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         now_ns: u64,
     ) -> Result<()> {
         let block = format::empty(directory, parent, 0);
-        self.below
-            .write(first_write(directory, &block[..], now_ns))
-            .await
+        write_block(&self.below, first_write(directory, &block[..], now_ns)).await
     }
 
     async fn load_volume(&self) -> Result<Volume> {

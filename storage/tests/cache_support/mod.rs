@@ -543,7 +543,7 @@ impl FileService for Below {
         .await
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<usize> {
         let file = write.file;
         self.serve("write", Some((file, Kind::Shared)), true, |state| {
             let data = write.data.to_vec()?;
@@ -555,7 +555,7 @@ impl FileService for Below {
                 *left = left.saturating_sub(1);
                 if *left == 0 {
                     state.lose_write = None;
-                    return state.file(file).map(|_| ());
+                    return state.file(file).map(|_| data.len());
                 }
             }
             let grown = (write.size as usize).div_ceil(PAGE) as u64;
@@ -571,7 +571,7 @@ impl FileService for Below {
             stored.attributes.size = write.size;
             stored.attributes.modified_ns = write.modified_ns;
             stored.attributes.changed_ns = write.modified_ns;
-            Ok(())
+            Ok(data.len())
         })
         .await
     }
@@ -685,6 +685,20 @@ pub fn write_of<'a>(file: FileNumber, offset: u64, data: &'a [u8], modified_ns: 
     }
 }
 
+/// Writes all of it, in as many calls as it takes; what came in the way if not.
+pub async fn write_all(cache: &impl FileService, write: Write<'_>) -> Result<()> {
+    let mut done = 0;
+    while done < write.data.len() {
+        let rest = Write {
+            offset: write.offset + done as u64,
+            data: write.data.slice(done, write.data.len() - done),
+            ..write.clone()
+        };
+        done += cache.write(rest).await?;
+    }
+    Ok(())
+}
+
 /// A cache over `below`, attached, with its background at work.
 pub struct Rig {
     pub below: Below,
@@ -743,10 +757,10 @@ impl Rig {
                 .expect("room for a file");
             for (index, part) in data.chunks(16 * PAGE).enumerate() {
                 let offset = (index * 16 * PAGE) as u64;
-                let mut written = cache.write(write_of(file, offset, part, 5)).await;
+                let mut written = write_all(cache, write_of(file, offset, part, 5)).await;
                 if written == Err(Error::NoMemory) {
                     cache.sync().await.expect("a checkpoint");
-                    written = cache.write(write_of(file, offset, part, 5)).await;
+                    written = write_all(cache, write_of(file, offset, part, 5)).await;
                 }
                 written.expect("room for data");
             }

@@ -99,6 +99,7 @@ pub(crate) fn try_write(
         size,
         modified_ns: size + 1,
     }))
+    .map(|taken| assert_eq!(taken, bytes.len()))
 }
 
 /// Writes one block at the beginning of a file of one block.

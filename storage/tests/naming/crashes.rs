@@ -207,23 +207,26 @@ fn a_call_that_fails_after_its_effect_does_not_confuse() {
 
 #[test]
 fn want_of_memory_or_room_is_over_after_a_checkpoint() {
-    for error in [Error::NoMemory, Error::NoSpace] {
-        at_every_call(
-            Fault::Fail(error),
-            |what, fake, naming, operation, _, after| {
-                // The checkpoint may come before what the operation leaves to do.
-                fake.0.borrow_mut().unchecked = true;
-                perform(&naming, operation).unwrap_or_else(|error| panic!("{what}: {}", error));
-                fake.0.borrow_mut().unchecked = false;
-                let struck = !fake.clear_fault();
-                block_on(naming.sync_periodic()).expect(what);
-                assert_eq!(tree(&fake.files()), *after, "{what}");
-                let report = examine(&fake.files());
-                assert!(report.is_whole(), "{what}: {report:?}");
-                views_agree(&fake, &naming, what);
-                struck
-            },
-        );
+    let errors = [Error::NoMemory, Error::NoSpace];
+    for fault in errors
+        .map(Fault::Fail)
+        .into_iter()
+        .chain(errors.map(Fault::Half))
+    {
+        at_every_call(fault, |what, fake, naming, operation, _, after| {
+            // The checkpoint may come before what the operation leaves to do.
+            fake.0.borrow_mut().unchecked = true;
+            perform(&naming, operation).unwrap_or_else(|error| panic!("{what}: {}", error));
+            fake.0.borrow_mut().unchecked = false;
+            let struck = !fake.clear_fault();
+            block_on(naming.sync_periodic()).expect(what);
+            fake.0.borrow_mut().short = None;
+            assert_eq!(tree(&fake.files()), *after, "{what}");
+            let report = examine(&fake.files());
+            assert!(report.is_whole(), "{what}: {report:?}");
+            views_agree(&fake, &naming, what);
+            struck
+        });
     }
 }
 

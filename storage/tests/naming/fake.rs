@@ -98,6 +98,9 @@ pub enum Fault {
     Fail(Error),
     /// The call has its effect and fails all the same.
     FailAfter(Error),
+    /// A write of data takes half of them, and further ones fail until a sync. Any other call
+    /// fails and has no effect.
+    Half(Error),
     /// The call has no effect and never returns; nothing comes after it.
     Hang,
     /// The call has its effect and never returns; nothing comes after it.
@@ -127,6 +130,10 @@ pub struct State {
     /// Calls that change state until the fault strikes.
     fault: Option<(u64, Fault)>,
     hung: bool,
+    /// Why data cannot be written before the next sync.
+    pub short: Option<Error>,
+    /// Nor can they after it.
+    pub short_for_good: bool,
     seed: u64,
     /// Whether hostile contents excuse calls on files that are not there.
     pub lenient: bool,
@@ -296,6 +303,14 @@ impl Fake {
 
     /// Lets the fault strike, or not; whether the call is to have its effect, and how it ends.
     async fn strike(&self) -> (bool, Result<()>) {
+        self.strike_write(false).await
+    }
+
+    /// The same for a write, which may be one that can be made by halves.
+    async fn strike_write(&self, takes_halves: bool) -> (bool, Result<()>) {
+        if takes_halves && let Some(error) = self.0.borrow().short {
+            return (false, Err(error));
+        }
         let fault = {
             let mut state = self.0.borrow_mut();
             match &mut state.fault {
@@ -318,6 +333,11 @@ impl Fake {
         match fault {
             Some(Fault::Fail(error)) => (false, Err(error)),
             Some(Fault::FailAfter(error)) => (true, Err(error)),
+            Some(Fault::Half(error)) if takes_halves => {
+                self.0.borrow_mut().short = Some(error);
+                (true, Ok(()))
+            }
+            Some(Fault::Half(error)) => (false, Err(error)),
             // The reply never comes: see `reply`.
             Some(Fault::Hang | Fault::HangAfter) | None => (true, Ok(())),
         }
@@ -440,7 +460,7 @@ impl FileService for Fake {
         Ok(count)
     }
 
-    async fn write(&self, write: Write<'_>) -> Result<()> {
+    async fn write(&self, write: Write<'_>) -> Result<usize> {
         let _hold = self.hold("write", write.file, false, true)?;
         assert!(
             write.checksums.is_empty(),
@@ -448,26 +468,31 @@ impl FileService for Fake {
         );
         assert!(!write.data.is_empty(), "a write of nothing");
         self.give_way().await;
-        let (effect, result) = self.strike().await;
         let bytes = write.data.to_vec()?;
+        // A cache may copy page by page: who reads meanwhile must have been kept away. What is
+        // protected is small and goes in one piece.
+        let protected = self.0.borrow().files[&write.file.0]
+            .attributes
+            .class
+            .protected;
+        let half = if protected { 0 } else { bytes.len() / 2 };
+        let (effect, result) = self.strike_write(half > 0).await;
+        let mut taken = bytes.len();
         if effect {
-            // A cache may copy page by page: who reads meanwhile must have been kept away. What
-            // is protected is small and goes in one piece.
-            let protected = self.0.borrow().files[&write.file.0]
-                .attributes
-                .class
-                .protected;
-            let half = if protected { 0 } else { bytes.len() / 2 };
             self.put(write.file, write.offset, &bytes[..half]);
             self.give_way().await;
-            self.put(write.file, write.offset + half as u64, &bytes[half..]);
+            if half > 0 && self.0.borrow().short.is_some() {
+                taken = half;
+            } else {
+                self.put(write.file, write.offset + half as u64, &bytes[half..]);
+            }
             let mut state = self.0.borrow_mut();
             let file = state.files.get_mut(&write.file.0).expect("held");
             file.attributes.modified_ns = write.modified_ns;
             file.attributes.changed_ns = write.modified_ns;
         }
         self.give_way().await;
-        self.reply(result).await
+        self.reply(result.map(|()| taken)).await
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
@@ -536,6 +561,9 @@ impl FileService for Fake {
         state.freed.clear();
         state.timestamp += 1;
         state.syncs += 1;
+        if !state.short_for_good {
+            state.short = None;
+        }
         result.map(|()| Timestamp(state.timestamp))
     }
 

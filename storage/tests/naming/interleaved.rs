@@ -52,6 +52,75 @@ fn appends_never_land_on_one_another() {
     }
 }
 
+/// An append that runs out of memory or room halfway is made once: whole after a checkpoint, or as
+/// far as there was room.
+#[test]
+fn an_append_that_is_made_by_halves_is_made_once() {
+    for (error, for_good) in [
+        (Error::NoMemory, false),
+        (Error::NoSpace, false),
+        (Error::NoMemory, true),
+        (Error::NoSpace, true),
+    ] {
+        let (fake, naming) = fresh(1);
+        let system = naming.client(CLIENT);
+        let bytes: Vec<u8> = (0..9000).map(|at| (at % 251) as u8).collect();
+        block_on(async {
+            let file = system
+                .open(b"log", CREATE | OpenFlags::APPEND, 0o644)
+                .await
+                .unwrap();
+            fake.set_fault(0, Fault::Half(error));
+            fake.0.borrow_mut().short_for_good = for_good;
+            let wanted = if for_good { 4500 } else { 9000 };
+            assert_eq!(write(&system, file, None, &bytes).await, Ok(wanted));
+            assert!(!fake.clear_fault());
+            assert_eq!(system.fstat(file).await.unwrap().size, wanted as u64);
+            let found = read(&system, file, Some(0), 100_000).await.unwrap();
+            assert_eq!(found, bytes[..wanted]);
+            if for_good {
+                let rest = write(&system, file, None, &bytes[wanted..]).await;
+                assert_eq!(rest, Err(error));
+            }
+        });
+    }
+}
+
+/// Nor does another append come between its halves: it then ends short.
+#[test]
+fn nothing_comes_between_the_halves_of_an_append() {
+    let mut short = 0;
+    for seed in 1..40 {
+        let (fake, naming) = fresh(seed);
+        let system = naming.client(CLIENT);
+        block_on(async {
+            put(&system, b"log", b"").await.unwrap();
+            fake.set_fault(0, Fault::Half(Error::NoMemory));
+            let writer = async |letter: u8| {
+                let flags = OpenFlags::WRITE | OpenFlags::APPEND;
+                let file = system.open(b"log", flags, 0).await.unwrap();
+                // One byte is not made by halves: it comes through while memory is short.
+                let len = if letter == b'a' { 700 } else { 1 };
+                let taken = write(&system, file, None, &vec![letter; len])
+                    .await
+                    .unwrap();
+                (letter, taken)
+            };
+            let taken = join_all((b'a'..b'e').map(writer)).await;
+            short += usize::from(taken[0].1 < 700);
+            let file = system.open(b"log", OpenFlags::READ, 0).await.unwrap();
+            let all = read(&system, file, Some(0), 100_000).await.unwrap();
+            let mut found: Vec<_> = all
+                .chunk_by(|a, b| a == b)
+                .map(|run| (run[0], run.len()))
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, taken, "seed {seed}");
+        });
+    }
+    assert!(short > 0, "no append was interrupted");
+}
+
 #[test]
 fn a_read_sees_a_write_whole_or_not_at_all() {
     for seed in 1..20 {

@@ -14,7 +14,7 @@ pub use self::{
     format::Entry,
     index::{Edit, Found, Index},
 };
-use super::volume::Volume;
+use super::{io::write_block, volume::Volume};
 use crate::{
     BLOCK_BYTES, Error, Result,
     buffer::{Sink, SinkSegment, Source},
@@ -168,7 +168,7 @@ pub async fn apply<F: FileService>(
         size,
         modified_ns: now_ns,
     };
-    if let Err(error) = below.write(write).await {
+    if let Err(error) = write_block(below, write).await {
         drop((doubt, inode_doubt));
         return match load(below, volume, directory.number).await {
             Err(_) => Err(Failure {
