@@ -8,7 +8,6 @@ use kernel_core::{
     ROLES_MAX,
     calls::Calls,
     frames::{Frame, Frames},
-    log_ring::LogRing,
     pins::Pins,
     run_queue::RunQueue,
 };
@@ -20,9 +19,10 @@ use crate::{
         self, PerCpu, apic,
         clock::Clock,
         entry::{self, Context},
-        ioapic, serial,
+        ioapic,
     },
     device::{Devices, firmware},
+    log,
     memory::{self, KernelSpace, layout},
     task::{Task, programs::Programs},
 };
@@ -32,8 +32,6 @@ pub const MANAGER: usize = 0;
 
 /// How long a task runs before another that is ready gets its turn.
 const SLICE_NS: u64 = 10_000_000;
-/// Bytes of log that wait for the console.
-const LOG_BYTES: usize = 128 << 10;
 /// The manager's quota.
 const MANAGER_QUOTA_PAGES: u64 = 4096;
 
@@ -55,11 +53,8 @@ pub struct Kernel {
     pub counters: Counters,
     /// No wait ends before.
     pub next_deadline_ns: u64,
-    pub log: LogRing,
     /// There are records that the console has not been told of.
     pub log_news: bool,
-    /// The console reads the log; until then it goes to the serial port.
-    pub log_is_read: bool,
     /// Who gets each message-signalled interrupt, and as which of its own.
     pub msi_owners: [Option<(usize, usize)>; apic::MSI_VECTORS],
     per_cpu: &'static mut PerCpu,
@@ -116,9 +111,7 @@ extern "C" fn boot(start_info: u64) -> ! {
         clock,
         counters: Counters::default(),
         next_deadline_ns: u64::MAX,
-        log: LogRing::new(LOG_BYTES),
         log_news: false,
-        log_is_read: false,
         msi_owners: [None; apic::MSI_VECTORS],
         per_cpu,
         timer_ns: u64::MAX,
@@ -210,14 +203,7 @@ impl Kernel {
     pub fn log_as(&mut self, role: usize, level: u64, text: &str) {
         let now_ns = self.clock.now_ns();
         let name = self.tasks[role].name;
-        if !self.log_is_read && level > 0 {
-            serial::line!(
-                "[{:>5}.{:03}] {name}: {text}",
-                now_ns / 1_000_000_000,
-                now_ns / 1_000_000 % 1000
-            );
-        }
-        self.log.push(now_ns, level, name.as_str(), text);
+        log::add(now_ns, level, name.as_str(), text);
         self.log_news = true;
         for role in 0..self.tasks.len() {
             if self.tasks[role].rights.contains(Rights::READ_LOG) {

@@ -14,6 +14,7 @@ mod boot;
 mod cpu;
 mod device;
 mod kernel;
+mod log;
 mod memory;
 mod system_call;
 mod task;
@@ -22,8 +23,12 @@ mod task;
 #[cfg(guest)]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    use core::fmt::Write;
     const PANIC_STATUS: u64 = 0x7f;
     x86_64::instructions::interrupts::disable();
-    cpu::serial::line!("kernel panic: {info}");
+    // What led to it comes first.
+    log::write_rest();
+    // Where the port takes nothing, there is nobody to tell.
+    let _ = writeln!(cpu::serial::Serial, "kernel panic: {info}");
     cpu::power::leave(PANIC_STATUS)
 }

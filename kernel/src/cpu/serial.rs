@@ -9,7 +9,7 @@ const DATA: u16 = 0x3f8;
 const LINE_STATUS: u16 = DATA + 5;
 const TRANSMITTER_EMPTY: u8 = 0x20;
 
-/// How often a busy transmitter is asked before the byte is given up.
+/// How often a busy transmitter is asked before what is written is given up.
 const POLLS_MAX: u32 = 100_000;
 
 /// Reads a byte from a port.
@@ -42,36 +42,27 @@ pub fn port_write_16(port: u16, value: u16) {
     unsafe { Port::new(port).write(value) };
 }
 
-/// The first serial port, unbuffered.
+/// The first serial port, unbuffered. Writing fails where the port takes nothing for long.
 pub struct Serial;
 
 impl fmt::Write for Serial {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
             if byte == b'\n' {
-                send(b'\r');
+                send(b'\r')?;
             }
-            send(byte);
+            send(byte)?;
         }
         Ok(())
     }
 }
 
-fn send(byte: u8) {
+fn send(byte: u8) -> fmt::Result {
     for _ in 0..POLLS_MAX {
         if port_read(LINE_STATUS) & TRANSMITTER_EMPTY != 0 {
-            break;
+            port_write(DATA, byte);
+            return Ok(());
         }
     }
-    port_write(DATA, byte);
+    Err(fmt::Error)
 }
-
-/// Writes a line to the first serial port.
-macro_rules! line {
-    ($($argument:tt)*) => {{
-        use core::fmt::Write;
-        // Writing to the port cannot fail.
-        let _ = writeln!($crate::cpu::serial::Serial, $($argument)*);
-    }};
-}
-pub(crate) use line;

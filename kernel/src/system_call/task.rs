@@ -7,6 +7,7 @@ use abi::{Cause, Error, LAST_WORDS_BYTES, Rights};
 use super::Outcome;
 use crate::{
     kernel::Kernel,
+    log,
     memory::{
         PageFlags, copy,
         layout::{self, stagger},
@@ -70,8 +71,7 @@ impl Kernel {
         if !self.space(role)?.is_valid(into, buffer.len() as u64, true) {
             return Err(Error::BadAddress);
         }
-        self.log_is_read = true;
-        let used = self.log.pop(&mut buffer);
+        let used = log::read(&mut buffer);
         copy::write(self.space(role)?, into, &buffer[..used])?;
         Ok(Some(used as u64))
     }
