@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use abi::{ARGUMENTS_BYTES_MAX, PEERS_MAX};
 
-use crate::{MANAGER, Mistake, Role, Stack, TASKS_MAX, Task};
+use crate::{MANAGER, Mistake, Right, Role, Stack, TASKS_MAX, Task};
 
 /// Most bytes in the name of a role or a program.
 const NAME_BYTES_MAX: usize = 31;
@@ -130,9 +130,13 @@ fn given_twice(stack: &Stack, mistakes: &mut Vec<Mistake>) {
                 .iter()
                 .map(|line| format!("interrupt {line}")),
         );
+        // The kernel tells one task of news of the log, and what that reads nobody else can.
+        if task.rights.contains(&Right::Log) {
+            things.push("the right `log`".into());
+        }
         for thing in things {
             if let Some(owner) = owners.get(&thing) {
-                let text = format!("wants {thing}, which `{owner}` has; give each its own");
+                let text = format!("wants {thing}, which `{owner}` has; leave it to one of them");
                 mistakes.push(Mistake::of(&task.name, text));
             } else {
                 owners.insert(thing, &task.name);

@@ -200,6 +200,18 @@ fn every_mistake_is_one_line_with_the_task_and_the_way_out() {
             "some of which `app` has",
         ),
         (
+            "calls = [\"disk\"]",
+            "calls = [\"disk\"]\nrights = [\"log\"]",
+            "app",
+            "wants the right `log`, which `store` has; leave it to one of them",
+        ),
+        (
+            "calls = [\"disk\"]",
+            "calls = [\"disk\"]\ninterrupts = [4]",
+            "app",
+            "wants interrupt 4, which `store` has",
+        ),
+        (
             "role = \"storage\"",
             "role = \"storage\"\nrestart = false",
             "store",
