@@ -13,7 +13,8 @@
 //!
 //! **How fast.** The first crash restarts at once, each further one after a pause that doubles. Only
 //! crashes without progress in between count: an instance that served for [`CALM_NS`] wipes them
-//! out. A kill that a user asked for is no crash and never waits. What crashes more than
+//! out, however it ends. A kill that a user asked for is no crash and never pauses; an application
+//! may be done, anything else that ends by itself has crashed. What crashes more than
 //! [`CRASHES_MAX`] times in a row is taken out if the stack has another of its kind, as a driver
 //! or a store in a mirror; otherwise the stack ends, so that no further data is lost.
 
@@ -52,18 +53,19 @@ pub struct Member {
 pub enum Death {
     /// By its own fault, or killed for silence.
     Crash,
-    /// It was done: status 0.
+    /// It was done, as an application may be: status 0.
     Finished,
     /// A user wanted it.
     Injected,
 }
 
 impl Death {
-    /// What a death report says. `code` is the exit status, for [`Cause::Exit`].
+    /// What a death report of a task says. `code` is the exit status, for [`Cause::Exit`]. Only an
+    /// application is ever done: what serves others has failed them if it ends.
     #[must_use]
-    pub fn of(cause: Cause, code: u64) -> Self {
+    pub fn of(role: Role, cause: Cause, code: u64) -> Self {
         match (cause, code) {
-            (Cause::Exit, 0) => Self::Finished,
+            (Cause::Exit, 0) if role == Role::Application => Self::Finished,
             (Cause::Injected, _) => Self::Injected,
             _ => Self::Crash,
         }
@@ -81,7 +83,8 @@ pub enum Action {
     Stop(usize),
     /// Come back with [`Policy::tick`] at this time, nanoseconds.
     Wait(u64),
-    /// End the stack: this task has crashed too often, and nothing can stand in for it.
+    /// Take the task out for good, and end the stack: it has crashed too often, and nothing can
+    /// stand in for it.
     GiveUp(usize),
 }
 
@@ -117,6 +120,16 @@ struct Outage {
     since_ns: u64,
     /// When to start them; nothing once they were.
     start_ns: Option<u64>,
+}
+
+/// The pause before the restart after so many crashes in a row.
+fn pause_ns(crashes: u32) -> u64 {
+    match crashes {
+        0 | 1 => 0,
+        crashes => PAUSE_NS
+            .checked_shl(crashes - 2)
+            .map_or(PAUSE_NS_MAX, |pause_ns| pause_ns.min(PAUSE_NS_MAX)),
+    }
 }
 
 /// The state of all tasks.
@@ -182,39 +195,27 @@ impl Policy {
             _ => 0,
         };
         self.states[task] = State::Down;
-        if death == Death::Crash {
-            self.crashes[task] = if served_ns >= CALM_NS {
-                1
-            } else {
-                self.crashes[task] + 1
-            };
+        if served_ns >= CALM_NS {
+            self.crashes[task] = 0;
         }
-        let member = &self.members[task];
-        let done =
-            !member.restart || (death == Death::Finished && member.role == Role::Application);
-        if done {
+        if !self.members[task].restart || death == Death::Finished {
             self.stopped(task);
             return alloc::vec![Action::Stop(task)];
         }
+        if death == Death::Injected {
+            return self.restart(task, died_ns, now_ns, 0);
+        }
+        self.crashes[task] += 1;
         if self.crashes[task] > CRASHES_MAX {
             return self.take_out(task, died_ns, now_ns);
         }
-        self.restart(task, died_ns, now_ns)
+        self.restart(task, died_ns, now_ns, pause_ns(self.crashes[task]))
     }
 
     /// It cannot be started. As a crash right after the start.
     pub fn spawn_failed(&mut self, task: usize, now_ns: u64) -> Vec<Action> {
         self.states[task] = State::Starting;
         self.died(task, Death::Crash, now_ns, now_ns)
-    }
-
-    fn pause_ns(&self, task: usize) -> u64 {
-        match self.crashes[task] {
-            0 | 1 => 0,
-            crashes => PAUSE_NS
-                .checked_shl(crashes - 2)
-                .map_or(PAUSE_NS_MAX, |pause_ns| pause_ns.min(PAUSE_NS_MAX)),
-        }
     }
 
     /// Who goes when this task dies, itself included; without those that are out.
@@ -230,9 +231,9 @@ impl Policy {
             .collect()
     }
 
-    fn restart(&mut self, task: usize, died_ns: u64, now_ns: u64) -> Vec<Action> {
+    fn restart(&mut self, task: usize, died_ns: u64, now_ns: u64, pause_ns: u64) -> Vec<Action> {
         let members = self.fate(task);
-        let start_ns = now_ns + self.pause_ns(task);
+        let start_ns = now_ns + pause_ns;
         self.begin_outage(
             Outage {
                 culprit: task,
@@ -309,10 +310,10 @@ impl Policy {
         let expendable = member.role == Role::Application
             || member.optional
             || (can_be_missed && (0..self.members.len()).any(stands_in));
+        self.stopped(task);
         if !expendable {
             return alloc::vec![Action::GiveUp(task)];
         }
-        self.stopped(task);
         let mut actions = alloc::vec![Action::Stop(task)];
         // The others of its group still have to go back to the checkpoint.
         let members = self.fate(task);

@@ -203,7 +203,7 @@ impl Tasks {
         if self.ending.get() {
             return;
         }
-        let death = Death::of(cause, report.address);
+        let death = Death::of(self.stack.tasks[task].role, cause, report.address);
         let actions = self
             .policy
             .borrow_mut()
@@ -233,6 +233,12 @@ impl Tasks {
         if self.stack.tasks[task].role == Role::Cache {
             log::error!("{name} died: what was written since the last checkpoint is lost");
         }
+        if cause == Cause::Exit
+            && report.address == 0
+            && self.stack.tasks[task].role != Role::Application
+        {
+            log::error!("{name} ended by itself, which only an application may");
+        }
         events::death(report.time_ns, name, &cause.to_string(), &reason);
     }
 
@@ -258,6 +264,7 @@ impl Tasks {
                     });
                 }
                 Action::GiveUp(task) => {
+                    self.stop(task);
                     let name = self.name(task);
                     let reason =
                         format!("{name} has crashed too often, and nothing stands in for it");

@@ -177,6 +177,29 @@ fn kills_that_a_user_asked_for_never_wait_and_never_add_up() {
     }
 }
 
+#[test]
+fn a_kill_never_pauses_and_only_calm_before_it_wipes_crashes_out() {
+    let mut policy = mirror();
+    let mut now_ns = 0;
+    for _ in 0..CRASHES_MAX {
+        policy.died(NAMING, Death::Crash, now_ns, now_ns);
+        now_ns += PAUSE_NS_MAX;
+        policy.tick(now_ns);
+        policy.answered(NAMING, now_ns);
+    }
+    for (calm_ns, next_crash) in [
+        (CALM_NS - 1, Action::GiveUp(NAMING)),
+        (CALM_NS, Action::Spawn(NAMING)),
+    ] {
+        let (mut policy, now_ns) = (policy.clone(), now_ns + calm_ns);
+        let actions = policy.died(NAMING, Death::Injected, now_ns, now_ns);
+        assert_eq!(actions, [Action::Spawn(NAMING)], "after {calm_ns} ns");
+        policy.answered(NAMING, now_ns);
+        let actions = policy.died(NAMING, Death::Crash, now_ns, now_ns);
+        assert_eq!(actions, [next_crash], "after {calm_ns} ns");
+    }
+}
+
 /// Lets a task crash as soon as it is started until something else is done; returns the pauses.
 fn crash_loop(policy: &mut Policy, task: usize) -> (Vec<u64>, Vec<Action>) {
     let mut now_ns = 10 * MS;
@@ -330,9 +353,10 @@ fn what_cannot_be_started_counts_as_a_crash() {
 
 #[test]
 fn causes_mean_what_they_should() {
-    assert_eq!(Death::of(Cause::Exit, 0), Death::Finished);
-    assert_eq!(Death::of(Cause::Exit, 75), Death::Crash);
-    assert_eq!(Death::of(Cause::Injected, 0), Death::Injected);
+    let of = |cause, code| Death::of(Role::Application, cause, code);
+    assert_eq!(of(Cause::Exit, 0), Death::Finished);
+    assert_eq!(of(Cause::Exit, 75), Death::Crash);
+    assert_eq!(of(Cause::Injected, 0), Death::Injected);
     for cause in [
         Cause::Panic,
         Cause::BadAccess,
@@ -340,7 +364,16 @@ fn causes_mean_what_they_should() {
         Cause::Killed,
         Cause::BadCall,
     ] {
-        assert_eq!(Death::of(cause, 0), Death::Crash);
+        assert_eq!(of(cause, 0), Death::Crash);
+    }
+    for role in [
+        Role::Driver,
+        Role::Storage,
+        Role::Cache,
+        Role::Naming,
+        Role::Console,
+    ] {
+        assert_eq!(Death::of(role, Cause::Exit, 0), Death::Crash, "{role:?}");
     }
 }
 
