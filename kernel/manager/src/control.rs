@@ -60,9 +60,9 @@ pub struct Progress {
 /// How the machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shutdown {
-    /// Switched off.
+    /// Synced and switched off.
     PowerOff,
-    /// Started again.
+    /// Synced and started again.
     Reboot,
     /// Started again at once, without a sync, as if the power had failed.
     Reset,
@@ -116,9 +116,10 @@ enum Request {
 /// What the manager does for its clients.
 pub trait Control {
     /// Ends a role's instance by a trap at its program counter; it is then restarted as after any
-    /// crash. [`Error::NotFound`]; [`Error::Busy`] if it is between two instances;
-    /// [`Error::NotPermitted`] if the stack would not survive it by design: the manager itself, the
-    /// cache, and what was stopped.
+    /// crash, and costs what a crash costs: with the cache goes what was not synced. Who asks for its
+    /// own end, or for the manager's, is answered before. [`Error::NotFound`]; [`Error::Busy`] if it
+    /// is between two instances; [`Error::NotPermitted`] if it was taken out for good or its device
+    /// is not there.
     fn kill(&self, role: &str) -> Result<()>;
     /// Begins a series of kills. Errors as of [`Control::kill`]; [`Error::Busy`] if one is under way;
     /// [`Error::BadArgument`].
@@ -131,7 +132,8 @@ pub trait Control {
     fn history(&self) -> Vec<RoleHistory>;
     /// The stack, one line a task, for people.
     fn stack(&self) -> String;
-    /// Syncs and then ends the machine. The answer comes before that.
+    /// Ends the machine. The answer to all but [`Shutdown::Reset`] comes before: the last sync comes
+    /// after it. A reset is at once, and has no answer.
     fn shutdown(&self, how: Shutdown) -> Result<()>;
 }
 

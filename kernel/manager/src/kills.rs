@@ -1,17 +1,18 @@
 //! Kills on request, and the end of the machine.
 
-use alloc::{rc::Rc, string::String, vec::Vec};
+use alloc::{rc::Rc, vec::Vec};
 
 use abi::Cause;
 use manager::{
     control::{EVERY_MS_MIN, Progress, Series, Shutdown, Target},
     series::Running,
 };
-use runtime::{manage, time};
+use runtime::{Endpoint, manage, time};
 use stack::Role;
 use storage::{
     Error, Result,
-    vfs::{Client, FileSystem},
+    file::{self, FileService as _},
+    vfs::{self, FileSystem as _},
 };
 
 use crate::stack_of_tasks::Tasks;
@@ -32,23 +33,24 @@ const RESET: u64 = 1;
 pub const GAVE_UP: u64 = 0x11;
 
 impl Tasks {
-    /// Kills the instance of a role, by its name.
-    pub fn kill_by_name(self: &Rc<Self>, name: &str) -> Result<()> {
+    /// Kills the instance of a role, by its name, because role `from` asked for it. Who asks for
+    /// its own end, or for the manager's, hears of it first and can pass that on.
+    pub fn kill_by_name(self: &Rc<Self>, name: &str, from: u64) -> Result<()> {
         if name == stack::MANAGER {
-            // The reply to this goes out first.
-            runtime::spawn(async {
-                time::sleep(LAST_LINES_NS).await;
-                let _ = manage::kill(runtime::start::role(), Cause::Injected);
-            });
+            kill_later(runtime::start::role());
             return Ok(());
         }
-        self.kill(self.find(name).ok_or(Error::NotFound)?)
+        let task = self.find(name).ok_or(Error::NotFound)?;
+        if self.role(task) == from {
+            kill_later(from);
+            return Ok(());
+        }
+        self.kill(task)
     }
 
     fn kill(&self, task: usize) -> Result<()> {
-        match self.state(task) {
-            "stopped" | "absent" => return Err(Error::NotPermitted),
-            _ => {}
+        if self.is_out(task) {
+            return Err(Error::NotPermitted);
         }
         manage::kill(self.role(task), Cause::Injected).map_err(|error| match error {
             abi::Error::BadState => Error::Busy,
@@ -137,39 +139,65 @@ impl Tasks {
         Ok(())
     }
 
-    /// Syncs what can be synced and ends the machine.
+    /// Syncs what can be synced and ends the machine. If the stack gives up meanwhile, it ends so.
     pub fn end(self: &Rc<Self>, reason: &str, how: u64) {
-        if self.ending.replace(true) {
-            return;
-        }
-        self.stop_series();
-        let reason = String::from(reason);
         match how {
             GAVE_UP => log::error!("the stack stops: {reason}"),
             _ => log::info!("{reason}"),
         }
-        let naming = self
-            .stack
-            .tasks
-            .iter()
-            .position(|task| task.role == Role::Naming)
-            .filter(|&naming| self.is_up(naming));
-        let endpoint = naming.map(|naming| self.endpoint(naming));
+        let before = self.ending.get();
+        if before != Some(GAVE_UP) {
+            self.ending.set(Some(how));
+        }
+        if before.is_some() {
+            return;
+        }
+        self.stop_series();
+        let tasks = self.clone();
         runtime::spawn(async move {
-            if let Some(endpoint) = endpoint {
-                match time::with_deadline(SYNC_NS, Client(endpoint).sync()).await {
-                    Some(Ok(checkpoint)) => log::info!("synced, checkpoint {checkpoint}"),
-                    Some(Err(Error::NotFormatted | Error::NotLoaded)) => {}
-                    Some(Err(error)) => log::error!("the last sync failed: {error}"),
-                    None => log::error!("the last sync did not end in time"),
-                }
+            match time::with_deadline(SYNC_NS, tasks.last_sync()).await {
+                Some(Ok(checkpoint)) => log::info!("synced, checkpoint {checkpoint}"),
+                Some(Err(Error::NotFormatted | Error::NotLoaded)) => {}
+                Some(Err(error)) => log::error!("the last sync failed: {error}"),
+                None => log::error!("the last sync did not end in time"),
             }
             time::sleep(LAST_LINES_NS).await;
-            // A status needs QEMU's device; off is always possible.
-            let _ = manage::power(how);
-            let _ = manage::power(POWER_OFF);
+            let _ = manage::power(tasks.ending.get().unwrap_or(POWER_OFF));
         });
     }
+
+    /// Syncs through naming, or through the cache if naming is what cannot go on; again if one of
+    /// them dies over it, for it is started again.
+    async fn last_sync(&self) -> Result<u64> {
+        loop {
+            let naming = self.first_of(Role::Naming);
+            let result = match (naming, self.first_of(Role::Cache)) {
+                (Some(naming), _) => vfs::Client(naming).sync().await,
+                (None, Some(cache)) => file::Client(cache).sync().await.map(|it| it.0),
+                (None, None) => Err(Error::PeerGone),
+            };
+            let naming_is_gone = naming.is_some() && self.first_of(Role::Naming).is_none();
+            if result != Err(Error::PeerDied) && !naming_is_gone {
+                return result;
+            }
+        }
+    }
+
+    /// The first task of a role that was not taken out.
+    fn first_of(&self, role: Role) -> Option<Endpoint> {
+        (0..self.stack.tasks.len())
+            .filter(|&task| self.stack.tasks[task].role == role)
+            .find(|&task| !self.is_out(task))
+            .map(|task| self.endpoint(task))
+    }
+}
+
+/// Kills a role when the reply to who wanted that has had time to go out.
+fn kill_later(role: u64) {
+    runtime::spawn(async move {
+        time::sleep(LAST_LINES_NS).await;
+        let _ = manage::kill(role, Cause::Injected);
+    });
 }
 
 /// Kills at even intervals until the series is over or another one has begun.

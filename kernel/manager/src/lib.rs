@@ -1,6 +1,6 @@
 //! The restart manager, as far as it needs no kernel: what the console asks of it ([`control`]), the
-//! rules by which it replaces what dies ([`policy`]), what it remembers of that ([`history`]), and
-//! kills on request ([`series`]).
+//! rules by which it replaces what dies ([`policy`]), what it remembers and tells of that
+//! ([`history`], [`events`]), and kills on request ([`series`]).
 //!
 //! The task itself is `src/main.rs`. It starts the stack from its description, hears of deaths,
 //! and does what the rules say. It never waits for a task that it manages.
@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod control;
+pub mod events;
 pub mod history;
 pub mod policy;
 pub mod series;

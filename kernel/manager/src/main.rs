@@ -10,7 +10,6 @@
 
 extern crate alloc;
 
-mod events;
 mod heartbeat;
 mod kills;
 mod placement;
@@ -45,9 +44,7 @@ async fn run() {
             lines.iter().for_each(|line| log::error!("{line}"));
             log::error!("there is no stack to start: the machine stops");
             time::sleep(LAST_LINES_NS).await;
-            // Without QEMU's device the status is lost, but off is off.
             let _ = manage::power(NO_STACK);
-            let _ = manage::power(0);
             return;
         }
     };

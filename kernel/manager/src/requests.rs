@@ -10,40 +10,48 @@ use crate::stack_of_tasks::Tasks;
 
 /// Serves one request.
 pub async fn answer(tasks: Rc<Tasks>, request: Request) {
-    let reply = control::serve(&Server(tasks), request.message(), request.receive());
+    let server = Server {
+        tasks,
+        from: request.from(),
+    };
+    let reply = control::serve(&server, request.message(), request.receive());
     request.reply(&reply);
 }
 
-struct Server(Rc<Tasks>);
+struct Server {
+    tasks: Rc<Tasks>,
+    /// The role that asks.
+    from: u64,
+}
 
 impl Control for Server {
     fn kill(&self, role: &str) -> Result<()> {
-        self.0.kill_by_name(role)
+        self.tasks.kill_by_name(role, self.from)
     }
 
     fn start_series(&self, series: Series) -> Result<()> {
-        self.0.start_series(series)
+        self.tasks.start_series(series)
     }
 
     fn series_progress(&self) -> Progress {
-        self.0.series_progress()
+        self.tasks.series_progress()
     }
 
     fn stop_series(&self) -> Progress {
-        self.0.stop_series()
+        self.tasks.stop_series()
     }
 
     fn history(&self) -> Vec<RoleHistory> {
-        (0..self.0.stack.tasks.len())
-            .map(|task| self.0.history(task))
+        (0..self.tasks.stack.tasks.len())
+            .map(|task| self.tasks.history(task))
             .collect()
     }
 
     fn stack(&self) -> String {
         let mut text = String::new();
-        for (task, entry) in self.0.stack.tasks.iter().enumerate() {
+        for (task, entry) in self.tasks.stack.tasks.iter().enumerate() {
             text.push_str(&entry.summary());
-            if let state @ ("absent" | "stopped") = self.0.state(task) {
+            if let state @ ("absent" | "stopped") = self.tasks.state(task) {
                 text.push_str("  (");
                 text.push_str(state);
                 text.push(')');
@@ -54,6 +62,6 @@ impl Control for Server {
     }
 
     fn shutdown(&self, how: Shutdown) -> Result<()> {
-        self.0.shutdown(how)
+        self.tasks.shutdown(how)
     }
 }

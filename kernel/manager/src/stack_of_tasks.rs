@@ -10,6 +10,7 @@ use core::cell::{Cell, RefCell};
 
 use abi::{Cause, DeathReport, TaskInfo, TaskState};
 use manager::{
+    events,
     history::History,
     policy::{Action, Death, Member, Policy, Recovered, State},
     series::Running,
@@ -19,7 +20,7 @@ use stack::{Role, Stack};
 use storage::file::{self, FileService};
 
 use crate::{
-    events, heartbeat, kills,
+    heartbeat, kills,
     placement::{Placed, place},
 };
 
@@ -43,8 +44,8 @@ pub struct Tasks {
     pub series_runs: Cell<bool>,
     /// Counts series, so that an old one's timer does not drive a new one.
     pub series_number: Cell<u64>,
-    /// The machine is about to end.
-    pub ending: Cell<bool>,
+    /// The machine is about to end, this way.
+    pub ending: Cell<Option<u64>>,
 }
 
 impl Tasks {
@@ -109,6 +110,11 @@ impl Tasks {
     /// Whether there is an instance of the task.
     pub fn is_up(&self, task: usize) -> bool {
         self.policy.borrow().is_up(task)
+    }
+
+    /// Whether a task was taken out for good, or never was there.
+    pub fn is_out(&self, task: usize) -> bool {
+        self.policy.borrow().state(task) == State::Stopped
     }
 
     /// What a task is doing, in a word.
@@ -200,9 +206,7 @@ impl Tasks {
             return;
         }
         self.note_death(task, report, cause, silent);
-        if self.ending.get() {
-            return;
-        }
+        // Also while the machine is about to end: the last sync needs the stack.
         let death = Death::of(self.stack.tasks[task].role, cause, report.address);
         let actions = self
             .policy
@@ -230,16 +234,22 @@ impl Tasks {
         };
         let name = self.name(task);
         // The kernel has told people of it, with registers and symbols; what it means it cannot know.
-        if self.stack.tasks[task].role == Role::Cache {
-            log::error!("{name} died: what was written since the last checkpoint is lost");
+        match self.stack.tasks[task].role {
+            Role::Cache => {
+                log::error!("{name} died: what was written since the last checkpoint is lost");
+            }
+            Role::Application => {}
+            _ if cause == Cause::Exit && report.address == 0 => {
+                log::error!("{name} ended by itself, which only an application may");
+            }
+            _ => {}
         }
-        if cause == Cause::Exit
-            && report.address == 0
-            && self.stack.tasks[task].role != Role::Application
-        {
-            log::error!("{name} ended by itself, which only an application may");
-        }
-        events::death(report.time_ns, name, &cause.to_string(), &reason);
+        tell(&events::death(
+            report.time_ns,
+            name,
+            &cause.to_string(),
+            &reason,
+        ));
     }
 
     /// Does what the policy wants, in its order.
@@ -254,7 +264,15 @@ impl Tasks {
                     self.histories.borrow_mut()[task].died(Cause::Killed, false);
                 }
                 Action::Spawn(task) => self.spawn(task),
-                Action::Stop(task) => self.stop(task),
+                Action::Stop(task) => {
+                    self.stop(task);
+                    let name = self.name(task);
+                    if self.stack.tasks[task].role == Role::Application {
+                        log::info!("{name} is not started again");
+                    } else {
+                        log::error!("{name} has crashed too often and is taken out of the stack");
+                    }
+                }
                 Action::Wait(until_ns) => {
                     let tasks = self.clone();
                     runtime::spawn(async move {
@@ -284,7 +302,8 @@ impl Tasks {
             Ok(generation) => {
                 self.generations.borrow_mut()[task] = generation;
                 if generation > 1 {
-                    events::restart(time::now_ns(), self.name(task), generation - 1);
+                    let (now_ns, name) = (time::now_ns(), self.name(task));
+                    tell(&events::restart(now_ns, name, generation - 1));
                 }
                 runtime::spawn(heartbeat::ping(self.clone(), task, generation));
             }
@@ -302,14 +321,11 @@ impl Tasks {
 
     fn stop(&self, task: usize) {
         let name = self.name(task);
-        match manage::stop(self.role(task)) {
-            Ok(()) if self.stack.tasks[task].role == Role::Application => {
-                log::info!("{name} is not started again");
-            }
-            Ok(()) => log::error!("{name} has crashed too often and is taken out of the stack"),
-            Err(error) => log::error!("{name}: cannot be stopped: {error}"),
+        if let Err(error) = manage::stop(self.role(task)) {
+            log::error!("{name}: cannot be stopped: {error}");
         }
-        events::stopped(time::now_ns(), name, "not to be started again");
+        let reason = "not to be started again";
+        tell(&events::stopped(time::now_ns(), name, reason));
     }
 
     /// A task answered a ping. If it was the last of those that were restarted together, they are
@@ -324,7 +340,8 @@ impl Tasks {
             self.histories.borrow_mut()[member].answered(recovered.duration_ns);
         }
         let name = self.name(recovered.culprit);
-        events::answering(now_ns, name, recovered.members.len(), recovered.duration_ns);
+        let (count, duration_ns) = (recovered.members.len(), recovered.duration_ns);
+        tell(&events::answering(now_ns, name, count, duration_ns));
         let role = |task: usize| self.stack.tasks[task].role;
         let below = recovered
             .members
@@ -369,11 +386,12 @@ impl Tasks {
             self.histories.borrow_mut()[member].recovered(*duration_ns);
         }
         let name = self.name(*culprit);
-        events::recovery(time::now_ns(), name, members.len(), *duration_ns);
+        let count = members.len();
+        tell(&events::recovery(time::now_ns(), name, count, *duration_ns));
         let ms = *duration_ns as f64 / 1e6;
-        match members.len() {
+        match count {
             1 => log::info!("{name} was restarted and serves after {ms:.1} ms"),
-            count => {
+            _ => {
                 log::info!("{name} died; {count} tasks were restarted and serve after {ms:.1} ms")
             }
         }
@@ -381,11 +399,17 @@ impl Tasks {
 
     /// Ends a task that does not answer.
     pub fn silence(&self, task: usize) {
-        log::error!("{} does not answer and is ended", self.name(task));
-        self.silenced.borrow_mut()[task] = true;
         // `BadState`: it has just died by itself.
-        let _ = manage::kill(self.role(task), Cause::Killed);
+        if manage::kill(self.role(task), Cause::Killed).is_ok() {
+            log::error!("{} does not answer and is ended", self.name(task));
+            self.silenced.borrow_mut()[task] = true;
+        }
     }
+}
+
+/// Tells programs of an event.
+fn tell(event: &str) {
+    log::info!(target: "event", "{event}");
 }
 
 /// Whether a role has an instance.

@@ -1,6 +1,12 @@
 //! Both ends of the control interface, joined by a function call; histories and series of kills.
 
-use std::{cell::RefCell, format, string::String, vec, vec::Vec};
+use std::{
+    cell::{Cell, RefCell},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use crate::{
     control::{Client, Control, Progress, RoleHistory, Series, Shutdown, Target, name, serve},
@@ -15,9 +21,19 @@ use storage::{
 };
 
 /// Writes down what it was asked.
-#[derive(Default)]
 struct Recorder {
     asked: RefCell<Vec<String>>,
+    /// What it answers to kills.
+    kill: Cell<Result<()>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            asked: RefCell::default(),
+            kill: Cell::new(Ok(())),
+        }
+    }
 }
 
 impl Recorder {
@@ -37,11 +53,7 @@ fn history() -> RoleHistory {
 impl Control for Recorder {
     fn kill(&self, role: &str) -> Result<()> {
         self.note(format!("kill {role}"));
-        if role == "cache" {
-            Err(Error::NotPermitted)
-        } else {
-            Ok(())
-        }
+        self.kill.get()
     }
     fn start_series(&self, series: Series) -> Result<()> {
         self.note(format!("{series:?}"));
@@ -103,12 +115,17 @@ fn every_request_reaches_the_manager_and_its_answer_the_client() {
         seed: u64::MAX,
     };
     assert_eq!(now(client.kill("twinfs.0")), Ok(()));
-    assert_eq!(now(client.kill("cache")), Err(Error::NotPermitted));
+    for error in [Error::NotFound, Error::Busy, Error::NotPermitted] {
+        recorder.kill.set(Err(error));
+        assert_eq!(now(client.kill("x")), Err(error));
+    }
     assert_eq!(now(client.start_series(series.clone())), Ok(()));
     assert_eq!(now(client.shutdown(Shutdown::Reboot)), Ok(()));
     let expected = [
         "kill twinfs.0",
-        "kill cache",
+        "kill x",
+        "kill x",
+        "kill x",
         &format!("{series:?}"),
         "Reboot",
     ];

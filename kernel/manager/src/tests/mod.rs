@@ -1,4 +1,5 @@
 //! Tests that run on the host.
 
 mod control;
+mod events;
 mod restarts;

@@ -43,7 +43,9 @@ fn target(target: &Target) -> Result<control::Target, Failure> {
 fn about(name: &str, error: Error) -> Failure {
     Failure(match error {
         Error::NotFound => format!("{name}: no such task; `ps` lists them"),
-        Error::NotPermitted => format!("{name}: the stack would not survive it"),
+        Error::NotPermitted => {
+            format!("{name}: it was taken out of the stack, or its device is not there")
+        }
         Error::Busy => format!("{name}: busy: it is being restarted, or a series is under way"),
         error => format!("{name}: {error}"),
     })
