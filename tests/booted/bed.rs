@@ -26,6 +26,7 @@ const MEMORY_MIB: u32 = 512;
 pub struct Bed {
     folder: TempDir,
     stack: &'static str,
+    changed_stack: Option<PathBuf>,
     disks: Vec<PathBuf>,
     import: Option<PathBuf>,
 }
@@ -35,7 +36,7 @@ fn prepared() -> &'static (Prepared, Accelerator) {
     static PREPARED: OnceLock<(Prepared, Accelerator)> = OnceLock::new();
     PREPARED.get_or_init(|| {
         let ui = Ui::new(true);
-        let prepared = Prepared::new(&ui).expect("the guest builds and QEMU is there");
+        let prepared = Prepared::with_tests(&ui).expect("the guest builds and QEMU is there");
         let choice = std::env::var("GALAGO_ACCEL")
             .ok()
             .map_or(Choice::Auto, |name| {
@@ -60,6 +61,7 @@ impl Bed {
         Self {
             folder,
             stack,
+            changed_stack: None,
             disks,
             import: None,
         }
@@ -82,6 +84,27 @@ impl Bed {
         }
     }
 
+    /// With the stack's description changed.
+    pub fn with_stack(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        let (prepared, _) = prepared();
+        let stack = change(&prepared.project.stack(self.stack).expect("a stack"));
+        // The name of the file is that of the archive, which tests must not share.
+        let folder = self.folder.path();
+        let name = folder.file_name().expect("a name").to_string_lossy();
+        let path = folder.join(format!("{name}.toml"));
+        std::fs::write(&path, stack).expect("written");
+        self.changed_stack = Some(path);
+        self
+    }
+
+    /// With the stack's description as it is in the repository.
+    pub fn with_stack_of_the_repository(self) -> Self {
+        Self {
+            changed_stack: None,
+            ..self
+        }
+    }
+
     /// With an empty disk after the others, to export to. Its image is returned, too.
     pub fn with_spare_disk(mut self, bytes: u64) -> (Self, PathBuf) {
         let path = self.folder.path().join("spare.img");
@@ -90,11 +113,28 @@ impl Bed {
         (self, path)
     }
 
-    fn machine(&self) -> Machine {
+    /// What is booted on the disks.
+    pub fn machine(&self) -> Machine {
         let (prepared, accelerator) = prepared();
-        let machine = prepared.machine(self.stack, MEMORY_MIB).expect("a stack");
+        let stack = self
+            .changed_stack
+            .as_ref()
+            .map(|path| path.to_string_lossy());
+        let stack = stack.as_deref().unwrap_or(self.stack);
+        let machine = prepared.machine(stack, MEMORY_MIB).expect("a stack");
+        let archive = match &self.changed_stack {
+            // It goes with this bed, so it lies with it.
+            Some(_) => {
+                let ours = self.folder.path().join("archive.tar");
+                std::fs::copy(&machine.archive, &ours).expect("copied");
+                std::fs::remove_file(&machine.archive).expect("removed");
+                ours
+            }
+            None => machine.archive.clone(),
+        };
         let import = |tar| checked_import(tar, self.folder.path()).expect("a tar");
         Machine {
+            archive,
             disks: self.disks.clone(),
             import: self.import.as_deref().map(import),
             accelerator: *accelerator,

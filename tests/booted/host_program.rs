@@ -36,6 +36,7 @@ fn machine(folder: &Path) -> Machine {
         import: None,
         memory_mib: 256,
         accelerator: Accelerator::Tcg,
+        debug_exit: true,
     }
 }
 

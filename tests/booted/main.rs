@@ -11,4 +11,5 @@ mod files;
 mod host_program;
 mod import;
 mod kills;
+mod manager;
 mod reset;

@@ -21,7 +21,7 @@ const GUESTS_MAX: usize = 4;
 /// Runs the tests and prints `N passed, N failed` last.
 pub fn run(options: &Test) -> Result<()> {
     let ui = Ui::new(false);
-    let prepared = Prepared::new(&ui)?;
+    let prepared = Prepared::with_tests(&ui)?;
     let wanted = |kind| options.only.is_none_or(|only| only == kind);
     let mut count = Count::default();
     if wanted(TestKind::Host) {

@@ -25,9 +25,12 @@ const PACKAGES: [&str; 5] = [
     "applications",
 ];
 
+/// The package with programs that misbehave, and the manager of the kernel's tests.
+const TEST_PROGRAMS: &str = "guest-tests";
+
 /// The packages with the tests of the kernel: a manager of their own, programs that misbehave, and
 /// the driver with the suite that every disk must pass.
-const TEST_PACKAGES: [&str; 3] = ["kernel", "guest-tests", "drivers"];
+const TEST_PACKAGES: [&str; 3] = ["kernel", TEST_PROGRAMS, "drivers"];
 
 /// The program that takes the manager's place when the kernel is tested.
 const TEST_MANAGER: &str = "kernel-tests";
@@ -56,6 +59,15 @@ pub struct Built {
 /// [`Failure::Host`] with the compiler's messages if it does not build.
 pub fn build(project: &Project, ui: &Ui) -> Result<Built> {
     build_packages(project, ui, "Building the guest", &PACKAGES)
+}
+
+/// Builds the same, and the programs for tests.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_tests(project: &Project, ui: &Ui) -> Result<Built> {
+    let packages = [&PACKAGES[..], &[TEST_PROGRAMS]].concat();
+    build_packages(project, ui, "Building the guest", &packages)
 }
 
 /// Builds the unikernel and the programs that test it, the test manager under the manager's name.

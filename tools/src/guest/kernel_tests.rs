@@ -56,6 +56,7 @@ pub fn machine(project: &Project, ui: &Ui) -> Result<Machine> {
         import: None,
         memory_mib: MEMORY_MIB,
         accelerator: Accelerator::Tcg,
+        debug_exit: true,
     })
 }
 

@@ -48,6 +48,8 @@ pub struct Machine {
     pub memory_mib: u32,
     /// Who executes it.
     pub accelerator: Accelerator,
+    /// With the device by which a guest ends QEMU with an exit status.
+    pub debug_exit: bool,
 }
 
 /// The sockets QEMU connects to.
@@ -85,10 +87,12 @@ impl Machine {
         }
         arguments.pair("-chardev", socket_device("qmp", &sockets.monitor));
         arguments.pair("-mon", "chardev=qmp,mode=control");
-        arguments.pair(
-            "-device",
-            format!("isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"),
-        );
+        if self.debug_exit {
+            arguments.pair(
+                "-device",
+                format!("isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"),
+            );
+        }
         for (number, image) in self.disks.iter().enumerate() {
             arguments.disk(number, image, false);
         }
@@ -164,6 +168,7 @@ mod tests {
             import: Some(Import("tree.tar".into())),
             memory_mib: 512,
             accelerator: Accelerator::Tcg,
+            debug_exit: true,
         }
     }
 

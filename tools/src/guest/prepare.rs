@@ -26,9 +26,21 @@ impl Prepared {
     /// # Errors
     /// [`Failure::Host`] if either cannot be had.
     pub fn new(ui: &Ui) -> Result<Self> {
+        Self::built_by(build::build, ui)
+    }
+
+    /// The same, with the programs for tests that descriptions may name.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn with_tests(ui: &Ui) -> Result<Self> {
+        Self::built_by(build::build_with_tests, ui)
+    }
+
+    fn built_by(build: fn(&Project, &Ui) -> Result<build::Built>, ui: &Ui) -> Result<Self> {
         let project = Project::find()?;
         qemu::ensure(ui)?;
-        let built = build::build(&project, ui)?;
+        let built = build(&project, ui)?;
         Ok(Self { project, built })
     }
 
@@ -57,6 +69,7 @@ impl Prepared {
             import: None,
             memory_mib,
             accelerator: Accelerator::Tcg,
+            debug_exit: true,
         })
     }
 

@@ -111,6 +111,7 @@ fn probe(machine: &Machine) -> Result<(), Refusal> {
         disks: Vec::new(),
         import: None,
         accelerator: Accelerator::Kvm,
+        debug_exit: true,
         ..machine.clone()
     };
     let guest = Guest::boot(&machine, None).map_err(|error| Refusal::Host(first_part(&error)))?;

@@ -1,0 +1,241 @@
+//! The restart manager: what it notices, what it restarts, when it gives up, and what is kept then.
+
+use galago::guest::{Event, Guest, Restarts};
+use serde_json::Value;
+
+use crate::bed::{Bed, LIMIT, number, or_explain, output, power_off, run};
+
+/// A task that fails as the file `/fault` says, see `tests/guest/src/faulty.rs`; the role is missing.
+const FAULTY: &str = r#"
+[[task]]
+name = "faulty"
+program = "faulty"
+calls = ["naming"]
+quota = "4 MiB"
+"#;
+
+/// QEMU's exit status when the manager has given the stack up, and when the kernel has panicked.
+const GAVE_UP: Option<i32> = Some(0x11 << 1 | 1);
+const PANICKED: Option<i32> = Some(0x7f << 1 | 1);
+
+/// What `restarts` tells of a task.
+fn history(guest: &mut Guest, task: &str) -> Value {
+    let told = run(guest, "restarts");
+    let roles = told["roles"].as_array().expect("roles");
+    let of_task = roles.iter().find(|role| role["name"] == task);
+    of_task
+        .unwrap_or_else(|| panic!("no {task} in {told}"))
+        .clone()
+}
+
+/// The guest's end by itself: its exit status, and the end of its console.
+fn end(guest: &mut Guest) -> (Option<i32>, String) {
+    let end = or_explain(guest.wait_end(LIMIT));
+    let console = guest.console().tail(200).join("\n");
+    let end = end.unwrap_or_else(|| panic!("it goes on:\n{console}"));
+    (end.status.code(), console)
+}
+
+fn assert_order(console: &str, parts: &[&str]) {
+    let mut rest = console;
+    for part in parts {
+        let at = rest.find(part);
+        let at = at.unwrap_or_else(|| panic!("no `{part}` in its place among:\n{console}"));
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn every_task_can_be_killed_and_who_asks_hears_that_it_was() {
+    let bed = Bed::new(2);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /file kept");
+    run(&mut guest, "sync");
+    for task in ["naming", "cache", "postmark", "console", "manager"] {
+        assert_eq!(run(&mut guest, &format!("kill {task}"))["kills"], 1);
+        let restarted = |event: &Event| {
+            let of_task = event.kind() == "restart" && event.text("task") == Some(task);
+            // The manager cannot tell of its own restart.
+            let log = event.text("text").unwrap_or_default();
+            (of_task || log.contains("a new instance of the manager takes over")).then_some(())
+        };
+        or_explain(guest.wait_for(task, LIMIT, restarted));
+        if task == "console" {
+            let ready = or_explain(guest.wait_ready(LIMIT));
+            assert_eq!(ready.get("restart"), Some(&Value::Bool(true)));
+        }
+        assert_eq!(output(&mut guest, "cat /file").trim_end(), "kept", "{task}");
+    }
+    let restarts = or_explain(Restarts::from_result(&run(&mut guest, "restarts")));
+    assert_eq!((restarts.of("console"), restarts.of("postmark")), (1, 1));
+    power_off(guest);
+}
+
+#[test]
+fn a_task_that_hangs_is_ended_and_the_others_go_on_meanwhile() {
+    let entry = format!("{FAULTY}role = \"application\"\nrestart = true\n");
+    let bed = Bed::new(1).with_stack(|stack| stack.to_owned() + &entry);
+    let mut guest = bed.boot_formatted();
+    for (before, fault) in ["loop", "deaf"].into_iter().enumerate() {
+        run(&mut guest, &format!("write /fault {fault}"));
+        assert_eq!(history(&mut guest, "faulty")["silent"], before, "{fault}");
+        let died = |event: &Event| {
+            (event.kind() == "death").then(|| {
+                assert_eq!(event.text("task"), Some("faulty"), "{fault}: {event}");
+                event.text("reason").unwrap_or_default().to_owned()
+            })
+        };
+        let reason = or_explain(guest.wait_for(fault, LIMIT, died));
+        assert_eq!(reason, "it did not answer", "{fault}");
+        let serves = |event: &Event| {
+            let of_task = event.text("task") == Some("faulty");
+            (event.kind() == "recovery" && of_task).then_some(())
+        };
+        or_explain(guest.wait_for(fault, LIMIT, serves));
+        assert_eq!(history(&mut guest, "faulty")["state"], "running");
+    }
+    let restarts = or_explain(Restarts::from_result(&run(&mut guest, "restarts")));
+    assert_eq!((restarts.of("faulty"), restarts.total()), (2, 2));
+    power_off(guest);
+}
+
+#[test]
+fn a_crash_loop_ends_the_stack_with_the_reason_and_what_was_written_is_kept() {
+    let entry = format!("{FAULTY}role = \"console\"\n");
+    for (fault, reason) in [
+        ("panic", "last words: as ordered"),
+        ("exit", "faulty ended by itself"),
+    ] {
+        let bed = Bed::new(2).with_stack(|stack| stack.to_owned() + &entry);
+        let mut guest = bed.boot_formatted();
+        run(&mut guest, "write /synced 'as it was'");
+        run(&mut guest, "sync");
+        run(&mut guest, "write /late 'not synced yet'");
+        run(&mut guest, &format!("write /fault {fault}"));
+        let (status, console) = end(&mut guest);
+        assert_eq!(status, GAVE_UP, "{fault}:\n{console}");
+        let last = "the stack stops: faulty has crashed too often, and nothing stands in for it";
+        assert_order(&console, &[reason, last, "synced, checkpoint"]);
+
+        let mut guest = bed.with_stack_of_the_repository().boot();
+        run(&mut guest, "mount");
+        let synced = output(&mut guest, "cat /synced");
+        let late = output(&mut guest, "cat /late");
+        assert_eq!(
+            (synced.trim_end(), late.trim_end()),
+            ("as it was", "not synced yet")
+        );
+        power_off(guest);
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_come_up_ends_the_stack_soon_and_harms_nothing() {
+    let bed = Bed::new(2);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /file kept");
+    power_off(guest);
+    let mut bed = bed;
+    for (task, quota) in [("logical", "16 MiB"), ("naming", "32 MiB")] {
+        bed = bed.with_stack(|stack| {
+            let at = stack.find(&format!("name = \"{task}\"")).expect("the task");
+            let (before, entry) = stack.split_at(at);
+            assert!(entry.contains(quota), "{entry}");
+            before.to_owned() + &entry.replacen(quota, "256 KiB", 1)
+        });
+        let machine = bed.machine();
+        let mut guest = or_explain(Guest::boot(&machine, None));
+        let (status, console) = end(&mut guest);
+        assert_eq!(status, GAVE_UP, "{task}:\n{console}");
+        let last = format!("the stack stops: {task} has crashed too often");
+        assert_order(&console, &[&last]);
+        assert!(
+            !console.contains("did not end in time"),
+            "{task}:\n{console}"
+        );
+        bed = bed.with_stack_of_the_repository();
+    }
+    let mut guest = bed.boot();
+    run(&mut guest, "mount");
+    assert_eq!(output(&mut guest, "cat /file").trim_end(), "kept");
+    power_off(guest);
+}
+
+#[test]
+fn the_reason_is_seen_even_if_it_is_the_console_that_crashes_and_off_needs_no_device() {
+    let bed = Bed::new(1);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /fault panic");
+    power_off(guest);
+    let bed = bed.with_stack(|stack| {
+        let program = "program = \"console\"";
+        assert!(stack.contains(program), "{stack}");
+        stack.replace(program, "program = \"faulty\"\narguments = \"reads=log\"")
+    });
+    for (debug_exit, expected) in [(true, GAVE_UP), (false, Some(0))] {
+        let machine = galago::guest::Machine {
+            debug_exit,
+            ..bed.machine()
+        };
+        let mut guest = or_explain(Guest::boot(&machine, None));
+        let (status, console) = end(&mut guest);
+        assert_eq!(status, expected, "{console}");
+        let last = "the stack stops: console has crashed too often";
+        assert_order(&console, &["as ordered", last, "synced, checkpoint"]);
+    }
+}
+
+#[test]
+fn a_store_that_dies_during_the_last_sync_is_restarted_for_it() {
+    let entry = format!("{FAULTY}role = \"console\"\n");
+    let bed = Bed::new(2).with_stack(|stack| stack.to_owned() + &entry);
+    let mut guest = bed.boot_formatted();
+    // So much is written that the last sync takes its time.
+    let bench = or_explain(guest.start("bench postmark loris-tenth seed=5"));
+    let under_way = |event: &Event| {
+        let transactions = event
+            .text("text")
+            .is_some_and(|text| text.starts_with("transactions"));
+        (event.id() == Some(bench) && transactions).then_some(())
+    };
+    or_explain(guest.wait_for("PostMark", LIMIT, under_way));
+    or_explain(guest.start("write /fault panic"));
+    let gives_up = |event: &Event| {
+        let text = event.text("text").unwrap_or_default();
+        text.starts_with("the stack stops").then_some(())
+    };
+    or_explain(guest.wait_for("crashing", LIMIT, gives_up));
+    or_explain(guest.start("kill twinfs.0"));
+    let (status, console) = end(&mut guest);
+    assert_eq!(status, GAVE_UP, "{console}");
+    let kill = "twinfs.0: died: ";
+    assert_order(&console, &["the stack stops", kill, "synced, checkpoint"]);
+
+    let mut guest = bed.with_stack_of_the_repository().boot();
+    run(&mut guest, "mount");
+    let found = run(&mut guest, "verify postmark found seed=5");
+    assert_eq!(number(&found["errors"], "count"), 0, "{found}");
+    power_off(guest);
+}
+
+#[test]
+fn a_kernel_that_panics_writes_what_nobody_has_read_of_the_log() {
+    let bed = Bed::new(1);
+    let mut guest = bed.boot_formatted();
+    // As often as the kernel starts the manager again, and once more.
+    for _ in 0..16 {
+        run(&mut guest, "kill manager");
+        let over = |event: &Event| {
+            let text = event.text("text").unwrap_or_default();
+            text.contains("a new instance of the manager takes over")
+                .then_some(())
+        };
+        or_explain(guest.wait_for("kill manager", LIMIT, over));
+    }
+    run(&mut guest, "kill manager");
+    let (status, console) = end(&mut guest);
+    assert_eq!(status, PANICKED, "{console}");
+    // The console had no time to read of the last death.
+    assert_eq!(console.matches("manager: died: ").count(), 17, "{console}");
+    assert_order(&console, &["manager: died: ", "kernel panic"]);
+}
