@@ -35,6 +35,10 @@ pub const MAILBOX_MAX: usize = 256;
 /// Bytes that one grant can lend.
 pub const GRANT_BYTES_MAX: usize = 64 << 20;
 
+/// Pieces that the memory behind one part of a grant may be in, so that nothing that looks at each of
+/// them takes long. Honest ones are in as many as a few pages have segments.
+pub const PIECES_MAX: usize = 4096;
+
 /// Number of a call: the caller's handle and the callee's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId(u64);
@@ -58,10 +62,10 @@ impl CallId {
         self.0
     }
 
-    /// The slot. A forged number may name none that there is.
+    /// The slot: one that there is, whatever the number; one that was forged fails on the rest.
     #[must_use]
     pub fn slot(self) -> usize {
-        (self.0 & 0xffff) as usize
+        (self.0 & abi::CALL_SLOT_MASK) as usize
     }
 }
 
@@ -128,6 +132,8 @@ struct Call {
     caller: usize,
     callee: usize,
     depth: u8,
+    /// Counts among its caller's calls in flight: until its slot is free, unless the caller died.
+    counted: bool,
     next: Option<u16>,
     status: i64,
     /// Pages pinned through this call.
@@ -202,6 +208,7 @@ impl Calls {
             caller: 0,
             callee: 0,
             depth: 0,
+            counted: false,
             next: None,
             status: 0,
             pins: 0,
@@ -238,6 +245,7 @@ impl Calls {
         let slot = self.free.pop().ok_or(Error::NoRoom)?;
         let call = &mut self.slots[usize::from(slot)];
         call.state = State::Queued;
+        call.counted = true;
         call.caller = caller;
         call.callee = callee;
         call.depth = send_depth.max(receive_depth);
@@ -329,6 +337,9 @@ impl Calls {
         let call = &mut self.slots[usize::from(slot)];
         call.state = State::Free;
         call.generation = call.generation.wrapping_add(1).max(1);
+        if core::mem::take(&mut call.counted) {
+            self.mailboxes[call.caller].in_flight -= 1;
+        }
         self.free.push(slot);
     }
 
@@ -387,7 +398,6 @@ impl Calls {
             status: call.status,
             message: call.message,
         };
-        self.mailboxes[role].in_flight -= 1;
         self.release(slot);
         Some(reply)
     }
@@ -443,23 +453,26 @@ impl Calls {
             .ok_or(Error::NoSuchCall)?;
         match call.state {
             State::Queued => {
-                self.mailboxes[role].in_flight -= 1;
                 self.slots[id.slot()].state = State::Dropped;
                 Ok(None)
             }
-            State::Served => {
-                self.mailboxes[role].in_flight -= 1;
-                Ok(Some(self.orphan(id.slot() as u16)))
-            }
+            State::Served => Ok(Some(self.orphan(id.slot() as u16))),
             // Its reply is on the way; it is swallowed here.
             State::Ended => {
                 self.unlink_reply(role, id.slot() as u16);
-                self.mailboxes[role].in_flight -= 1;
                 self.release(id.slot() as u16);
                 Ok(None)
             }
             _ => Err(Error::NoSuchCall),
         }
+    }
+
+    /// Ends a call that its callee still serves with `error`, because what was lent with it is not
+    /// where the callee's device works any more. Returns the caller to wake.
+    pub fn fail(&mut self, id: CallId, error: Error) -> Option<usize> {
+        let call = self.get(id).filter(|call| call.state == State::Served)?;
+        debug_assert_eq!(call.pins, 0, "its pins were detached");
+        Some(self.end(id.slot() as u16, error as i64, Message::EMPTY))
     }
 
     fn orphan(&mut self, slot: u16) -> usize {
@@ -493,6 +506,9 @@ impl Calls {
         }
         for slot in 0..CALLS_MAX as u16 {
             let call = &mut self.slots[usize::from(slot)];
+            if call.caller == role {
+                call.counted = false;
+            }
             match call.state {
                 State::Queued if call.caller == role => call.state = State::Dropped,
                 State::Served if call.callee == role && call.caller == role => self.release(slot),
@@ -526,7 +542,8 @@ impl Calls {
     /// in order, and adds to `chain` the calls it was reached through.
     ///
     /// Errors: [`Error::NoSuchCall`] if the request or one that it was passed on from has ended,
-    /// [`Error::BadAddress`] if the grant is not as long.
+    /// [`Error::BadAddress`] if the grant is not as long, [`Error::BadArgument`] if the memory is in
+    /// more than [`PIECES_MAX`] pieces.
     pub fn resolve(
         &self,
         role: usize,
@@ -535,7 +552,15 @@ impl Calls {
         range: (usize, usize),
         visit: &mut impl FnMut(Piece, &Chain) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.resolve_through(role, id, side, range, &mut Chain::new(), visit)
+        let mut pieces = 0;
+        let mut bounded = |piece, chain: &Chain| {
+            pieces += 1;
+            if pieces > PIECES_MAX {
+                return Err(Error::BadArgument);
+            }
+            visit(piece, chain)
+        };
+        self.resolve_through(role, id, side, range, &mut Chain::new(), &mut bounded)
     }
 
     fn resolve_through(

@@ -453,3 +453,62 @@ fn no_call_is_lost_or_ends_twice() {
     }
     assert_eq!(calls.free.len(), CALLS_MAX);
 }
+
+#[test]
+fn calls_given_up_count_until_their_callee_lets_go() {
+    let mut calls = Calls::new();
+    let mut given_up = Vec::new();
+    for _ in 0..CALLS_PER_TASK_MAX {
+        let id = call(&mut calls, APP, CACHE, &[], &[]);
+        serve(&mut calls, CACHE);
+        calls.cancel(APP, id).unwrap();
+        while calls.next_cancelled(CACHE).is_some() {}
+        given_up.push(id);
+    }
+    let again = |calls: &mut Calls| calls.submit(APP, CACHE, &Message::EMPTY, &[], &[]);
+    assert_eq!(
+        again(&mut calls),
+        Err(Error::Full),
+        "two tasks cannot take every slot"
+    );
+    let late = calls.reply(CACHE, given_up[0], Message::EMPTY);
+    assert_eq!(late, Err(Error::NoSuchCall));
+    assert!(again(&mut calls).is_ok());
+    assert_eq!(again(&mut calls), Err(Error::Full));
+    // The next instance of the caller has no part in what the last one gave up.
+    calls.role_died(APP);
+    assert!(again(&mut calls).is_ok());
+    for id in &given_up[1..] {
+        let _ = calls.reply(CACHE, *id, Message::EMPTY);
+    }
+    assert_eq!(calls.mailboxes[APP].in_flight, 1);
+}
+
+#[test]
+fn memory_in_too_many_pieces_is_refused() {
+    // Each level lends 64 times all of the level above, which begins with 64 single bytes.
+    let mut calls = Calls::new();
+    let bytes: Vec<_> = (0..64).map(|index| own(index * 2, 1)).collect();
+    let mut parent = call(&mut calls, 0, 1, &bytes, &[]);
+    for level in 1..4 {
+        serve(&mut calls, level);
+        let len = 64usize.pow(level as u32);
+        let whole = Lent {
+            origin: Origin::Part {
+                parent,
+                side: Side::Send,
+                offset: 0,
+            },
+            len,
+        };
+        parent = call(&mut calls, level, level + 1, &[whole; 64], &[]);
+    }
+    serve(&mut calls, 4);
+    let mut pieces = 0;
+    let mut visit = |_: Piece, _: &Chain| {
+        pieces += 1;
+        Ok(())
+    };
+    let resolved = calls.resolve(4, parent, Side::Send, (0, 1 << 18), &mut visit);
+    assert_eq!((resolved, pieces), (Err(Error::BadArgument), PIECES_MAX));
+}

@@ -151,7 +151,6 @@ extern "C" fn enter_interrupt() -> ! {
         let role = kernel.current.expect("a task was interrupted");
         let frame = kernel.tasks[role].context.frame;
         match frame.vector {
-            2 | 8 | 18 => panic!("machine failure: exception {}", frame.vector),
             vector @ 0..32 => {
                 let address = x86_64::registers::control::Cr2::read_raw();
                 kernel.end_for_exception(role, vector, frame.error, address);
@@ -273,7 +272,7 @@ impl Kernel {
     }
 
     /// Accounts for the running task and has it run no more.
-    fn stop_current(&mut self, now_ns: u64) {
+    pub fn stop_current(&mut self, now_ns: u64) {
         if let Some(role) = self.current.take() {
             self.tasks[role].cpu_ns += now_ns - self.running_since_ns;
         }
@@ -311,6 +310,7 @@ impl Kernel {
             if self.loaded != root {
                 self.loaded = root;
                 memory::load(root);
+                entry::forget_registers();
                 self.counters.switches += 1;
             }
             self.finish_wait(role);

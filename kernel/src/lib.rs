@@ -32,6 +32,11 @@ impl RoleSet {
         self.0 |= 1 << role;
     }
 
+    /// Adds all of another set.
+    pub fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
     /// Takes the lowest role out.
     pub fn pop(&mut self) -> Option<usize> {
         let role = self.0.trailing_zeros() as usize;

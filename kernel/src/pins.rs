@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::{
+    ROLES_MAX,
     calls::{CALLS_MAX, CallId},
     frames::Frame,
 };
@@ -15,8 +16,11 @@ use crate::{
 /// Calls between a driver and the owner of the memory, at most.
 pub const CHAIN_MAX: usize = 8;
 
-/// Pages that can be pinned at a time, in all.
-pub const PINS_MAX: usize = 16_384;
+/// Pages that one driver can have pinned at a time: more than its disk takes requests for.
+pub const PINS_PER_DRIVER_MAX: usize = 8192;
+
+/// Pins whose room a request's list keeps when it is empty again.
+const LIST_KEPT_MAX: usize = 128;
 
 /// The calls through which a driver reached memory, its own request first.
 pub type Chain = heapless::Vec<CallId, CHAIN_MAX>;
@@ -32,6 +36,8 @@ pub struct Pin {
     pub owner: usize,
     /// Where the owner has it mapped, a page's address.
     pub address: u64,
+    /// The device writes to it.
+    pub written: bool,
     /// The calls it was made through; empty once detached.
     pub chain: Chain,
     /// The request it was made for.
@@ -42,28 +48,28 @@ pub struct Pin {
 /// not look at anyone else's.
 pub struct Pins {
     slots: Vec<Vec<Pin>>,
-    count: usize,
+    counts: [usize; ROLES_MAX],
 }
 
 impl Default for Pins {
     fn default() -> Self {
         Self {
             slots: (0..CALLS_MAX).map(|_| Vec::new()).collect(),
-            count: 0,
+            counts: [0; ROLES_MAX],
         }
     }
 }
 
 impl Pins {
-    /// Whether `count` more fit.
+    /// How many more a driver may have.
     #[must_use]
-    pub fn has_room(&self, count: usize) -> bool {
-        self.count + count <= PINS_MAX
+    pub fn room(&self, driver: usize) -> usize {
+        PINS_PER_DRIVER_MAX.saturating_sub(self.counts[driver])
     }
 
     /// Adds a pin.
     pub fn add(&mut self, pin: Pin) {
-        self.count += 1;
+        self.counts[pin.driver] += 1;
         self.slots[pin.token.slot()].push(pin);
     }
 
@@ -73,7 +79,10 @@ impl Pins {
         let before = pins.len();
         pins.extract_if(.., |pin| pin.driver == driver && pin.token == token)
             .for_each(release);
-        self.count -= before - pins.len();
+        self.counts[driver] -= before - pins.len();
+        if pins.is_empty() && pins.capacity() > LIST_KEPT_MAX {
+            *pins = Vec::new();
+        }
     }
 
     /// Takes out everything of a device that was reset.
@@ -82,7 +91,7 @@ impl Pins {
             let before = pins.len();
             pins.extract_if(.., |pin| pin.driver == driver)
                 .for_each(&mut release);
-            self.count -= before - pins.len();
+            self.counts[driver] -= before - pins.len();
         }
     }
 
@@ -94,10 +103,19 @@ impl Pins {
             .filter(move |pin| pin.chain.contains(&call))
     }
 
+    /// The requests whose device writes to a frame that is still where its owner expects it.
+    pub fn writing_to(&self, frame: Frame) -> impl Iterator<Item = CallId> + '_ {
+        self.slots
+            .iter()
+            .flatten()
+            .filter(move |pin| pin.written && pin.frame == frame && !pin.chain.is_empty())
+            .map(|pin| pin.token)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count
+        self.counts.iter().sum()
     }
 }
 
@@ -112,6 +130,7 @@ mod tests {
             frame: Frame(frame),
             owner: 9,
             address: frame << 12,
+            written: true,
             chain,
             token,
         }
@@ -144,5 +163,35 @@ mod tests {
         assert_eq!(pins.through(chain[1]).count(), 1);
         pins.through(chain[1]).for_each(|pin| pin.chain.clear());
         assert_eq!(pins.through(chain[2]).count(), 0);
+    }
+
+    #[test]
+    fn a_driver_has_its_own_bound_and_a_forged_request_has_no_pins() {
+        let mut pins = Pins::default();
+        let token = CallId::new(1, 1);
+        for frame in 0..PINS_PER_DRIVER_MAX as u64 {
+            pins.add(pin(1, token, frame, &[token]));
+        }
+        assert_eq!((pins.room(1), pins.room(2)), (0, PINS_PER_DRIVER_MAX));
+        for forged in [u64::MAX, 0xffff, 0xf801, 0x800] {
+            let forged = CallId::from_number(forged);
+            pins.take_request(1, forged, |_| panic!("a forged number names nothing"));
+        }
+        pins.take_request(1, token, drop);
+        assert_eq!((pins.count(), pins.slots[1].capacity()), (0, 0));
+    }
+
+    #[test]
+    fn only_a_device_that_writes_and_is_attached_is_in_the_way_of_a_swap() {
+        let (read, written, detached) = (CallId::new(1, 1), CallId::new(2, 1), CallId::new(3, 1));
+        let mut pins = Pins::default();
+        pins.add(Pin {
+            written: false,
+            ..pin(1, read, 10, &[read])
+        });
+        pins.add(pin(1, written, 10, &[written]));
+        pins.add(pin(1, detached, 10, &[]));
+        pins.add(pin(1, CallId::new(4, 1), 11, &[CallId::new(4, 1)]));
+        assert!(pins.writing_to(Frame(10)).eq([written]));
     }
 }

@@ -30,5 +30,8 @@ pub use task::{
 };
 pub use time::Scale;
 
+/// Pages by which one call of [`system_call::ROLE_MEMORY`] lets the memory of a role grow: 16 MiB.
+pub const ROLE_PAGES_MAX: u64 = 4096;
+
 /// Bytes in a page, the unit of mapping, quotas and DMA pins.
 pub const PAGE_BYTES: usize = 4096;

@@ -33,7 +33,7 @@ pub const COPY_TO: u64 = 11;
 /// device; returns the number of pieces. The pages stay pinned until `UNPIN`, whatever happens to
 /// the call; if it ends before, its owner gets other frames.
 pub const PIN: u64 = 12;
-/// `(token)` Releases everything pinned under this request.
+/// `(token)` Releases everything pinned under this request; a driver's right, as `PIN`.
 pub const UNPIN: u64 = 13;
 /// `(pages, *mut u64)` Allocates zeroed, physically contiguous memory for the task's device;
 /// returns its virtual address and writes its bus address. It outlives the instance until
@@ -56,8 +56,9 @@ pub const INTERRUPT_DONE: u64 = 20;
 pub const PORT_READ: u64 = 21;
 /// `(port, *u8, len)` Writes bytes to an I/O port, one after the other.
 pub const PORT_WRITE: u64 = 22;
-/// `(pages, *mut u64)` Maps the memory that outlives instances of this role, allocating it (zeroed)
-/// the first time; returns its address, writes 1 if it was there before, else 0.
+/// `(pages, *mut u64)` Maps the first `pages` pages of the memory that outlives instances of this role,
+/// allocating (zeroed) what there is not yet, at most [`crate::ROLE_PAGES_MAX`] pages in a call; returns
+/// its address, writes how many of the pages were there before. Past the quota: death by `Quota`.
 pub const ROLE_MEMORY: u64 = 23;
 /// `(*mut u8, len)` Reads whole log records, each a line of text; returns the bytes written.
 pub const READ_LOG: u64 = 24;

@@ -230,12 +230,13 @@ pub fn port_write(port: u16, bytes: &[u8]) -> Result<()> {
     reading(number::PORT_WRITE, arguments, bytes).map(drop)
 }
 
-/// Maps the memory that outlives instances; returns its address, and whether it existed.
-pub fn role_memory(pages: u64) -> Result<(u64, bool)> {
+/// Maps the first pages of the memory that outlives instances; returns its address, and how many of
+/// them existed.
+pub fn role_memory(pages: u64) -> Result<(u64, u64)> {
     let mut existed = 0u64;
     let arguments = [pages, core::ptr::from_mut(&mut existed) as u64, 0, 0, 0, 0];
     let address = writing(number::ROLE_MEMORY, arguments, &mut existed)?;
-    Ok((address, existed != 0))
+    Ok((address, existed))
 }
 
 /// Reads whole log records; returns how many bytes.

@@ -73,6 +73,12 @@ system_call_entry:
 
 # Interrupt or exception: the gates below have pushed vector and error code.
 interrupt_entry:
+    cmpq $2, (%rsp)             # machine failures come on stacks of their own: nobody goes on
+    je machine_failure
+    cmpq $8, (%rsp)
+    je machine_failure
+    cmpq $18, (%rsp)
+    je machine_failure
     testb $3, 24(%rsp)
     jz from_kernel
     swapgs
@@ -116,6 +122,13 @@ from_kernel:
 1:  and $-16, %rsp
     call kernel_exception
     ud2
+
+machine_failure:
+    cld
+    testb $3, 24(%rsp)
+    jz 2b
+    swapgs
+    jmp 2b
 
 # (rdi: frame) Continues a task that was interrupted.
 .global return_from_interrupt

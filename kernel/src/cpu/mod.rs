@@ -8,7 +8,7 @@ pub mod power;
 pub mod serial;
 mod tables;
 
-pub use tables::{PerCpu, initialise, set_frame};
+pub use tables::{PerCpu, initialise, set_frame, stack_guards};
 
 /// Physical pages of the interrupt controllers' registers, in the order in which the kernel maps
 /// them: the local APIC's and the I/O APIC's, where the PC architecture has them.

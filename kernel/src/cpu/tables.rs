@@ -1,6 +1,7 @@
 //! Descriptor tables (Intel SDM volume 3, chapters 3, 6 and 7), made once for the processor.
 
 use alloc::boxed::Box;
+use core::cell::UnsafeCell;
 
 use x86_64::{
     VirtAddr,
@@ -50,15 +51,43 @@ struct InterruptGate {
     reserved: u32,
 }
 
-fn stack() -> u64 {
-    let stack = alloc::vec![0u128; STACK_BYTES / 16].leak();
-    stack.as_ptr_range().end as u64
+/// A stack of the kernel's, above a page that is not mapped.
+#[repr(C, align(4096))]
+struct Stack {
+    guard: [u8; abi::PAGE_BYTES],
+    bytes: UnsafeCell<[u8; STACK_BYTES]>,
+}
+
+// SAFETY: only the processor touches it, through the stack pointer.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    const fn new() -> Self {
+        Self {
+            guard: [0; abi::PAGE_BYTES],
+            bytes: UnsafeCell::new([0; STACK_BYTES]),
+        }
+    }
+
+    fn top(&self) -> u64 {
+        self.bytes.get() as u64 + STACK_BYTES as u64
+    }
+}
+
+static KERNEL_STACK: Stack = Stack::new();
+static LAST_STACK: Stack = Stack::new();
+
+/// The pages of the kernel's image that are not to be mapped: below each stack one, so that an overrun
+/// is a double fault and harms nothing.
+pub fn stack_guards() -> [u64; 2] {
+    [&KERNEL_STACK, &LAST_STACK].map(|stack| core::ptr::from_ref(&stack.guard) as u64)
 }
 
 /// Loads the tables and opens the gates. Returns what the entry code needs to know of tasks.
 pub fn initialise() -> &'static mut PerCpu {
     let task_state: &'static mut TaskStateSegment = Box::leak(Box::new(TaskStateSegment::new()));
-    task_state.interrupt_stack_table[usize::from(LAST_RESORT_STACK) - 1] = VirtAddr::new(stack());
+    task_state.interrupt_stack_table[usize::from(LAST_RESORT_STACK) - 1] =
+        VirtAddr::new(LAST_STACK.top());
     let base = core::ptr::from_ref(task_state) as u64;
     let limit = size_of::<TaskStateSegment>() as u64 - 1;
     let gdt: &'static [u64; 7] = Box::leak(Box::new([
@@ -91,7 +120,7 @@ pub fn initialise() -> &'static mut PerCpu {
     let per_cpu: &'static mut PerCpu = Box::leak(Box::new(PerCpu {
         scratch: 0,
         frame_end: 0,
-        kernel_stack: stack(),
+        kernel_stack: KERNEL_STACK.top(),
         task_state: core::ptr::from_mut(task_state),
     }));
     let pointer = |base: u64, bytes: usize| DescriptorTablePointer {

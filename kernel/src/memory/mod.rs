@@ -17,8 +17,11 @@ pub use tables::Flags as PageFlags;
 #[global_allocator]
 static HEAP: LockedHeap = LockedHeap::empty();
 
-/// Bytes of the kernel's heap: its tables, all of bounded size.
+/// Bytes of the kernel's heap: its tables, all of bounded size, but for what [`Frames`] keeps of each
+/// frame.
 const HEAP_BYTES: u64 = 24 << 20;
+/// Bytes that [`Frames`] keeps of a frame, at most.
+const BYTES_A_FRAME: u64 = 3;
 
 const PAGE: u64 = abi::PAGE_BYTES as u64;
 const LARGE_PAGE: u64 = 2 << 20;
@@ -109,20 +112,21 @@ pub fn initialise(machine: &Machine) -> Result<(Frames, KernelSpace), &'static s
             }
         }
     }
-    if largest.end - largest.start < HEAP_BYTES + (16 << 20) {
-        return Err("memory too small: give QEMU at least -m 128");
-    }
-    let mut early = Early { range: largest };
-    let heap = early.take(HEAP_BYTES);
-    // SAFETY: this memory is free, mapped and given to nobody else.
-    unsafe { HEAP.lock().init(direct(heap), HEAP_BYTES as usize) };
-
     let memory_end = machine
         .memory
         .iter()
         .map(|range| range.end)
         .max()
         .unwrap_or(0);
+    let heap_bytes = HEAP_BYTES + memory_end / PAGE * BYTES_A_FRAME;
+    if largest.end - largest.start < heap_bytes + (16 << 20) {
+        return Err("memory too small: give QEMU at least -m 128");
+    }
+    let mut early = Early { range: largest };
+    let heap = early.take(heap_bytes);
+    // SAFETY: this memory is free, mapped and given to nobody else.
+    unsafe { HEAP.lock().init(direct(heap), heap_bytes as usize) };
+
     let root = early.table();
     map_direct(&mut early, root, memory_end);
     let no_write = Flags::PRESENT | Flags::GLOBAL;
@@ -131,7 +135,8 @@ pub fn initialise(machine: &Machine) -> Result<(Frames, KernelSpace), &'static s
         (rodata, data, no_write | Flags::NO_EXECUTE),
         (data, end, no_write | Flags::NO_EXECUTE | Flags::WRITABLE),
     ] {
-        for page in (start..end).step_by(PAGE as usize) {
+        let pages = (start..end).step_by(PAGE as usize);
+        for page in pages.filter(|page| !crate::cpu::stack_guards().contains(page)) {
             map_early(&mut early, root, page, page - KERNEL_BASE, flags);
         }
     }

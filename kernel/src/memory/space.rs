@@ -137,19 +137,51 @@ impl AddressSpace {
     /// are nobody's memory to lend.
     pub fn frame_at(&self, address: u64, write: bool) -> Option<Frame> {
         let entry = self.entry(address)?;
-        let flags = entry.flags();
-        let usable = !flags.contains(Flags::DEVICE) && (!write || flags.contains(Flags::WRITABLE));
-        usable.then(|| entry.frame())
+        is_usable(entry.flags(), write).then(|| entry.frame())
+    }
+
+    /// Unmaps a page; returns its frame, which the caller holds from now on, unless it is a
+    /// device's.
+    pub fn unmap(&mut self, address: u64) -> Option<Frame> {
+        let entry = self.entry(address)?;
+        let (frame, flags) = (entry.frame(), entry.flags());
+        *entry = Entry::NONE;
+        x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(address));
+        if flags.contains(Flags::DEVICE) {
+            return None;
+        }
+        self.pages -= 1;
+        Some(frame)
+    }
+
+    /// Whether so many more pages, with the tables for them, are within the quota.
+    pub fn has_quota_for(&self, pages: u64) -> bool {
+        let tables = pages / 512 + 4;
+        self.pages.saturating_add(pages).saturating_add(tables) <= self.quota
+    }
+
+    /// Whether all of a range is memory that the task may lend. What it allocated for its device is
+    /// not: were it lent to a device and the call given up, it would get another frame in its place,
+    /// and its own device would not know.
+    pub fn may_lend(&self, address: u64, len: u64, write: bool) -> bool {
+        self.all(address, len, |flags| {
+            is_usable(flags, write) && !flags.contains(Flags::DMA)
+        })
     }
 
     /// Whether all of a range is memory of the task's that it may read or, with `write`, write.
     pub fn is_valid(&self, address: u64, len: u64, write: bool) -> bool {
+        self.all(address, len, |flags| is_usable(flags, write))
+    }
+
+    /// Whether all pages of a range are there and such.
+    fn all(&self, address: u64, len: u64, such: impl Fn(Flags) -> bool) -> bool {
         let Some(end) = address.checked_add(len).filter(|&end| end <= USER_END) else {
             return false;
         };
         (address & !(PAGE - 1)..end)
             .step_by(PAGE as usize)
-            .all(|page| self.frame_at(page, write).is_some())
+            .all(|page| self.entry(page).is_some_and(|entry| such(entry.flags())))
     }
 
     /// Puts `fresh` in the place of the frame mapped at `address`, if that is `old`, with the same
@@ -174,6 +206,11 @@ impl AddressSpace {
         release_below(frames, self.root, 3);
         frames.release(self.root);
     }
+}
+
+/// Whether the task may read a page or, with `write`, write it, and the kernel for it.
+fn is_usable(flags: Flags, write: bool) -> bool {
+    !flags.contains(Flags::DEVICE) && (!write || flags.contains(Flags::WRITABLE))
 }
 
 /// Lets go of what a table of `level` refers to, in the lower half only if it is the top one.

@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const GLOBAL = 1 << 8;
         /// The frame is not ours to count: device registers.
         const DEVICE = 1 << 9;
+        /// A device knows the frame's address: it stays where it is, and is not lent.
+        const DMA = 1 << 10;
         /// It may not be executed.
         const NO_EXECUTE = 1 << 63;
     }
@@ -33,6 +35,9 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 pub struct Entry(u64);
 
 impl Entry {
+    /// An entry that refers to nothing.
+    pub const NONE: Self = Self(0);
+
     /// An entry that refers to a frame.
     pub fn new(frame: Frame, flags: Flags) -> Self {
         Self((frame.address() & ADDRESS) | flags.bits())

@@ -7,7 +7,7 @@ use abi::{
     TaskState,
 };
 use kernel_core::{
-    calls::{CallId, Lent, Origin, Piece},
+    calls::{CallId, GRANT_BYTES_MAX, Lent, Origin, Piece},
     frames::Frame,
     pins::{Chain, Pin},
 };
@@ -44,6 +44,7 @@ impl Kernel {
             return Err(Error::BadArgument);
         }
         let space = self.space(role)?;
+        let mut total = 0usize;
         for index in 0..grant.count {
             let at = grant
                 .segments
@@ -51,6 +52,11 @@ impl Kernel {
                 .ok_or(Error::BadAddress)?;
             let segment: Segment = copy::read_running(at)?;
             let len = usize::try_from(segment.len).map_err(|_| Error::BadAddress)?;
+            // Before anything as long as this is looked through.
+            total = total.saturating_add(len);
+            if total > GRANT_BYTES_MAX {
+                return Err(Error::BadArgument);
+            }
             let parent = CallId::from_number(segment.token);
             let part = |side| {
                 let offset = segment.address as usize;
@@ -62,7 +68,7 @@ impl Kernel {
             };
             let origin = match segment.memory {
                 number if number == Memory::Own as u32 => {
-                    if !space.is_valid(segment.address, segment.len, writes) {
+                    if !space.may_lend(segment.address, segment.len, writes) {
                         return Err(Error::BadAddress);
                     }
                     Origin::Own {
@@ -105,7 +111,10 @@ impl Kernel {
     pub(super) fn cancel(&mut self, role: usize, call: u64) -> Outcome {
         let id = CallId::from_number(call);
         if self.calls.has_pins(id) && self.calls.is_callers(id, role) {
-            self.detach_pins(id);
+            self.detach_and_end(id);
+            if !self.tasks[role].is_alive() {
+                return Ok(None);
+            }
         }
         if let Some(callee) = self.calls.cancel(role, id)? {
             self.wake(callee);
@@ -129,7 +138,10 @@ impl Kernel {
         let message: Message = copy::read_running(message)?;
         let id = CallId::from_number(token);
         if self.calls.has_pins(id) && self.calls.is_callees(id, role) {
-            self.detach_pins(id);
+            self.detach_and_end(id);
+            if !self.tasks[role].is_alive() {
+                return Ok(None);
+            }
         }
         let caller = self.calls.reply(role, id, message)?;
         self.wake(caller);
@@ -213,6 +225,7 @@ impl Kernel {
         let mut pages: Vec<Pin> = Vec::new();
         let mut addresses: Vec<DmaAddress> = Vec::new();
         let tasks = &self.tasks;
+        let room = self.pins.room(role);
         let mut look_up = |piece: Piece, chain: &Chain| {
             let space = tasks[piece.owner].space.as_ref().ok_or(Error::NoSuchCall)?;
             let end = piece.address + piece.len as u64;
@@ -220,6 +233,9 @@ impl Kernel {
             while at < end {
                 let address = at & !(PAGE - 1);
                 let step = (address + PAGE).min(end) - at;
+                if pages.len() == room || addresses.len() as u64 > max {
+                    return Err(Error::NoRoom);
+                }
                 let frame: Frame = space
                     .frame_at(address, side == Side::Receive)
                     .ok_or(Error::BadAddress)?;
@@ -238,6 +254,7 @@ impl Kernel {
                     frame,
                     owner,
                     address,
+                    written: side == Side::Receive,
                     chain,
                     token,
                 });
@@ -247,7 +264,7 @@ impl Kernel {
         };
         let range = (offset as usize, len as usize);
         self.calls.resolve(role, token, side, range, &mut look_up)?;
-        if addresses.len() as u64 > max || !self.pins.has_room(pages.len()) {
+        if addresses.len() as u64 > max {
             return Err(Error::NoRoom);
         }
         let space = self.space(role)?;
@@ -268,6 +285,10 @@ impl Kernel {
     }
 
     pub(super) fn unpin(&mut self, role: usize, token: u64) -> Outcome {
+        if self.tasks[role].device.is_none() {
+            self.end_for_bad_call(role);
+            return Ok(None);
+        }
         let token = CallId::from_number(token);
         let (frames, calls) = (&mut self.frames, &mut self.calls);
         self.pins.take_request(role, token, |pin| {

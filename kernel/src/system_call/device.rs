@@ -36,22 +36,33 @@ impl Kernel {
             return Err(Error::BadArgument);
         }
         let count = pages as usize;
+        let task = &mut self.tasks[role];
+        let start = task.dma_end;
+        let space = task.space.as_mut().ok_or(Error::BadState)?;
+        if !space.is_valid(into, size_of::<u64>() as u64, true) {
+            return Err(Error::BadAddress);
+        }
+        if !space.has_quota_for(pages) {
+            return Err(Error::NoMemory);
+        }
         let first = self
             .frames
             .allocate_contiguous(count)
             .ok_or(Error::NoMemory)?;
-        let task = &mut self.tasks[role];
-        let start = task.dma_end;
-        let space = task.space.as_mut().ok_or(Error::BadState)?;
+        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE | PageFlags::DMA;
         for page in 0..pages {
             let frame = Frame(first.0 + page);
             memory::zero(frame);
             self.frames.hold(frame);
-            let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
             if let Err(error) = space.map(&mut self.frames, start + page * PAGE, frame, flags) {
-                // What was mapped goes with the task; what was not has no holder but us.
-                (page..pages).for_each(|page| self.frames.release(Frame(first.0 + page)));
+                // Nobody keeps anything: neither the mapping nor the allocation.
                 self.frames.release(frame);
+                for mapped in 0..page {
+                    if let Some(frame) = space.unmap(start + mapped * PAGE) {
+                        self.frames.release(frame);
+                    }
+                }
+                (0..pages).for_each(|page| self.frames.release(Frame(first.0 + page)));
                 return Err(error.into());
             }
         }
@@ -124,7 +135,12 @@ impl Kernel {
             PageFlags::WRITABLE | PageFlags::NO_EXECUTE | PageFlags::UNCACHED | PageFlags::DEVICE;
         for offset in (0..bar.len).step_by(PAGE as usize) {
             let frame = Frame::containing(bar.address + offset);
-            space.map(&mut self.frames, start + offset, frame, flags)?;
+            if let Err(error) = space.map(&mut self.frames, start + offset, frame, flags) {
+                for mapped in (0..offset).step_by(PAGE as usize) {
+                    space.unmap(start + mapped);
+                }
+                return Err(error.into());
+            }
         }
         task.registers_end = start + bar.len;
         copy::write_value(space, len, &bar.len)?;

@@ -9,7 +9,7 @@ use crate::{
     kernel::Kernel,
     log,
     memory::{
-        PageFlags, copy,
+        self, PageFlags, copy,
         layout::{self, stagger},
         space::{AddressSpace, MapError},
     },
@@ -18,8 +18,6 @@ use crate::{
 
 /// Bytes of a log record that are read from a task.
 const LOG_BYTES_MAX: u64 = 512;
-/// Pages of memory that outlives instances, for one role.
-const ROLE_PAGES_MAX: u64 = 1 << 16;
 /// Bytes of log that one read returns.
 const READ_BYTES_MAX: u64 = 16 << 10;
 
@@ -76,21 +74,25 @@ impl Kernel {
         Ok(Some(used as u64))
     }
 
-    /// Maps zeroed pages one after the other from `*end`. What a failure leaves mapped stays so.
+    /// Maps zeroed pages one after the other from `start`: all of them, or none. Past the quota the
+    /// task dies.
     fn map_pages(&mut self, role: usize, start: u64, pages: u64) -> Result<(), Error> {
         let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
         let task = &mut self.tasks[role];
         let space = task.space.as_mut().ok_or(Error::BadState)?;
         for page in 0..pages {
-            match space.map_new(&mut self.frames, start + page * PAGE, flags) {
-                Ok(_) => {}
-                Err(MapError::Occupied) => return Err(Error::BadArgument),
-                Err(MapError::NoMemory) => return Err(Error::NoMemory),
-                Err(MapError::Quota) => {
-                    self.end_task(role, Reason::of(Cause::Quota));
-                    return Err(Error::NoMemory);
+            let Err(error) = space.map_new(&mut self.frames, start + page * PAGE, flags) else {
+                continue;
+            };
+            for mapped in 0..page {
+                if let Some(frame) = space.unmap(start + mapped * PAGE) {
+                    self.frames.release(frame);
                 }
             }
+            if error == MapError::Quota {
+                self.end_task(role, Reason::of(Cause::Quota));
+            }
+            return Err(error.into());
         }
         Ok(())
     }
@@ -109,31 +111,46 @@ impl Kernel {
         Ok(Some(start))
     }
 
-    /// Maps the memory that outlives instances, and allocates it the first time. The frames are
-    /// held twice: by the role, for good, and by the mapping.
+    /// Maps the first `pages` pages of the memory that outlives instances, allocating what there is
+    /// not yet. The frames are held twice: by the role, for good, and by the mapping. Past the quota
+    /// the task dies, with nothing allocated.
     pub(super) fn role_memory(&mut self, role: usize, pages: u64, existed: u64) -> Outcome {
-        if pages == 0 || pages > ROLE_PAGES_MAX {
-            return Err(Error::BadArgument);
-        }
-        let old = self.tasks[role].role_memory.len() as u64;
-        while (self.tasks[role].role_memory.len() as u64) < pages {
-            let frame = self.frames.allocate().ok_or(Error::NoMemory)?;
-            crate::memory::zero(frame);
-            self.tasks[role].role_memory.push(frame);
-        }
         let start = layout::ROLE_MEMORY + stagger(role, 4);
-        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
         let task = &mut self.tasks[role];
         let space = task.space.as_mut().ok_or(Error::BadState)?;
-        for (index, &frame) in task.role_memory.iter().enumerate() {
-            self.frames.hold(frame);
+        let old = task.role_memory.len() as u64;
+        if pages == 0 || pages.saturating_sub(old) > abi::ROLE_PAGES_MAX {
+            return Err(Error::BadArgument);
+        }
+        if !space.is_valid(existed, size_of::<u64>() as u64, true) {
+            return Err(Error::BadAddress);
+        }
+        if !space.has_quota_for(pages) {
+            self.end_task(role, Reason::of(Cause::Quota));
+            return Ok(None);
+        }
+        for _ in old..pages {
+            let Some(frame) = self.frames.allocate() else {
+                let fresh = task.role_memory.drain(old as usize..);
+                fresh.for_each(|frame| self.frames.release(frame));
+                return Err(Error::NoMemory);
+            };
+            memory::zero(frame);
+            task.role_memory.push(frame);
+        }
+        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
+        for (index, &frame) in task.role_memory[..pages as usize].iter().enumerate() {
             let address = start + index as u64 * PAGE;
+            if space.frame_at(address, true).is_some() {
+                continue;
+            }
+            self.frames.hold(frame);
             if let Err(error) = space.map(&mut self.frames, address, frame, flags) {
                 self.frames.release(frame);
                 return Err(error.into());
             }
         }
-        copy::write_value(space, existed, &u64::from(old > 0))?;
+        copy::write_value(space, existed, &old.min(pages))?;
         Ok(Some(start))
     }
 }

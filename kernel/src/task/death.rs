@@ -1,11 +1,11 @@
 //! The end of an instance: who is told, what is let go, and what is printed.
 
-use alloc::{boxed::Box, format, string::String};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt::Write;
 
-use abi::{Cause, DeathReport, LAST_WORDS_BYTES, Registers, Rights, TaskState};
+use abi::{Cause, DeathReport, Error, LAST_WORDS_BYTES, Registers, Rights, TaskState};
 use kernel_core::{
-    archive,
+    RoleSet, archive,
     calls::CallId,
     image::{Image, symbol},
 };
@@ -13,7 +13,7 @@ use kernel_core::{
 use crate::{
     cpu::{entry::Frame, ioapic},
     kernel::{Kernel, MANAGER},
-    memory::{copy, layout},
+    memory::copy,
 };
 
 /// Words of a stack that are looked through for a way back.
@@ -62,16 +62,30 @@ impl Kernel {
     #[cold]
     #[inline(never)]
     pub fn end_task(&mut self, role: usize, reason: Reason) {
+        let mut doomed = self.end_one(role, reason);
+        while let Some(other) = doomed.pop() {
+            doomed.merge(self.end_one(other, Reason::of(Cause::Quota)));
+        }
+    }
+
+    /// Ends one instance; returns the roles that cannot go on because of it.
+    fn end_one(&mut self, role: usize, reason: Reason) -> RoleSet {
         let now_ns = self.clock.now_ns();
+        let mut doomed = RoleSet::default();
         if !self.tasks[role].is_alive() {
-            return;
+            return doomed;
         }
         self.report_death(role, reason, now_ns);
 
-        let pinned: heapless::Vec<CallId, 256> =
-            self.calls.pinned_calls_of(role).take(256).collect();
-        for call in pinned {
-            self.detach_pins(call);
+        // First of all it owns nothing any more: its own pages need no frames in their place.
+        let task = &mut self.tasks[role];
+        task.state = TaskState::Absent;
+        task.wait = None;
+        let space = task.space.take();
+        loop {
+            let pinned = self.calls.pinned_calls_of(role).next();
+            let Some(call) = pinned else { break };
+            doomed.merge(self.detach_pins(call));
         }
         let mut wake = self.calls.role_died(role);
         while let Some(other) = wake.pop() {
@@ -79,7 +93,7 @@ impl Kernel {
         }
         self.run_queue.remove(role);
         if self.current == Some(role) {
-            self.current = None;
+            self.stop_current(now_ns);
         }
         self.msi_owners
             .iter_mut()
@@ -95,21 +109,20 @@ impl Kernel {
         if let Some(device) = task.device {
             self.devices.set_bus_mastery(device, false);
         }
-        if let Some(space) = task.space.take() {
+        if let Some(space) = space {
             if self.loaded == space.root() {
                 self.kernel_space.load();
                 self.loaded = self.kernel_space.root;
             }
             space.destroy(&mut self.frames);
         }
-        task.state = TaskState::Absent;
-        task.wait = None;
         if role == MANAGER {
             self.restart_manager();
         } else {
             self.tasks[MANAGER].deaths.insert(role);
             self.wake(MANAGER);
         }
+        doomed
     }
 
     /// Nobody restarts the restart manager but the kernel.
@@ -218,33 +231,64 @@ impl Kernel {
         lines
     }
 
-    /// Gives the owners of pages pinned through a call other frames, because it ends: the device
-    /// may still use the old ones.
+    /// Takes the pages pinned through a call away from the device, as far as their owners are
+    /// concerned, because the call ends.
     #[cold]
     #[inline(never)]
-    pub fn detach_pins(&mut self, call: CallId) {
-        let mut orphaned = kernel_core::RoleSet::default();
-        for pin in self.pins.through(call) {
-            self.calls.uncount_pin(&pin.chain);
-            pin.chain.clear();
-            let Some(space) = self.tasks[pin.owner].space.as_mut() else {
-                continue;
-            };
-            let Some(fresh) = self.frames.allocate() else {
-                orphaned.insert(pin.owner);
-                continue;
-            };
-            if space.swap(pin.address, pin.frame, fresh) {
-                self.frames.release(pin.frame);
-                self.counters.frames_swapped += 1;
-            } else {
-                self.frames.release(fresh);
-            }
-        }
-        // Without a frame to give, the owner cannot go on: a device may write to its memory.
-        while let Some(owner) = orphaned.pop() {
+    pub fn detach_and_end(&mut self, call: CallId) {
+        let mut doomed = self.detach_pins(call);
+        while let Some(owner) = doomed.pop() {
             self.end_task(owner, Reason::of(Cause::Quota));
         }
+    }
+
+    /// Gives the owners of pages pinned through a call other frames, because it ends: the device
+    /// may still use the old ones. Returns the owners for whom there was no frame; they cannot go
+    /// on.
+    ///
+    /// A page can be pinned through several calls. What the device of another call writes to the old
+    /// frame would never reach the owner, so such a call ends as well, with `PeerDied`, and whoever
+    /// made it issues it again, as after any death of a driver.
+    fn detach_pins(&mut self, first: CallId) -> RoleSet {
+        let mut doomed = RoleSet::default();
+        let mut ending = Vec::from([first]);
+        while let Some(call) = ending.pop() {
+            let mut swapped = Vec::new();
+            for pin in self.pins.through(call) {
+                self.calls.uncount_pin(&pin.chain);
+                pin.chain.clear();
+                let owner = &mut self.tasks[pin.owner];
+                let Some(space) = owner.space.as_mut() else {
+                    continue;
+                };
+                let Some(fresh) = self.frames.allocate() else {
+                    doomed.insert(pin.owner);
+                    continue;
+                };
+                if !space.swap(pin.address, pin.frame, fresh) {
+                    self.frames.release(fresh);
+                    continue;
+                }
+                // What outlives the instance is what it sees, not what the device has.
+                if let Some(kept) = owner.role_memory.iter_mut().find(|it| **it == pin.frame) {
+                    *kept = fresh;
+                    self.frames.hold(fresh);
+                    self.frames.release(pin.frame);
+                }
+                self.frames.release(pin.frame);
+                self.counters.frames_swapped += 1;
+                swapped.push(pin.frame);
+            }
+            for frame in swapped {
+                ending.extend(self.pins.writing_to(frame));
+            }
+            if call != first
+                && let Some(caller) = self.calls.fail(call, Error::PeerDied)
+            {
+                self.wake(caller);
+            }
+        }
+        doomed
     }
 
     /// Ends a task that did what its rights do not allow.
@@ -288,5 +332,3 @@ impl Kernel {
         allowed
     }
 }
-
-const _: () = assert!(layout::GUARD_PAGES > 0);

@@ -130,8 +130,7 @@ impl Task {
             generation: self.generation,
             state: self.state as u32,
             last_cause: self.report.as_ref().map_or(0, |report| report.cause),
-            pages: self.space.as_ref().map_or(0, AddressSpace::pages)
-                + self.role_memory.len() as u64,
+            pages: self.space.as_ref().map_or(0, AddressSpace::pages),
             quota_pages: self.quota_pages,
             calls: self.calls,
             requests: self.requests,

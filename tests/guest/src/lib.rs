@@ -37,6 +37,10 @@ pub enum Fault {
     Port(u16),
     /// Pin memory without having a device.
     PinWithoutDevice,
+    /// Unpin without having a device.
+    UnpinWithoutDevice,
+    /// Ask for more memory that outlives the instance than the quota allows.
+    RoleMemoryBomb,
     /// Switch interrupts off.
     DisableInterrupts,
     /// Divide by zero, by the processor's instruction.
@@ -86,8 +90,32 @@ pub enum Command {
     Flood(u64),
     /// Write a pattern to the memory that outlives the instance; answers whether it was there.
     RoleMemory,
-    /// Pin what this request lends, and hold it.
+    /// Answer what the first word of the memory that outlives the instance is.
+    ReadRoleMemory,
+    /// Write 1 to that word, and have a driver pin the page.
+    LendRoleMemory(u64),
+    /// Give that call up and write 2.
+    TakeBackRoleMemory,
+    /// Have a driver pin a page of the heap twice: to be read, and to be written.
+    LendTwice(u64),
+    /// Give the first of those calls up.
+    TakeBackFirst,
+    /// Lend a role memory allocated for the own device; answers with the kernel's word.
+    LendDmaMemory(u64),
+    /// Lend a role more than a grant may be; answers with the kernel's word.
+    LendTooMuch(u64),
+    /// Allocate more DMA memory than the quota allows; answers with the kernel's word.
+    DmaPastQuota,
+    /// Unpin, pin and answer requests that there are not; answers how many the kernel refused.
+    ForgeRequests,
+    /// Leave a number in a register that no system call saves.
+    SetMmx(u64),
+    /// Answer what is in that register.
+    GetMmx,
+    /// Pin what this request lends to be read, and hold it.
     Pin,
+    /// Pin what this request lends to be written, and hold it.
+    PinWritten,
     /// The bus address pinned.
     BusAddress,
     /// Release what is pinned.

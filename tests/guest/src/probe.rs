@@ -16,6 +16,9 @@ use storage::{
     transport::{self, Transport, decode, encode},
 };
 
+#[path = "probe/lending.rs"]
+mod lending;
+
 runtime::main!(run);
 
 /// Requests that are at work at a time.
@@ -27,6 +30,8 @@ struct Probe {
     kept: Cell<u64>,
     bus: Cell<u64>,
     lent: RefCell<Option<(u64, Box<[u8; 4096]>)>>,
+    /// A call that is to be given up.
+    raw: Cell<u64>,
 }
 
 async fn run() {
@@ -34,6 +39,7 @@ async fn run() {
         kept: Cell::new(0),
         bus: Cell::new(0),
         lent: RefCell::new(None),
+        raw: Cell::new(0),
     }));
     runtime::serve(LIMIT, move |request| probe.serve(request)).await;
 }
@@ -108,6 +114,32 @@ impl Probe {
                 drop(source);
                 core::mem::forget(request);
                 return;
+            }
+            Command::PinWritten => {
+                let mut pieces = [abi::DmaAddress { address: 0, len: 0 }; 4];
+                if system::pin(token, abi::Side::Receive, 0, 4096, &mut pieces).is_ok() {
+                    self.bus.set(pieces[0].address);
+                    self.kept.set(token);
+                }
+                core::mem::forget(request);
+                return;
+            }
+            Command::ReadRoleMemory => (value, kernel) = lending::read_role_memory(),
+            Command::LendRoleMemory(role) => kernel = said(self.lend_role_memory(role)),
+            Command::TakeBackRoleMemory => kernel = said(self.take_back_role_memory()),
+            Command::LendTwice(role) => kernel = said(self.lend_twice(role)),
+            Command::TakeBackFirst => system::cancel(self.raw.get()),
+            Command::LendDmaMemory(role) => kernel = said(lending::lend_dma_memory(role)),
+            Command::LendTooMuch(role) => kernel = said(lending::lend_too_much(role)),
+            Command::DmaPastQuota => kernel = said(lending::dma_past_quota()),
+            Command::ForgeRequests => value = lending::forge_requests(),
+            Command::SetMmx(number) => {
+                // SAFETY: nothing else uses the register.
+                unsafe { core::arch::asm!("movq mm0, {}", in(reg) number) }
+            }
+            Command::GetMmx => {
+                // SAFETY: as above.
+                unsafe { core::arch::asm!("movq {}, mm0", out(reg) value) }
             }
             Command::BusAddress => value = self.bus.get(),
             Command::Unpin => device::unpin(self.kept.get()),
@@ -187,7 +219,7 @@ fn role_memory() -> (u64, i64) {
         last.write_volatile(PATTERN);
         is_kept
     };
-    (u64::from(existed) + u64::from(is_kept), 0)
+    (existed + u64::from(is_kept), 0)
 }
 
 fn allocate_all(bus: u64) -> bool {
@@ -312,6 +344,8 @@ fn misbehave(fault: Fault, request: &Request) {
             let mut pieces = [abi::DmaAddress { address: 0, len: 0 }; 1];
             let _ = system::pin(request.token(), abi::Side::Send, 0, 1, &mut pieces);
         }
+        Fault::UnpinWithoutDevice => system::unpin(request.token()),
+        Fault::RoleMemoryBomb => drop(system::role_memory(abi::ROLE_PAGES_MAX)),
         // SAFETY: as above.
         Fault::DisableInterrupts => unsafe { core::arch::asm!("cli") },
         Fault::DivideByZero => {

@@ -34,7 +34,7 @@ fn error(error: Error) -> String {
 }
 
 /// Two PCI functions; which does not matter, as none of them is made to do anything.
-fn devices() -> Result<[u32; 2], String> {
+pub fn devices() -> Result<[u32; 2], String> {
     let devices = manage::devices().map_err(|error| format!("{error}"))?;
     match devices.as_slice() {
         [first, second, ..] => Ok([first.address, second.address]),

@@ -44,7 +44,7 @@ async fn role_memory(bench: &mut Bench) -> Outcome {
         ensure!(
             later
                 == Answer {
-                    value: 2,
+                    value: 3 + 1,
                     kernel: 0
                 },
             "a later instance found {later:?}"

@@ -13,6 +13,7 @@ mod cost;
 mod disk;
 mod dma;
 mod faults;
+mod lending;
 mod life;
 
 use alloc::{boxed::Box, string::String};
@@ -57,6 +58,7 @@ async fn run() {
         faults::TESTS,
         calls::TESTS,
         dma::TESTS,
+        lending::TESTS,
         life::TESTS,
         disk::TESTS,
     ];
