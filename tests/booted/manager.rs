@@ -130,6 +130,29 @@ fn a_crash_loop_ends_the_stack_with_the_reason_and_what_was_written_is_kept() {
 }
 
 #[test]
+fn if_naming_is_what_crashes_the_last_sync_goes_through_the_cache() {
+    // The faulty task plays naming's part in the stack; the real one never syncs by itself.
+    let entry = format!("{FAULTY}role = \"naming\"\n");
+    let bed = Bed::new(1).with_stack(|stack| {
+        let (role, period) = ("role = \"naming\"", "sync_seconds=5");
+        assert!(stack.contains(role) && stack.contains(period), "{stack}");
+        let stack = stack.replace(role, "role = \"application\"\nrestart = true");
+        stack.replace(period, "sync_seconds=3600") + &entry
+    });
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /late 'not synced yet'");
+    run(&mut guest, "write /fault panic");
+    let (status, console) = end(&mut guest);
+    assert_eq!(status, GAVE_UP, "{console}");
+    assert_order(&console, &["the stack stops", "synced, checkpoint"]);
+
+    let mut guest = bed.with_stack_of_the_repository().boot();
+    run(&mut guest, "mount");
+    assert_eq!(output(&mut guest, "cat /late").trim_end(), "not synced yet");
+    power_off(guest);
+}
+
+#[test]
 fn a_layer_that_cannot_come_up_ends_the_stack_soon_and_harms_nothing() {
     let bed = Bed::new(2);
     let mut guest = bed.boot_formatted();
