@@ -57,6 +57,8 @@ pub struct Kernel {
     pub log_news: bool,
     /// Who gets each message-signalled interrupt, and as which of its own.
     pub msi_owners: [Option<(usize, usize)>; apic::MSI_VECTORS],
+    /// How often the manager died by itself.
+    pub manager_crashes: u64,
     per_cpu: &'static mut PerCpu,
     /// When the timer fires next.
     timer_ns: u64,
@@ -113,6 +115,7 @@ extern "C" fn boot(start_info: u64) -> ! {
         next_deadline_ns: u64::MAX,
         log_news: false,
         msi_owners: [None; apic::MSI_VECTORS],
+        manager_crashes: 0,
         per_cpu,
         timer_ns: u64::MAX,
         running_since_ns: 0,

@@ -20,8 +20,8 @@ use crate::{
 const STACK_WORDS_MAX: u64 = 512;
 /// Functions of a stack that are named.
 const CALLERS_MAX: usize = 12;
-/// How often the kernel starts the manager again.
-const MANAGER_RESTARTS_MAX: u64 = 16;
+/// How often the kernel starts a manager again that died by itself.
+const MANAGER_CRASHES_MAX: u64 = 16;
 
 /// Why an instance ends.
 #[derive(Clone, Copy)]
@@ -117,7 +117,7 @@ impl Kernel {
             space.destroy(&mut self.frames);
         }
         if role == MANAGER {
-            self.restart_manager();
+            self.restart_manager(reason.cause);
         } else {
             self.tasks[MANAGER].deaths.insert(role);
             self.wake(MANAGER);
@@ -125,15 +125,18 @@ impl Kernel {
         doomed
     }
 
-    /// Nobody restarts the restart manager but the kernel.
-    fn restart_manager(&mut self) {
+    /// Nobody restarts the restart manager but the kernel. What a user asked for is no crash.
+    fn restart_manager(&mut self, cause: Cause) {
+        if !matches!(cause, Cause::Injected | Cause::Killed) {
+            self.manager_crashes += 1;
+        }
+        if self.manager_crashes > MANAGER_CRASHES_MAX {
+            panic!("the manager crashed {} times", self.manager_crashes);
+        }
         let task = &self.tasks[MANAGER];
         let Some(spec) = task.spec.clone() else {
             return;
         };
-        if task.generation > MANAGER_RESTARTS_MAX {
-            panic!("the manager died {MANAGER_RESTARTS_MAX} times");
-        }
         if let Err(error) = self.spawn(MANAGER, &spec) {
             panic!("the manager cannot be started again: {error}");
         }

@@ -31,6 +31,6 @@ pub use parameters::{
 };
 pub use plan::{Plan, Step, Transaction};
 pub use report::{ERRORS_KEPT, Errors, Phase, Progress, Report, mebibytes, per_second, seconds};
-pub use run::run;
+pub use run::{ERRORS_MAX, run};
 pub use table::File;
 pub use verify::{Check, Verified, verify};

@@ -39,7 +39,11 @@ pub async fn run<F: FileSystem>(
     run.report
 }
 
-/// The callback said stop.
+/// Errors after which a run stops: on a full or failing volume each step would only add one more, and
+/// take its time.
+pub const ERRORS_MAX: u32 = 100;
+
+/// The callback said stop, or there were too many errors.
 struct Stopped;
 
 struct Run<'a, F, C> {
@@ -85,6 +89,10 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
 
     fn tell(&mut self, phase: Phase, done: u32, total: u32) -> core::result::Result<(), Stopped> {
         let errors = self.report.errors.count;
+        if errors >= ERRORS_MAX {
+            self.report.errors.add(|| "stopped: too many errors".into());
+            return Err(Stopped);
+        }
         match (self.progress)(Progress {
             phase,
             done,
@@ -166,8 +174,7 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
             let Some(step) = self.plan.create() else {
                 break;
             };
-            self.step(step).await;
-            self.report.created_alone += 1;
+            self.report.created_alone += u32::from(self.step(step).await);
             self.tell(Phase::Create, index + 1, self.parameters.files)?;
         }
         Ok(())
@@ -190,17 +197,17 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
                 break;
             };
             if let Some(access) = transaction.access {
-                self.step(access).await;
+                let done = u32::from(self.step(access).await);
                 match access {
-                    Step::Read(_) => self.report.read += 1,
-                    _ => self.report.appended += 1,
+                    Step::Read(_) => self.report.read += done,
+                    _ => self.report.appended += done,
                 }
             }
             if let Some(change) = transaction.change {
-                self.step(change).await;
+                let done = u32::from(self.step(change).await);
                 match change {
-                    Step::Create(_) => self.report.created_mixed += 1,
-                    _ => self.report.deleted_mixed += 1,
+                    Step::Create(_) => self.report.created_mixed += done,
+                    _ => self.report.deleted_mixed += done,
                 }
             }
             self.report.transactions += 1;
@@ -215,11 +222,11 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
 
     async fn delete_files(&mut self) -> core::result::Result<(), Stopped> {
         let total = self.plan.files() as u32;
-        let mut place = 0;
+        let (mut place, mut tried) = (0, 0);
         while let Some(step) = self.plan.delete_next(&mut place) {
-            self.step(step).await;
-            self.report.deleted_alone += 1;
-            self.tell(Phase::Delete, self.report.deleted_alone, total)?;
+            self.report.deleted_alone += u32::from(self.step(step).await);
+            tried += 1;
+            self.tell(Phase::Delete, tried, total)?;
         }
         Ok(())
     }
@@ -233,7 +240,8 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
             .await;
     }
 
-    async fn step(&mut self, step: Step) {
+    /// Takes a step; returns whether it went well.
+    async fn step(&mut self, step: Step) -> bool {
         let (what, file, result) = match step {
             Step::Read(file) => ("read", file, self.files.read(file).await),
             Step::Append(file, len) => ("append to", file, self.files.append(file, len).await),
@@ -244,7 +252,7 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
             self.report
                 .errors
                 .add_fault(what, &self.files.path(file), fault);
-            return;
+            return false;
         }
         match step {
             Step::Read(_) => self.report.bytes_read += u64::from(file.size),
@@ -252,5 +260,6 @@ impl<F: FileSystem, C: Clock> Run<'_, F, C> {
             Step::Create(_) => self.report.bytes_written += u64::from(file.size),
             Step::Delete(_) => {}
         }
+        true
     }
 }
