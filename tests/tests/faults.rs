@@ -472,3 +472,74 @@ fn an_append_that_runs_out_of_memory_is_made_once() {
         });
     });
 }
+
+/// Names are made while the volume is synced and formatted: each is on the old volume or on the
+/// new one, and the new one is whole.
+#[test]
+fn a_format_beside_other_operations_makes_a_whole_volume() {
+    on_a_large_stack(|| {
+        for delay in [1, 3] {
+            let (disks, clock) = (disks(1), TestClock::default());
+            let system = collapsed(&disks, &clock, CacheSize::Ample);
+            system.run(async {
+                let client = system.client(0);
+                format(&client, "format").await;
+                for number in 0..600 {
+                    let path = format!("/a-rather-long-directory-name-{number}");
+                    client.mkdir(path.as_bytes(), 0o755).await.unwrap();
+                }
+                let disk = disks[0].as_ref().unwrap();
+                disk.delay(delay);
+                let clients = [1, 2, 3, 4].map(|role| system.client(role));
+                let [one, two, three, four] = &clients;
+                let (synced, formatted, first, second) = futures_util::join!(
+                    one.sync(),
+                    two.format(&tests::stack::FORMAT),
+                    three.mkdir(b"/b", 0o755),
+                    four.mkdir(b"/c", 0o755),
+                );
+                synced.unwrap();
+                formatted.unwrap();
+                first.unwrap();
+                second.unwrap();
+                for path in [&b"/b"[..], b"/c"] {
+                    assert!(client.stat(path, true).await.unwrap().links == 2);
+                }
+                let old = client.stat(b"/a-rather-long-directory-name-7", true).await;
+                assert_eq!(old.err(), Some(Error::NotFound));
+                client.mkdir(b"/d", 0o755).await.unwrap();
+                assert_eq!(client.stat(b"/", true).await.unwrap().links, 5);
+                client.sync().await.unwrap();
+            });
+            drop(system);
+            let system = collapsed(&disks, &clock, CacheSize::Ample);
+            system.run(async {
+                let client = system.client(0);
+                assert_eq!(client.stat(b"/", true).await.unwrap().links, 5);
+                client.rmdir(b"/b").await.unwrap();
+            });
+        }
+    });
+}
+
+/// A format that no store takes leaves everything as it was, what is not synced too.
+#[test]
+fn a_format_that_is_refused_costs_nothing() {
+    on_a_large_stack(|| {
+        let (disks, clock) = (disks(1), TestClock::default());
+        let system = collapsed(&disks, &clock, CacheSize::Ample);
+        system.run(async {
+            let client = system.client(0);
+            format(&client, "refused").await;
+            write_file(&client, 1).await.unwrap();
+            for twin_offset in [0, 257, 4096] {
+                let refused = storage::file::VolumeFormat {
+                    twin_offset,
+                    ..tests::stack::FORMAT
+                };
+                assert_eq!(client.format(&refused).await, Err(Error::BadArgument));
+                check_file(&client, 1).await;
+            }
+        });
+    });
+}

@@ -73,6 +73,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
 
     /// Makes a new volume. Everything known is forgotten, what was dirty too.
     pub(super) async fn format(self: &Rc<Self>, format: &VolumeFormat) -> Result<Attachment> {
+        format.check()?;
         let _gate = self.gate.write().await;
         if self.phase() == Phase::Stopped {
             return Err(Error::PeerGone);

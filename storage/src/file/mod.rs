@@ -180,8 +180,24 @@ pub struct VolumeFormat {
     pub volume: u128,
     /// How blocks are checksummed.
     pub algorithm: Algorithm,
-    /// TwinFS: blocks between a left and its right twin; the paper's best is 16.
+    /// TwinFS: blocks between a left and its right twin, 1 to [`TWIN_OFFSET_MAX`]; the paper's best
+    /// is 16.
     pub twin_offset: u32,
+}
+
+/// Most blocks between the twins of a pair: bounds what a run of left twins can be.
+pub const TWIN_OFFSET_MAX: u32 = 256;
+
+impl VolumeFormat {
+    /// [`crate::Error::BadArgument`] for what no store takes. To be called by whoever would forget
+    /// something before the stores are asked.
+    pub fn check(&self) -> Result<()> {
+        if (1..=TWIN_OFFSET_MAX).contains(&self.twin_offset) {
+            Ok(())
+        } else {
+            Err(crate::Error::BadArgument)
+        }
+    }
 }
 
 /// Files by number. Implemented by the cache and by the logical layer.

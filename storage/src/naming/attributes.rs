@@ -104,7 +104,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         path: &[u8],
         change: impl FnOnce(Kind) -> AttributeChange,
     ) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let found = self
             .walk(volume, path, LastLink::Follow)
             .await?

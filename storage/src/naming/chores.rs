@@ -100,7 +100,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         while left > 0 {
             left -= 1;
             let error = {
-                let _change = self.change().await;
+                let Ok(_change) = self.change(volume).await else {
+                    return;
+                };
                 let _namespace = self.namespace.lock().await;
                 let Some(chore) = volume.chores.borrow_mut().pop_front() else {
                     return;

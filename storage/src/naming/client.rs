@@ -9,12 +9,15 @@ use super::{
     volume::Volume,
 };
 use crate::{
-    Result,
+    Error, Result,
     buffer::{Sink, Source},
     clock::Clock,
     file::{FileService, VolumeFormat},
     vfs::{Descriptor, FileSystem, OpenFlags, SeekFrom, SetTime, Stat, StatFs},
 };
+
+/// Formats that may overtake one operation.
+const FORMATS_MAX: usize = 8;
 
 /// [`FileSystem`] for one client of [`Naming`]. Nothing is kept here: one can be made for each
 /// call.
@@ -42,32 +45,48 @@ impl<'a, F: FileService, C: Clock> Client<'a, F, C> {
         Ok(())
     }
 
-    /// How every call begins, but `format`.
+    /// How a call on a descriptor or a volume begins.
     async fn enter(&self) -> Result<Rc<Volume>> {
         self.admit().await?;
         self.naming.mounted().await
     }
 
+    /// Runs an operation on the mounted volume. If a format has put another in its place meanwhile
+    /// and `is_void` says that the outcome counts for nothing then, runs it again on that one.
+    async fn on_volume<T>(
+        &self,
+        is_void: impl Fn(&Result<T>) -> bool,
+        mut operation: impl AsyncFnMut(&Rc<Volume>) -> Result<T>,
+    ) -> Result<T> {
+        self.admit().await?;
+        for _ in 0..FORMATS_MAX {
+            let volume = self.naming.mounted().await?;
+            let result = operation(&volume).await;
+            if self.naming.is_current(&volume) || !is_void(&result) {
+                return result;
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Runs an operation that changes nothing.
+    async fn look<T>(&self, operation: impl AsyncFnMut(&Rc<Volume>) -> Result<T>) -> Result<T> {
+        self.on_volume(|_| true, operation).await
+    }
+
     /// Runs an operation that changes names or attributes, and does what it leaves to do.
     async fn change<T>(
         &self,
-        volume: &Volume,
-        operation: impl AsyncFnMut() -> Result<T>,
+        aim: Aim,
+        mut operation: impl AsyncFnMut(&Rc<Volume>) -> Result<T>,
     ) -> Result<T> {
-        let result = self.naming.with_room(volume, Aim::Add, operation).await;
-        self.naming.tidy(volume).await;
-        result
-    }
-
-    /// Runs an operation that takes names away.
-    async fn remove(
-        &self,
-        volume: &Volume,
-        operation: impl AsyncFnMut() -> Result<()>,
-    ) -> Result<()> {
-        let result = self.naming.with_room(volume, Aim::Remove, operation).await;
-        self.naming.tidy(volume).await;
-        result
+        self.on_volume(Result::is_err, async |volume| {
+            let operation = async || operation(volume).await;
+            let result = self.naming.with_room(volume, aim, operation).await;
+            self.naming.tidy(volume).await;
+            result
+        })
+        .await
     }
 
     /// How a call on a descriptor begins.
@@ -95,9 +114,8 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
     }
 
     async fn open(&self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Descriptor> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.open(&volume, self.id, path, flags, mode).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.open(volume, self.id, path, flags, mode).await
         })
         .await
     }
@@ -168,82 +186,81 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
     }
 
     async fn stat(&self, path: &[u8], follow: bool) -> Result<Stat> {
-        let volume = self.enter().await?;
-        self.naming.stat(&volume, path, follow).await
+        self.look(async |volume| self.naming.stat(volume, path, follow).await)
+            .await
     }
 
     async fn mkdir(&self, path: &[u8], mode: u32) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.mkdir(&volume, path, mode).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.mkdir(volume, path, mode).await
         })
         .await
     }
 
     async fn rmdir(&self, path: &[u8]) -> Result<()> {
-        let volume = self.enter().await?;
-        self.remove(&volume, async || self.naming.rmdir(&volume, path).await)
-            .await
+        self.change(Aim::Remove, async |volume| {
+            self.naming.rmdir(volume, path).await
+        })
+        .await
     }
 
     async fn unlink(&self, path: &[u8]) -> Result<()> {
-        let volume = self.enter().await?;
-        self.remove(&volume, async || self.naming.unlink(&volume, path).await)
-            .await
+        self.change(Aim::Remove, async |volume| {
+            self.naming.unlink(volume, path).await
+        })
+        .await
     }
 
     async fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.rename(&volume, from, to).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.rename(volume, from, to).await
         })
         .await
     }
 
     async fn link(&self, from: &[u8], to: &[u8]) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || self.naming.link(&volume, from, to).await)
-            .await
-    }
-
-    async fn symlink(&self, target: &[u8], path: &[u8]) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.symlink(&volume, target, path).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.link(volume, from, to).await
         })
         .await
     }
 
-    async fn readlink(&self, path: &[u8], data: Sink<'_>) -> Result<usize> {
-        let volume = self.enter().await?;
-        self.naming.readlink(&volume, path, data).await
+    async fn symlink(&self, target: &[u8], path: &[u8]) -> Result<()> {
+        self.change(Aim::Add, async |volume| {
+            self.naming.symlink(volume, target, path).await
+        })
+        .await
+    }
+
+    async fn readlink(&self, path: &[u8], mut data: Sink<'_>) -> Result<usize> {
+        self.look(async |volume| self.naming.readlink(volume, path, data.reborrow()).await)
+            .await
     }
 
     async fn chmod(&self, path: &[u8], mode: u32) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.chmod(&volume, path, mode).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.chmod(volume, path, mode).await
         })
         .await
     }
 
     async fn chown(&self, path: &[u8], uid: u32, gid: u32) -> Result<()> {
-        let volume = self.enter().await?;
-        self.change(&volume, async || {
-            self.naming.chown(&volume, path, uid, gid).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.chown(volume, path, uid, gid).await
         })
         .await
     }
 
     async fn utimes(&self, path: &[u8], accessed: SetTime, modified: SetTime) -> Result<()> {
-        let volume = self.enter().await?;
-        let utimes = async || self.naming.utimes(&volume, path, accessed, modified).await;
-        self.change(&volume, utimes).await
+        self.change(Aim::Add, async |volume| {
+            self.naming.utimes(volume, path, accessed, modified).await
+        })
+        .await
     }
 
     async fn statfs(&self) -> Result<StatFs> {
-        let volume = self.enter().await?;
-        self.naming.statfs(&volume).await
+        self.look(async |volume| self.naming.statfs(volume).await)
+            .await
     }
 
     async fn sync(&self) -> Result<u64> {

@@ -21,7 +21,7 @@ use crate::{
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn mkdir(&self, volume: &Volume, path: &[u8], mode: u32) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let _namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let name = walked.vacant(Kind::Directory)?;
@@ -59,7 +59,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if target.contains(&0) {
             return Err(Error::BadArgument);
         }
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let _namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let name = walked.vacant(Kind::Link)?;
@@ -75,7 +75,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     pub(super) async fn link(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let _namespace = self.namespace.lock().await;
         let found = self.walk(volume, from, LastLink::Keep).await?.existing()?;
         let inode = volume.inode(found.number)?;

@@ -45,6 +45,7 @@ impl OpenFile {
     /// Opens a file. From here on its last name can go without its data.
     pub fn new(volume: &Rc<Volume>, inode: Rc<Inode>, flags: OpenFlags) -> Self {
         inode.opens.set(inode.opens.get() + 1);
+        volume.open_files.set(volume.open_files.get() + 1);
         Self {
             inode,
             flags: Cell::new(flags),
@@ -57,6 +58,7 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.volume.open_files.set(self.volume.open_files.get() - 1);
         let left = self.inode.opens.get() - 1;
         self.inode.opens.set(left);
         if left == 0 && self.inode.orphan.get() {

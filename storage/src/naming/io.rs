@@ -168,7 +168,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if matches!(place, Place::At(offset) if offset > FILE_BYTES_MAX) {
             return Err(Error::BadArgument);
         }
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let _alone = inode.lock.write().await;
         let offset = match place {
             Place::At(offset) => offset,
@@ -220,7 +220,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if size > FILE_BYTES_MAX {
             return Err(Error::TooBig);
         }
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         self.truncate_inode(volume, &file.inode, size).await
     }
 

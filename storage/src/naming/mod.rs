@@ -40,6 +40,7 @@ use async_lock::{Mutex, RwLock, RwLockReadGuard};
 pub use self::{client::Client, descriptors::ClientId};
 use self::{descriptors::Descriptors, sync::Syncs, volume::Volume};
 use crate::{
+    Error, Result,
     clock::Clock,
     file::FileService,
     vfs::{Kind, Stat},
@@ -125,16 +126,23 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
     }
 
-    /// Whether a volume is mounted.
-    pub fn is_mounted(&self) -> bool {
-        self.volume.borrow().is_some()
+    /// Whether this is the mounted volume still: a format puts another in its place.
+    fn is_current(&self, volume: &Volume) -> bool {
+        let mounted = self.volume.borrow();
+        mounted
+            .as_deref()
+            .is_some_and(|mounted| core::ptr::eq(mounted, volume))
     }
 
-    /// Begins an operation that changes something; a `sync` waits until it is over.
-    async fn change(&self) -> RwLockReadGuard<'_, ()> {
+    /// Begins an operation that changes something of this volume; a `sync` waits until it is over.
+    /// [`Error::Busy`] if another volume was made while it waited for its turn.
+    async fn change(&self, volume: &Volume) -> Result<RwLockReadGuard<'_, ()>> {
         let guard = self.checkpoint.read().await;
+        if !self.is_current(volume) {
+            return Err(Error::Busy);
+        }
         self.changed.set(true);
-        guard
+        Ok(guard)
     }
 
     fn now_ns(&self) -> u64 {

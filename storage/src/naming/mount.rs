@@ -56,9 +56,13 @@ impl<F: FileService, C: Clock> Naming<F, C> {
 
     /// Makes an empty volume and mounts it. [`Error::Busy`] while anything is open.
     pub(super) async fn format_volume(&self, format: &VolumeFormat) -> Result<()> {
+        // Before anything is forgotten.
+        format.check()?;
         let _mounting = self.mounting.lock().await;
         let _alone = self.checkpoint.write().await;
-        if !self.descriptors.borrow().is_empty() {
+        let open = |volume: &Rc<Volume>| volume.open_files.get() > 0;
+        let in_use = self.volume.borrow().as_ref().is_some_and(open);
+        if in_use || !self.descriptors.borrow().is_empty() {
             return Err(Error::Busy);
         }
         *self.volume.borrow_mut() = None;
@@ -118,14 +122,13 @@ impl<F: FileService, C: Clock> Naming<F, C> {
 
     /// Deletes the files that were open and had no name. An entry whose file has a name again, or
     /// is not there, only goes itself. What fails is left as a chore; of a file that cannot be
-    /// looked at, nobody knows whether it has a name, so it stays until a later mount.
+    /// looked at, nobody knows whether it has a name, so it stays until a later mount. No locks are
+    /// needed: nobody else has the volume yet.
     async fn purge_orphans(&self, volume: &Volume) -> Result<()> {
         let directory = directory::load(&self.below, volume, volume.orphans).await?;
         if directory.index()?.len() == 0 {
             return Ok(());
         }
-        let _change = self.change().await;
-        let _namespace = self.namespace.lock().await;
         let orphans: Vec<_> = {
             let index = directory.index()?;
             index

@@ -27,7 +27,11 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         mode: u32,
     ) -> Result<Descriptor> {
         check_flags(flags)?;
+        // From here on there can be no format.
         let reservation = Reservation::new(&self.descriptors, client)?;
+        if !self.is_current(volume) {
+            return Err(Error::Busy);
+        }
         let file = if flags.contains(OpenFlags::CREATE) {
             self.open_or_create(volume, path, flags, mode).await
         } else {
@@ -43,7 +47,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         flags: OpenFlags,
     ) -> Result<OpenFile> {
         let _change = match flags.contains(OpenFlags::TRUNCATE) {
-            true => Some(self.change().await),
+            true => Some(self.change(volume).await?),
             false => None,
         };
         let walked = self.walk(volume, path, last_link(flags)).await?;
@@ -86,7 +90,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         mode: u32,
     ) -> Result<OpenFile> {
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let _namespace = self.namespace.lock().await;
         let last_link = if exclusive {
             LastLink::Name

@@ -30,7 +30,7 @@ pub struct Unnamed {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn unlink(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let Last::Name(name) = &walked.last else {
@@ -53,7 +53,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     pub(super) async fn rmdir(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let namespace = self.namespace.lock().await;
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let name = match &walked.last {

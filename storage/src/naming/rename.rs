@@ -45,7 +45,7 @@ fn name(walked: &Walked) -> Result<&[u8]> {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn rename(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
-        let _change = self.change().await;
+        let _change = self.change(volume).await?;
         let namespace = self.namespace.lock().await;
         let from = self.walk(volume, from, LastLink::Name).await?;
         let to = self.walk(volume, to, LastLink::Name).await?;

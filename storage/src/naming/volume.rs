@@ -24,6 +24,8 @@ pub struct Volume {
     pub numbers: RefCell<Numbers>,
     /// The last checkpoint.
     pub checkpoint: Cell<Timestamp>,
+    /// Open files, those included whose descriptor was closed while a call uses them.
+    pub open_files: Cell<usize>,
     /// What remains to be done.
     pub chores: RefCell<VecDeque<Chore>>,
     /// There was no room even after a checkpoint, and nothing was freed since.
@@ -43,6 +45,7 @@ impl Volume {
             orphans,
             numbers: RefCell::new(numbers),
             checkpoint: Cell::new(attachment.checkpoint),
+            open_files: Cell::new(0),
             chores: RefCell::new(VecDeque::new()),
             full: Cell::new(false),
             checkpoints: Cell::new(1),

@@ -24,8 +24,8 @@ const LOG_BLOCKS: u64 = 255;
 pub const ROOT_BLOCKS: [u64; 2] = [0, LOG_START + LOG_BLOCKS];
 /// First block of the static areas.
 const AREAS_START: u64 = ROOT_BLOCKS[1] + 1;
-/// Most blocks between the twins of a pair: bounds what a run of left twins can be.
-pub const TWIN_OFFSET_MAX: u64 = 256;
+/// Most blocks between the twins of a pair.
+pub const TWIN_OFFSET_MAX: u64 = crate::file::TWIN_OFFSET_MAX as u64;
 /// Fewest blocks of a volume: 4 MiB.
 pub const BLOCKS_MIN: u64 = 1024;
 /// Most blocks of a volume: 16 TiB.

@@ -168,7 +168,7 @@ fn all_or_nothing(fault: Fault) {
 }
 
 /// What naming tells is what is there: nothing it remembers is wrong.
-fn views_agree(fake: &Fake, naming: &TestNaming, what: &str) {
+pub fn views_agree(fake: &Fake, naming: &TestNaming, what: &str) {
     let system = naming.client(CLIENT);
     let there = tree(&fake.files());
     block_on(async {

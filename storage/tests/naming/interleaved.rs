@@ -19,9 +19,12 @@ use storage::{
 };
 
 use crate::{
+    crashes::views_agree,
     fake::Fault,
     fsck::check_whole,
-    support::{CLIENT, CREATE, READ_WRITE, Random, fresh, list, list_open, put, read, write},
+    support::{
+        CLIENT, CREATE, FORMAT, READ_WRITE, Random, fresh, list, list_open, put, read, write,
+    },
 };
 
 #[test]
@@ -291,6 +294,48 @@ fn tasks_that_do_as_they_please_leave_the_volume_whole() {
         assert!(done, "seed {seed}: the tasks wait for one another");
         block_on(system.sync()).unwrap();
         check_whole(&fake.files());
+    }
+}
+
+/// Names made, moved and removed while somebody formats again and again: each operation is on the
+/// old volume or the new one, whole.
+#[test]
+fn operations_beside_a_format_leave_the_new_volume_whole() {
+    for seed in 1..60 {
+        let (fake, naming) = fresh(seed);
+        let system = naming.client(CLIENT);
+        let names = async |mut random: Random| {
+            for _ in 0..40 {
+                let first = [b'a' + random.below(6) as u8];
+                let second = [b'a' + random.below(6) as u8];
+                let answer = match random.below(6) {
+                    0 | 1 => system.mkdir(&first, 0o755).await,
+                    2 => system.symlink(b"target", &first).await,
+                    3 => system.rename(&first, &second).await,
+                    4 => system.rmdir(&first).await,
+                    _ => system.stat(&first, false).await.map(drop),
+                };
+                let damage = [Error::Corrupt, Error::Protocol, Error::NotFormatted];
+                let error = answer.err();
+                assert!(
+                    error.is_none_or(|error| !damage.contains(&error)),
+                    "seed {seed}: {error:?}"
+                );
+            }
+        };
+        let formats = async {
+            for _ in 0..6 {
+                system.sync().await.unwrap();
+                system.format(&FORMAT).await.unwrap();
+            }
+        };
+        block_on(async {
+            let tasks = (0..4).map(|task| names(Random(seed * 100 + task + 1)));
+            futures_util::join!(join_all(tasks), formats);
+            system.sync().await.unwrap();
+        });
+        check_whole(&fake.files());
+        views_agree(&fake, &naming, &format!("seed {seed}"));
     }
 }
 

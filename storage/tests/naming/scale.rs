@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures_executor::block_on;
 use storage::{
     Error,
+    file::VolumeFormat,
     naming::{ClientId, LINKS_MAX, Limits, Naming},
     vfs::{Descriptor, FileSystem, OpenFlags},
 };
@@ -327,6 +328,24 @@ fn format_waits_for_nobody_and_takes_nothing_away_from_anybody() {
         assert_eq!(system.stat(b"f", true).await.err(), Some(Error::NotFound));
         put(&system, b"f", b"new").await.unwrap();
         assert_eq!(get(&system, b"f").await.unwrap(), b"new");
+    });
+}
+
+/// What no store takes is refused before anything is forgotten.
+#[test]
+fn a_format_that_cannot_be_made_costs_nothing() {
+    let (_fake, naming) = fresh(1);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        put(&system, b"precious", b"content").await.unwrap();
+        for twin_offset in [0, 257, u32::MAX] {
+            let format = VolumeFormat {
+                twin_offset,
+                ..FORMAT
+            };
+            assert_eq!(system.format(&format).await, Err(Error::BadArgument));
+            assert_eq!(get(&system, b"precious").await.unwrap(), b"content");
+        }
     });
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use storage::{
     checksum::Algorithm,
     clock::Clock as _,
-    file::VolumeFormat,
+    file::{TWIN_OFFSET_MAX, VolumeFormat},
     vfs::{FileSystem as _, StatFs},
 };
 
@@ -55,8 +55,6 @@ pub const COMMANDS: &[Command] = &[
 
 /// Blocks between a left and its right twin: the paper's best (section V).
 const TWIN_OFFSET: u32 = 16;
-/// Largest distance of twins.
-const TWIN_OFFSET_MAX: u32 = 4096;
 
 /// In a word, whether all stores are there.
 pub fn state(usage: &StatFs) -> &'static str {
@@ -173,7 +171,7 @@ async fn format_volume(context: &Context<'_>) -> Outcome {
     let offset = context.arguments.parsed("twin_offset", values::number_32)?;
     let twin_offset = offset.unwrap_or(TWIN_OFFSET);
     if !(1..=TWIN_OFFSET_MAX).contains(&twin_offset) {
-        return Err("twin_offset: expected 1 to 4096".into());
+        return Err(format!("twin_offset: expected 1 to {TWIN_OFFSET_MAX}").into());
     }
     match context.arguments.word(0) {
         Some("yes") => {}
