@@ -24,7 +24,7 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "import",
         "import DISK PATH",
-        "unpacks the tar on a disk into a directory",
+        "unpacks the tar on a disk (`--import TAR` attaches one) into a directory",
         ["import virtio-blk.2 /src", "import vdc /src"],
         Takes::words(2, 2),
         import
@@ -32,8 +32,8 @@ pub const COMMANDS: &[Command] = &[
     command!(
         "export",
         "export PATH DISK",
-        "packs a file or a tree as a tar onto a disk",
-        ["export /src virtio-blk.2"],
+        "packs a file or a tree as a tar onto a disk; docs/console.md says how to attach one",
+        ["export /src virtio-blk.2", "export /src vdb"],
         Takes::words(2, 2),
         export
     ),
