@@ -225,3 +225,52 @@ fn an_absurd_size_below_does_no_harm() {
         assert_eq!(cache.truncate(file, 10, 1).await, Ok(()));
     });
 }
+
+/// A truncation that fails halfway has cut what it has cut: readers see that, and so does whoever
+/// comes after a crash.
+#[test]
+fn a_truncation_that_fails_halfway_is_adopted() {
+    for (crash, dirty) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut rig = Rig::new(Config::default());
+        let data = Random::new(3).bytes(20 * PAGE);
+        let file = rig.file(9, &data);
+        rig.sync();
+        if dirty {
+            let more = write_of(file, 20 * PAGE as u64, &data[..PAGE], 1);
+            assert_eq!(rig.run(async |cache| cache.write(more).await), Ok(PAGE));
+        }
+        rig.below.state().truncate_error = Some((7 * PAGE as u64, Error::NoMemory));
+        let cut = rig.run(async |cache| cache.truncate(file, 0, 2).await);
+        assert_eq!(cut, Err(Error::NoMemory));
+        if crash {
+            rig.below.crash();
+        }
+        assert!(rig.content(file).unwrap() == data[..7 * PAGE]);
+        rig.sync();
+        assert!(rig.stored(file).unwrap() == data[..7 * PAGE]);
+        rig.no_violations();
+    }
+}
+
+/// One call asks in vain for a file that another then finds: what further calls write to it is the
+/// same file's.
+#[test]
+fn a_file_that_was_asked_for_in_vain_is_one_file() {
+    let mut rig = Rig::new(small());
+    let file = rig.file(9, &[1; 3 * PAGE]);
+    rig.sync();
+    let mut other = Rig::new(small());
+    other.below.state().now = rig.below.state().checkpoint.clone();
+    other.below.state().getattr_errors = vec![Error::Device];
+    other.run(async |cache| {
+        let one = cache.write(write_of(file, 0, &[2; PAGE], 2));
+        let two = cache.write(write_of(file, PAGE as u64, &[3; PAGE], 3));
+        let (one, two) = futures_util::join!(one, two);
+        assert_eq!((one, two), (Err(Error::Device), Ok(PAGE)));
+        let three = write_of(file, 2 * PAGE as u64, &[4; PAGE], 4);
+        assert_eq!(cache.write(three).await, Ok(PAGE));
+    });
+    other.sync();
+    let expected = [[1; PAGE], [3; PAGE], [4; PAGE]].concat();
+    assert!(other.stored(file).unwrap() == expected, "data were lost");
+}

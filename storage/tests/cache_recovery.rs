@@ -394,3 +394,19 @@ fn nothing_works_before_attach() {
         assert_eq!(cache.sync().await, Err(Error::NotLoaded));
     });
 }
+
+/// Memory below that is short in the middle of a replay is not the end.
+#[test]
+fn a_replay_goes_on_when_memory_below_is_short() {
+    let mut rig = Rig::new(Config::default());
+    let file = rig.file(9, &[1; PAGE]);
+    rig.sync();
+    rig.run(async |cache| cache.delete(file).await.unwrap());
+    rig.below.state().delete_errors = vec![Error::NoMemory; 5];
+    rig.below.crash();
+    let found = rig.run(async |cache| cache.usage().await);
+    found.expect("the stack goes on");
+    rig.sync();
+    assert_eq!(rig.stored(file), None);
+    rig.no_violations();
+}

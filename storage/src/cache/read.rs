@@ -225,9 +225,14 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
 }
 
 impl<L, C> Inner<L, C> {
-    /// Drops a file from the table that turned out not to exist.
+    /// Drops a file from the table that turned out not to exist. If other calls hold it as well, they
+    /// may yet find that it does, and there must be one of each number: it stays, and is forgotten
+    /// in its turn.
     pub(super) fn forget_unknown(&self, file: &Rc<File>) {
-        if file.state.borrow().presence == Presence::Unknown {
+        /// The table, and the caller.
+        const HOLDERS: usize = 2;
+        let unknown = file.state.borrow().presence == Presence::Unknown;
+        if unknown && Rc::strong_count(file) <= HOLDERS {
             self.files.borrow_mut().remove(file);
         }
     }

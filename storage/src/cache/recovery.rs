@@ -31,6 +31,9 @@ use crate::{
 
 /// Files replayed at once.
 const FILES_AT_ONCE: usize = 8;
+/// Times that a call of the replay is issued again because memory below was short: others at work
+/// there have it.
+const SHORTAGES_MAX: usize = 64;
 /// Writes to one file replayed at once.
 const RUNS_AT_ONCE: usize = 4;
 
@@ -175,10 +178,16 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
 
     /// Issues a call of the replay.
     async fn again(&self, mut call: impl AsyncFnMut(&L) -> Result<()>) -> Result<()> {
-        let permit = self.permits.acquire().await;
-        self.issue(permit, &mut call).await?;
-        self.count(|count| count.replay_calls += 1);
-        Ok(())
+        let mut shortages_left = SHORTAGES_MAX;
+        loop {
+            let permit = self.permits.acquire().await;
+            let result = self.issue(permit, &mut call).await;
+            self.count(|count| count.replay_calls += 1);
+            match result {
+                Err(Error::NoMemory) if shortages_left > 0 => shortages_left -= 1,
+                result => return result,
+            }
+        }
     }
 
     /// The pages of a file that the log has, as runs: first page, count.

@@ -168,8 +168,13 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         };
         // What lies between was never sent down, and is cut off here alone.
         if !(below..=now).contains(&size) {
-            self.change(async |lower: &L| lower.truncate(number, size, modified_ns).await)
-                .await?;
+            let cut = self
+                .change(async |lower: &L| lower.truncate(number, size, modified_ns).await)
+                .await;
+            if let Err(error) = cut {
+                self.adopt_size(&file).await;
+                return Err(error);
+            }
             let mut log = self.log.borrow_mut();
             log.touched(&file);
             if size < below {
@@ -222,6 +227,55 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             return Err(Error::NotFound);
         }
         Ok(state.now)
+    }
+}
+
+impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+    /// To be called when a truncation below has failed: it may have come part of the way. What it
+    /// cut off is gone, here too. The caller holds the file's lock alone.
+    pub(super) async fn adopt_size(self: &Rc<Self>, file: &Rc<File>) {
+        let number = file.number;
+        let found = match self
+            .query(async |lower: &L| lower.getattr(number).await)
+            .await
+        {
+            Ok(found) => found,
+            Err(error) => {
+                ::log::warn!(
+                    "cache: how far file {} was cut is not known: {error}",
+                    number.0
+                );
+                return;
+            }
+        };
+        let (now, below) = {
+            let state = file.state.borrow();
+            (state.now.size, state.below.size)
+        };
+        if found.size == below {
+            return;
+        }
+        {
+            let mut log = self.log.borrow_mut();
+            log.touched(file);
+            if found.size < below {
+                log.cut(file, found.size);
+            }
+        }
+        if found.size < below.min(now) {
+            self.cut_pages(file, found.size);
+        }
+        let mut state = file.state.borrow_mut();
+        if found.size < below {
+            state.now.size = now.min(found.size);
+        }
+        state.now.blocks = state.now.blocks.min(pages_in(state.now.size));
+        state.blocks_unsure = true;
+        state.below.size = found.size;
+        state.below.modified_ns = found.modified_ns;
+        state.below.changed_ns = found.changed_ns;
+        self.mark_unclean(file);
+        self.room_made.notify();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Write-back: dirty pages and attributes on their way down.
 //!
 //! Pages that follow each other go in one call, checksummed here and nowhere else. Of one file, one
-//! write-back is under way at a time, in several calls at once that all carry the same size, so
-//! their order does not matter; files beside each other. Readers and writers of the file go on: a
+//! write-back is under way at a time, in several calls at once that all carry the same size and the
+//! same time, so their order does not matter, and is none of the copies' business; files beside each other. Readers and writers of the file go on: a
 //! page rewritten on its way down gets a copy, and stays dirty.
 
 use alloc::{rc::Rc, vec::Vec};
@@ -104,6 +104,8 @@ struct Batch<'a> {
     file: &'a File,
     /// What size the calls under way carry.
     size: Cell<u64>,
+    /// What time they carry; if the file has changed since, its attributes follow.
+    modified_ns: Cell<u64>,
     under_way: Cell<usize>,
 }
 
@@ -273,14 +275,11 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         file.changed
             .until(|| !file.state.borrow().writing_back)
             .await;
-        let size = {
-            let mut state = file.state.borrow_mut();
-            state.writing_back = true;
-            state.now.size
-        };
+        file.state.borrow_mut().writing_back = true;
         let batch = Batch {
             file: &file,
-            size: Cell::new(size),
+            size: Cell::default(),
+            modified_ns: Cell::default(),
             under_way: Cell::new(0),
         };
         let shared = file.lock.read().await;
@@ -326,13 +325,13 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         };
         let (size, modified_ns) = {
             let mut state = file.state.borrow_mut();
-            if state.now.size != batch.size.get() {
-                // The file has grown since. Calls that carry different sizes must not overtake each
-                // other: wait for the next batch, unless nothing is under way.
-                if batch.under_way.get() > 0 {
-                    return Ok(());
-                }
+            if batch.under_way.get() == 0 {
                 batch.size.set(state.now.size);
+                batch.modified_ns.set(state.now.modified_ns);
+            } else if state.now.size != batch.size.get() {
+                // The file has grown since. Calls that carry different sizes must not overtake each
+                // other: wait for the next batch.
+                return Ok(());
             }
             let mut pool = self.pool.borrow_mut();
             let dirty: Vec<u64> = state.dirty.range(first..first + count).copied().collect();
@@ -343,7 +342,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     add_to(&mut sent.runs, index, page, checksum);
                 }
             }
-            (state.now.size, state.now.modified_ns)
+            (batch.size.get(), batch.modified_ns.get())
         };
         batch.under_way.set(batch.under_way.get() + 1);
         let mut outcome = Ok(());
@@ -410,8 +409,13 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             return Ok(());
         }
         let (number, now) = (file.number, file.state.borrow().now);
-        self.change(async |lower: &L| lower.truncate(number, now.size, now.modified_ns).await)
-            .await?;
+        let cut = self
+            .change(async |lower: &L| lower.truncate(number, now.size, now.modified_ns).await)
+            .await;
+        if let Err(error) = cut {
+            self.adopt_size(file).await;
+            return Err(error);
+        }
         self.log.borrow_mut().touched(file);
         {
             let mut state = file.state.borrow_mut();

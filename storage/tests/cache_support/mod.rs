@@ -169,6 +169,14 @@ pub struct State {
     /// Pretends that this many writes from now did happen, without doing the last of them.
     pub lose_write: Option<u64>,
     pub write_errors: Vec<Error>,
+    /// Errors of the next calls for attributes.
+    pub getattr_errors: Vec<Error>,
+    /// Errors of the next deletes.
+    pub delete_errors: Vec<Error>,
+    /// The next truncation comes as far as this size, and fails.
+    pub truncate_error: Option<(u64, Error)>,
+    /// Writes under way: instance, file, and the size and time they carry.
+    writes: Vec<(u64, FileNumber, u64, u64)>,
     pub sync_errors: Vec<Error>,
     /// Blocks that cannot be read.
     pub bad: Vec<(FileNumber, u64)>,
@@ -217,6 +225,10 @@ impl Below {
             blocks_max: 1 << 20,
             lose_write: None,
             write_errors: Vec::new(),
+            getattr_errors: Vec::new(),
+            delete_errors: Vec::new(),
+            truncate_error: None,
+            writes: Vec::new(),
             sync_errors: Vec::new(),
             bad: Vec::new(),
             write_pages_max: 0,
@@ -372,6 +384,42 @@ impl Below {
     }
 }
 
+/// A write under way.
+struct Alike {
+    below: Below,
+    write: (u64, FileNumber, u64, u64),
+}
+
+impl Below {
+    /// Notes a write while it lasts. Copies of a file may commit writes that are under way at once in
+    /// different orders, so they must agree on what a write says of the whole file.
+    fn alike(&self, write: &Write<'_>) -> Alike {
+        let mut state = self.state();
+        let write = (state.instance, write.file, write.size, write.modified_ns);
+        if let Some(other) = state
+            .writes
+            .iter()
+            .find(|other| (other.0, other.1) == (write.0, write.1) && **other != write)
+        {
+            let what = format!("writes at once that differ: {write:?} and {other:?}");
+            state.violations.push(what);
+        }
+        state.writes.push(write);
+        Alike {
+            below: self.clone(),
+            write,
+        }
+    }
+}
+
+impl Drop for Alike {
+    fn drop(&mut self) {
+        let mut state = self.below.state();
+        let at = state.writes.iter().position(|write| *write == self.write);
+        state.writes.swap_remove(at.expect("a write under way"));
+    }
+}
+
 struct Entered {
     below: Below,
     instance: u64,
@@ -504,6 +552,9 @@ impl FileService for Below {
 
     async fn delete(&self, file: FileNumber) -> Result<()> {
         self.serve("delete", Some((file, Kind::Alone)), true, |state| {
+            if let Some(error) = state.delete_errors.pop() {
+                return Err(error);
+            }
             state
                 .now
                 .files
@@ -545,6 +596,7 @@ impl FileService for Below {
 
     async fn write(&self, write: Write<'_>) -> Result<usize> {
         let file = write.file;
+        let _alike = self.alike(&write);
         self.serve("write", Some((file, Kind::Shared)), true, |state| {
             let data = write.data.to_vec()?;
             state.check_write(&write, &data);
@@ -578,18 +630,23 @@ impl FileService for Below {
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
         self.serve("truncate", Some((file, Kind::Alone)), true, |state| {
+            let failure = state.truncate_error.take();
+            let size = failure.map_or(size, |(reached, _)| reached);
             let stored = state.file(file)?;
             stored.data.resize(size as usize, 0);
             stored.attributes.size = size;
             stored.attributes.modified_ns = modified_ns;
             stored.attributes.changed_ns = modified_ns;
-            Ok(())
+            failure.map_or(Ok(()), |(_, error)| Err(error))
         })
         .await
     }
 
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
         self.serve("getattr", Some((file, Kind::Shared)), false, |state| {
+            if let Some(error) = state.getattr_errors.pop() {
+                return Err(error);
+            }
             let stored = state.file(file)?;
             let blocks = stored.data.len().div_ceil(PAGE) as u64;
             Ok(Attributes {
