@@ -2,7 +2,8 @@
 //!
 //! `/fault` holds a word. The order to `panic`, or to `exit` with status 0, stands for the next
 //! instance too; an endless `loop`, or being `deaf` (waiting without listening), happens once. With the argument `reads=log` it takes the
-//! console's place as the reader of the kernel's log, and reads once.
+//! console's place: it reads the kernel's log once, logs something that nobody reads, and says on the
+//! first serial port that it has.
 #![no_std]
 #![no_main]
 
@@ -10,7 +11,7 @@ extern crate alloc;
 
 use core::hint::black_box;
 
-use runtime::{Endpoint, inspect, start, system, time};
+use runtime::{Endpoint, device, inspect, start, system, time};
 use storage::{
     Result,
     buffer::Sink,
@@ -19,6 +20,7 @@ use storage::{
 
 runtime::main!(run);
 
+const COM1: u16 = 0x3f8;
 const FILE: &[u8] = b"/fault";
 /// Time from one look to the next, nanoseconds.
 const LOOK_NS: u64 = 200_000_000;
@@ -26,6 +28,8 @@ const LOOK_NS: u64 = 200_000_000;
 async fn run() {
     if start::argument("reads") == Some("log") {
         let _ = inspect::read_log(&mut [0; 4096]);
+        log::info!("this is not read");
+        let _ = device::port_write(COM1, b"the log was read\r\n");
     }
     let naming = Client(start::peer("naming").expect("the description names naming as a peer"));
     loop {

@@ -28,6 +28,7 @@ mod sockets;
 pub use self::console::Console;
 pub use self::events::{Done, Event};
 pub use self::machine::{Accelerator, Import, Machine};
+pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
 pub use self::request::Request;
 pub use self::restarts::{Recoveries, Restarts, Times};

@@ -240,6 +240,11 @@ impl Guest {
         }
     }
 
+    /// QEMU's control line, for what is done to the machine.
+    pub fn monitor(&mut self) -> &mut Monitor {
+        &mut self.monitor
+    }
+
     /// Tells the guest to switch the machine off and waits until it has.
     ///
     /// # Errors
