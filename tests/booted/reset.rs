@@ -4,12 +4,15 @@ use crate::bed::{Bed, LIMIT, number, or_explain, output, power_off, run};
 
 const POSTMARK: &str = "loris-hundredth transactions=20000";
 
+/// A whole set of files that was synced before the first reset, and that nobody changes.
+const KEPT: &str = "loris-hundredth location=/kept";
+
 #[test]
 fn after_a_reset_what_was_synced_is_there_and_what_is_there_is_right() {
     let bed = Bed::new(2);
     let mut guest = bed.boot_formatted();
-    run(&mut guest, "mkdir /kept");
-    run(&mut guest, "write /kept/file 'as it was'");
+    run(&mut guest, &format!("bench postmark {KEPT} keep=true"));
+    run(&mut guest, "write /file 'as it was'");
     run(&mut guest, "sync");
     for seed in [1, 2, 3] {
         let id = or_explain(guest.start(&format!("bench postmark {POSTMARK} seed={seed}")));
@@ -26,10 +29,14 @@ fn after_a_reset_what_was_synced_is_there_and_what_is_there_is_right() {
         or_explain(guest.wait_ready(LIMIT));
         run(&mut guest, "mount");
         assert_eq!(
-            output(&mut guest, "cat /kept/file").trim_end(),
+            output(&mut guest, "cat /file").trim_end(),
             "as it was",
             "seed {seed}"
         );
+        // No file less, no file more, every length, every byte.
+        let kept = run(&mut guest, &format!("verify postmark {KEPT}"));
+        assert_eq!(number(&kept["errors"], "count"), 0, "seed {seed}: {kept}");
+        assert!(number(&kept, "files") > 300, "seed {seed}: {kept}");
         let found = run(&mut guest, &format!("verify postmark found seed={seed}"));
         assert_eq!(number(&found["errors"], "count"), 0, "seed {seed}: {found}");
         assert!(

@@ -84,8 +84,15 @@ pub async fn entries<F: FileSystem>(
 
 /// Compares everything that has a name; panics, with `what`, at the first difference.
 pub async fn same_tree<F: FileSystem>(system: &F, model: &Model, what: &str) {
+    same_subtree(system, model, b"/", what).await;
+}
+
+/// As [`same_tree`], of a directory and everything in it.
+pub async fn same_subtree<F: FileSystem>(system: &F, model: &Model, top: &[u8], what: &str) {
     let mut inodes = BTreeMap::new();
-    let mut left = vec![(b"/".to_vec(), model.root())];
+    let root = model.stat(top, false);
+    let root = root.unwrap_or_else(|error| panic!("{what}: the model: {error}"));
+    let mut left = vec![(top.to_vec(), root)];
     while let Some((path, number)) = left.pop() {
         let node = model.node(number);
         let at = format!("{what}: {}", path.escape_ascii());

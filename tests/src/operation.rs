@@ -169,15 +169,55 @@ fn length(random: &mut Random) -> usize {
     }) as usize
 }
 
+impl Operation {
+    /// The same below a directory; `None` if a path of it, or the target of a link, leads out of there.
+    fn below(self, top: &[u8]) -> Option<Self> {
+        let inside = |path: &Path| !path.windows(2).any(|two| two == b"..");
+        let at = |path: Path| inside(&path).then(|| Path([top, b"/", &path[..]].concat()));
+        Some(match self {
+            Self::Open(path, flags, mode) => Self::Open(at(path)?, flags, mode),
+            Self::Stat(path, follow) => Self::Stat(at(path)?, follow),
+            Self::Mkdir(path, mode) => Self::Mkdir(at(path)?, mode),
+            Self::Rmdir(path) => Self::Rmdir(at(path)?),
+            Self::Unlink(path) => Self::Unlink(at(path)?),
+            Self::Rename(from, to) => Self::Rename(at(from)?, at(to)?),
+            Self::Link(from, to) => Self::Link(at(from)?, at(to)?),
+            Self::Symlink(target, path) => {
+                let stays = inside(&target) && !target.starts_with(b"/");
+                Self::Symlink(stays.then_some(target)?, at(path)?)
+            }
+            Self::Readlink(path) => Self::Readlink(at(path)?),
+            Self::Chmod(path, mode) => Self::Chmod(at(path)?, mode),
+            Self::Chown(path, uid, gid) => Self::Chown(at(path)?, uid, gid),
+            Self::Utimes(path, time) => Self::Utimes(at(path)?, time),
+            Self::Readdir(path) => Self::Readdir(at(path)?),
+            of_a_handle => of_a_handle,
+        })
+    }
+}
+
 /// The next operation that a program might do.
 pub fn random_operation(random: &mut Random, model: &Model) -> Operation {
+    random_operation_in(random, model, b"/")
+}
+
+/// As [`random_operation`], by a program that never looks out of its directory, `top`.
+pub fn random_operation_below(random: &mut Random, model: &Model, top: &[u8]) -> Operation {
+    loop {
+        if let Some(operation) = random_operation_in(random, model, top).below(top) {
+            return operation;
+        }
+    }
+}
+
+fn random_operation_in(random: &mut Random, model: &Model, top: &[u8]) -> Operation {
     let handles = model.handles();
     if handles.len() >= HANDLES_MAX {
         return Operation::Close(random.pick(&handles));
     }
     let offset = |random: &mut Random| (!random.one_in(3)).then(|| position(random));
     // A tree to work in, files to work on, and then mostly that.
-    let folders = model.readdir(b"/").map_or(0, |names| {
+    let folders = model.readdir(top).map_or(0, |names| {
         let is_folder = |node: u64| model.node(node).kind() == Kind::Directory;
         names.iter().filter(|(_, node)| is_folder(*node)).count()
     });
