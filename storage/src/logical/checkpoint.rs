@@ -29,7 +29,7 @@ impl<S: FileStore> Logical<S> {
         let volume = &*self.volume()?;
         let _barrier = self.barrier.lock().await;
         for round in 0..COPIES_MAX {
-            let checkpoint = volume.next_checkpoint();
+            let checkpoint = volume.next_checkpoint()?;
             let failures = match self.take_on_all(volume, checkpoint).await {
                 Ok(failures) => failures,
                 // There is the checkpoint of the round before, with participants that lack it.

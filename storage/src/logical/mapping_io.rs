@@ -155,8 +155,16 @@ impl<S: FileStore> Logical<S> {
         self.write_dirty(volume).await
     }
 
-    /// As [`Self::flush_mapping`], with the lock held.
+    /// As [`Self::flush_mapping`], with the lock held. Also a read may come here, to make room: if it is
+    /// given up, blocks taken for clean may be on some of the stores, or on none.
     async fn write_dirty(&self, volume: &Volume) -> Result<()> {
+        let change = self.stores.change();
+        let result = self.write_each_dirty(volume).await;
+        change.done();
+        result
+    }
+
+    async fn write_each_dirty(&self, volume: &Volume) -> Result<()> {
         let mapping = &volume.mapping;
         let dirty = mapping.dirty();
         for run in runs(&dirty) {

@@ -11,7 +11,7 @@ use super::{
     mapping::Mapping,
 };
 use crate::{
-    Error,
+    Error, Result,
     checksum::Algorithm,
     file::{Attachment, Checkpoint, FileNumber, MAPPING_FILE, Timestamp},
 };
@@ -102,13 +102,14 @@ impl Volume {
         }
     }
 
-    /// The next checkpoint to take.
-    pub fn next_checkpoint(&self) -> Checkpoint {
-        let timestamp = Timestamp(self.checkpoint.get().0 + 1);
+    /// The next checkpoint to take. [`Error::Corrupt`] if the disks say that it is the end of time.
+    pub fn next_checkpoint(&self) -> Result<Checkpoint> {
+        let timestamp = self.checkpoint.get().0.checked_add(1);
+        let timestamp = Timestamp(timestamp.ok_or(Error::Corrupt)?);
         let present = self
             .present()
             .fold(0, |set, store| set | bit(u32::from(store)));
-        Checkpoint { timestamp, present }
+        Ok(Checkpoint { timestamp, present })
     }
 
     /// The copies in the order in which to try to read them: another one first each time, except
@@ -133,5 +134,32 @@ impl Volume {
             stores: self.stores,
             stores_present: self.present().count() as u32,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::StoreInfo;
+
+    #[test]
+    fn a_timestamp_that_no_checkpoint_can_follow_is_an_error() {
+        let newest = Checkpoint {
+            timestamp: Timestamp(u64::MAX),
+            present: 1,
+        };
+        let info = StoreInfo {
+            volume: 1,
+            index: 0,
+            stores: 1,
+            algorithm: Algorithm::Xxh64,
+            newest,
+            previous: None,
+            damaged: false,
+        };
+        let volume = Volume::new(&[Part { slot: 0, info }], newest.timestamp).unwrap();
+        assert_eq!(volume.next_checkpoint(), Err(Error::Corrupt));
+        volume.checkpoint.set(Timestamp(u64::MAX - 1));
+        assert_eq!(volume.next_checkpoint(), Ok(newest));
     }
 }

@@ -332,6 +332,23 @@ fn a_change_given_up_halfway_restarts_from_the_checkpoint() {
     );
 }
 
+/// A read needs a block of the mapping, and room for it, and so writes changed ones.
+#[test]
+fn a_read_given_up_while_it_writes_the_mapping_restarts_from_the_checkpoint() {
+    const ENTRIES_PER_BLOCK: u64 = 64;
+    let (disks, layer) = pair();
+    for block in 0..1024 {
+        create(&layer, block * ENTRIES_PER_BLOCK + 7);
+    }
+    disks[0].fail(Call::Write, Error::PeerBusy, 1);
+    let call = layer.getattr(n(1024 * ENTRIES_PER_BLOCK + 7));
+    assert_eq!(call.now_or_never(), None, "waits for room in the mailbox");
+    assert_eq!(
+        layer.restart_needed().now_or_never(),
+        Some(RestartReason::Abandoned)
+    );
+}
+
 #[test]
 fn a_full_mailbox_is_waited_for() {
     let (disks, layer) = pair();
