@@ -401,3 +401,6 @@ impl Volume {
 fn static_index(index: u64, height: usize) -> u64 {
     index / (POINTERS_PER_BLOCK as u64).pow(height as u32)
 }
+
+#[cfg(test)]
+mod tests;
