@@ -42,12 +42,8 @@ errors! {
     TooManyOpen = "too many open files";
     /// EINVAL.
     BadArgument = "invalid argument";
-    /// EACCES.
-    PermissionDenied = "permission denied";
     /// EPERM.
     NotPermitted = "operation not permitted";
-    /// EXDEV.
-    CrossDevice = "cross-device link";
     /// EFBIG.
     TooBig = "file too large";
     /// ENOSPC.
@@ -64,7 +60,7 @@ errors! {
     Device = "input/output error";
     /// What was read does not match its checksum. Another copy may serve; never data.
     Corrupt = "checksum error";
-    /// There is no volume here, or one of an unknown version.
+    /// There is no volume here.
     NotFormatted = "not a Galago volume";
     /// The volume is of a format that this version does not know.
     WrongVersion = "unknown volume version";

@@ -28,6 +28,7 @@ pub mod naming;
 pub mod transport;
 pub mod twinfs;
 pub mod vfs;
+mod waiting;
 
 pub use error::Error;
 

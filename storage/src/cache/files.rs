@@ -13,8 +13,11 @@ use core::{cell::RefCell, ops::Range};
 use async_lock::{Mutex, RwLock};
 use hashbrown::HashMap;
 
-use super::{pool::FrameId, readahead::ReadAhead, signal::Signal};
-use crate::file::{AttributeChange, Attributes, FileNumber};
+use super::{pool::FrameId, readahead::ReadAhead};
+use crate::{
+    file::{AttributeChange, Attributes, FileNumber},
+    waiting::Signal,
+};
 
 /// How many forgotten files one newcomer may look for.
 const FORGET_STEPS_MAX: usize = 16;

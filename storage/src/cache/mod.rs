@@ -40,7 +40,6 @@ mod recovery;
 mod replacement;
 mod room;
 mod service;
-mod signal;
 mod statistics;
 mod sync;
 mod unfinished;
@@ -55,13 +54,11 @@ use futures_util::future::join;
 
 pub use statistics::Statistics;
 
-use self::{
-    below::Link, files::Files, log::Log, pool::Pool, room::Space, signal::Signal,
-    unfinished::Unfinished,
-};
+use self::{below::Link, files::Files, log::Log, pool::Pool, room::Space, unfinished::Unfinished};
 use crate::{
     clock::Clock,
     file::{FileNumber, FileService},
+    waiting::Signal,
 };
 
 /// Pages in one call below: what leaves a request's segments room for its checksums.

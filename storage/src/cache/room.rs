@@ -12,9 +12,8 @@ use super::{
     files::{File, State},
     page::pages_in,
     pool::{Evicted, Pool},
-    signal::Signal,
 };
-use crate::{Error, Result, clock::Clock, file::FileService};
+use crate::{Error, Result, clock::Clock, file::FileService, waiting::Signal};
 
 /// Pages promised to a writer. What it does not use goes back.
 pub(super) struct Room<'a> {

@@ -148,7 +148,7 @@ pub struct Attachment {
     pub checkpoint: Timestamp,
     /// How blocks are to be checksummed.
     pub algorithm: Algorithm,
-    /// Whether file numbers below this one are reserved for the stack: the first usable one.
+    /// The first file number that naming may use; those below it are the stack's own.
     pub first_file: FileNumber,
     /// File stores in the volume.
     pub stores: u32,

@@ -14,7 +14,7 @@ use core::{
 use async_lock::Semaphore;
 use futures_util::task::AtomicWaker;
 
-use crate::{Error, Result, file::FileStore};
+use crate::{Error, Result, file::FileStore, waiting::yield_now};
 
 /// Calls that one store is given at a time; a task's mailbox must hold as many.
 const IN_FLIGHT_MAX: usize = 32;
@@ -162,18 +162,4 @@ impl<S: FileStore> Drop for Change<'_, S> {
             self.stores.need_restart(RestartReason::Abandoned);
         }
     }
-}
-
-/// Lets every other future of the task run once.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

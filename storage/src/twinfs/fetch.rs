@@ -13,6 +13,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     block::BlockDevice,
     buffer::{Sink, Source},
+    waiting::yield_now,
 };
 
 /// Blocks that a step may miss before it has done something, beside one for each block of a bitmap.
@@ -56,7 +57,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                 Stop::Fail(error) => return Err(error),
                 Stop::Again => {
                     misses_left = None;
-                    io::yield_now().await;
+                    yield_now().await;
                 }
                 Stop::Miss(miss) => {
                     let left = misses_left.get_or_insert(0);

@@ -112,16 +112,3 @@ pub fn runs(places: &[u64], most: u64) -> impl Iterator<Item = (u64, usize, usiz
         Some((first, index, at - index))
     })
 }
-
-/// Lets others run: ready when polled the second time.
-pub async fn yield_now() {
-    let mut yielded = false;
-    core::future::poll_fn(|context| {
-        if core::mem::replace(&mut yielded, true) {
-            return core::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        core::task::Poll::Pending
-    })
-    .await;
-}

@@ -29,7 +29,7 @@
 //! | `cache` `volume` | the metadata in memory; how it is found and marked as changed |
 //! | `bits` `allocator` | free blocks and inodes |
 //! | `file_tree` | from a block of a file to its pointer |
-//! | `fetch` `io` `signal` | running steps, reading what they miss, writing what must leave |
+//! | `fetch` `io` | running steps, reading what they miss, writing what must leave |
 //! | `files` `read` `write` `plan` | the file calls |
 //! | `load` `checkpoint` `epoch` | format, info, load; sync; the first write after it |
 //!
@@ -55,7 +55,6 @@ mod plan;
 mod pointer;
 mod read;
 mod root;
-mod signal;
 mod volume;
 mod write;
 
@@ -73,6 +72,7 @@ use crate::{
         AttributeChange, Attributes, Checkpoint, FileNumber, FileStore, ResyncRange, StoreFormat,
         StoreInfo, Timestamp, Usage, Write,
     },
+    waiting::Signal,
 };
 
 /// How a store works; nothing of it is on the medium but the number of inodes.
@@ -105,7 +105,7 @@ pub struct TwinFs<D, C> {
     write_back: Mutex<()>,
     /// Who begins to write after a checkpoint: the others wait.
     opening: Mutex<()>,
-    overwrite_ended: signal::Signal,
+    overwrite_ended: Signal,
     request_blocks: Cell<u64>,
 }
 
@@ -127,7 +127,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             order: RwLock::new(()),
             write_back: Mutex::new(()),
             opening: Mutex::new(()),
-            overwrite_ended: signal::Signal::default(),
+            overwrite_ended: Signal::default(),
             request_blocks: Cell::new(1),
         }
     }

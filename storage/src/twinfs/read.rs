@@ -137,11 +137,15 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                 return data.zero(0, BLOCK_BYTES);
             }
             let place = now.place(resolved.twin_offset);
-            let overwriting =
-                self.with(|volume| Ok(volume.overwriting.iter().any(|run| run.start == place)))?;
-            if overwriting {
+            let overwriting = || {
+                let at = |volume: &mut Volume| {
+                    Ok(volume.overwriting.iter().any(|run| run.start == place))
+                };
+                self.with(at).unwrap_or(false)
+            };
+            if overwriting() {
                 // The pointer follows when the data have been written.
-                self.overwrite_ended.wait().await;
+                self.overwrite_ended.until(|| !overwriting()).await;
                 continue;
             }
             let same = (now.block, now.right, now.checksum)

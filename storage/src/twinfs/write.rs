@@ -118,12 +118,12 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
     }
 
     fn end_overwrite(&self, plan: &Plan) -> Result<()> {
-        self.with(|volume| {
+        let ended = self.with(|volume| {
             volume.end_overwrite(plan);
             Ok(())
-        })?;
+        });
         self.overwrite_ended.notify();
-        Ok(())
+        ended
     }
 
     /// Frees what is to be freed. What cannot be now, because its bitmap block cannot be read, is

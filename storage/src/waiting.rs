@@ -1,15 +1,17 @@
-//! Waiting for a condition over state that other calls change.
+//! How futures of one task wait for each other: for a condition over state that other calls change, or
+//! for nothing but that all others had their turn.
 
 use alloc::vec::Vec;
 use core::{
     cell::RefCell,
     future::poll_fn,
+    mem::replace,
     task::{Poll, Waker},
 };
 
 /// Wakes those who wait for a condition, each time it may have become true.
 #[derive(Default)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     /// At most one for each task that waits.
     wakers: RefCell<Vec<Waker>>,
 }
@@ -38,4 +40,17 @@ impl Signal {
         })
         .await;
     }
+}
+
+/// Lets others run: ready when polled the second time.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
