@@ -57,7 +57,7 @@ pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 pub struct Limits {
     /// Files whose attributes are remembered, open ones included; about 300 bytes each.
     pub inodes: usize,
-    /// Bytes of directories and their indexes.
+    /// Bytes of directories and their indexes; half as much again may be needed while one grows.
     pub directory_bytes: usize,
     /// Descriptors of one client.
     pub descriptors_per_client: usize,

@@ -27,6 +27,10 @@ const CALLS_MAX: usize = 128;
 /// Seconds between checkpoints, as in the paper's evaluation.
 const SYNC_SECONDS: u64 = 5;
 
+/// Bytes of directories and their indexes: what leaves room for the rest in the 32 MiB that the stacks
+/// give to naming.
+const DIRECTORY_BYTES: usize = 16 << 20;
+
 /// How long to wait after a call that keeps watch has failed.
 const RETRY_NS: u64 = 1_000_000_000;
 
@@ -34,12 +38,19 @@ async fn run() {
     let (_, cache) = start::peers()
         .next()
         .expect("the description names the cache");
-    let naming = Rc::new(Naming::new(
-        Client(cache),
-        SystemClock::new(),
-        Limits::default(),
-    ));
-    match naming.mount().await {
+    let limits = Limits {
+        directory_bytes: argument("directory_bytes", DIRECTORY_BYTES),
+        ..Limits::default()
+    };
+    let naming = Rc::new(Naming::new(Client(cache), SystemClock::new(), limits));
+    let mounted = if start::is_restart() {
+        // Numbers that the instance before has freed are free only after a checkpoint, and only it
+        // knew which they are.
+        naming.sync().await.map(|_| ())
+    } else {
+        naming.mount().await
+    };
+    match mounted {
         Ok(()) => log::info!("volume mounted"),
         Err(Error::NotFormatted) => log::info!("no volume yet: format makes one"),
         Err(error) => log::error!("cannot mount the volume: {error}"),

@@ -331,6 +331,71 @@ fn format_waits_for_nobody_and_takes_nothing_away_from_anybody() {
     });
 }
 
+/// A directory that is too large for the memory there is is not read to find that out, and takes
+/// none from the others afterwards.
+#[test]
+fn a_directory_too_large_for_memory_is_an_error_before_it_is_read() {
+    let (fake, naming) = fresh(1);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        system.mkdir(b"large", 0o755).await.unwrap();
+        system.mkdir(b"small", 0o755).await.unwrap();
+        put(&system, b"small/f", b"text").await.unwrap();
+        for number in 0..6000 {
+            let path = format!("large/{number:0200}");
+            system.symlink(b"t", path.as_bytes()).await.unwrap();
+        }
+    });
+    let size = block_on(system.stat(b"large", true)).unwrap().size;
+    assert!(size > 1 << 20, "only {size} bytes");
+    let fake = fake.restarted();
+    let limits = Limits {
+        directory_bytes: 100_000,
+        ..Limits::default()
+    };
+    let naming = Naming::new(fake.clone(), Ticks::default(), limits);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        naming.mount().await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(get(&system, b"small/f").await.unwrap(), b"text");
+            fake.take_calls();
+            let found = system.stat(b"large/none", true).await;
+            assert_eq!(found.err(), Some(Error::NoMemory));
+            let calls = fake.take_calls();
+            let reads = calls.iter().filter(|name| **name == "read").count();
+            assert!(reads <= 2, "{reads} reads");
+        }
+    });
+}
+
+/// What the task does when it follows a crash of naming alone: after a sync no number is given
+/// again that an earlier instance freed since the checkpoint. (The fake fails the test.)
+#[test]
+fn a_restarted_naming_that_syncs_first_reuses_no_number_too_early() {
+    let (fake, naming) = fresh(1);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        for name in [&b"a"[..], b"b", b"c"] {
+            put(&system, name, b"text").await.unwrap();
+        }
+        system.sync().await.unwrap();
+        for name in [&b"a"[..], b"b"] {
+            system.unlink(name).await.unwrap();
+        }
+    });
+    let fake = fake.restarted();
+    assert!(!fake.0.borrow().freed.is_empty());
+    let naming = naming_over(&fake);
+    let system = naming.client(CLIENT);
+    block_on(async {
+        naming.sync().await.unwrap();
+        for name in [&b"d"[..], b"e", b"f"] {
+            put(&system, name, b"new").await.unwrap();
+        }
+    });
+}
+
 /// What no store takes is refused before anything is forgotten.
 #[test]
 fn a_format_that_cannot_be_made_costs_nothing() {

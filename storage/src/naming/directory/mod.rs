@@ -68,7 +68,13 @@ pub async fn load<F: FileService>(
     }
     let loading = directory.loading.lock().await;
     if directory.index.borrow().is_none() {
-        let blocks = read(below, number).await?;
+        let blocks = match read(below, volume, number).await {
+            Ok(blocks) => blocks,
+            Err(error) => {
+                let _ = volume.reweigh(number, 0);
+                return Err(error);
+            }
+        };
         // Between the last read and here nothing can have changed it: changes hold the index.
         let index = Index::build(number, blocks, volume.lowest_entry())?;
         volume.reweigh(number, index.weight())?;
@@ -82,10 +88,17 @@ pub async fn load<F: FileService>(
     }
 }
 
-async fn read<F: FileService>(below: &F, number: FileNumber) -> Result<Vec<Box<Block>>> {
+/// Reads a directory. It is weighed as it comes in, so that one that is too large for the memory
+/// there is shows as [`Error::NoMemory`] before it is read.
+async fn read<F: FileService>(
+    below: &F,
+    volume: &Volume,
+    number: FileNumber,
+) -> Result<Vec<Box<Block>>> {
     let mut blocks: Vec<Box<Block>> = Vec::new();
     // One block more than there may be, so that a directory that is too long shows.
     while blocks.len() <= BLOCKS_MAX {
+        volume.reweigh(number, blocks.len() * BLOCK_BYTES)?;
         let mut step: [Box<Block>; BLOCKS_A_READ] =
             core::array::from_fn(|_| Box::new([0; BLOCK_BYTES]));
         let mut sink = Sink::empty();

@@ -55,7 +55,7 @@ pub async fn import<F: FileSystem, R: Read>(
         progress,
     };
     import
-        .directory_chain(&[])
+        .directory_chain(&[], Missing::Make)
         .await
         .map_err(|error| Failure::new(target, error))?;
     // Bounded by the archive: each round reads at least a record of it.
@@ -69,6 +69,13 @@ pub async fn import<F: FileSystem, R: Read>(
     }
     import.finish().await?;
     Ok(import.imported)
+}
+
+/// What is to become of directories that are not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Fail,
 }
 
 struct Import<'a, F> {
@@ -110,7 +117,7 @@ impl<F: FileSystem> Import<'_, F> {
         let whole = join(self.target, &path);
         match member.kind {
             Kind::Directory => {
-                self.directory_chain(&path).await?;
+                self.directory_chain(&path, Missing::Make).await?;
                 self.imported.directories += 1;
                 if self.directories.len() < DIRECTORIES_MAX {
                     self.directories.push(Member {
@@ -122,12 +129,12 @@ impl<F: FileSystem> Import<'_, F> {
             Kind::Other(_) => self.imported.skipped += 1,
             _ if path.is_empty() => return Err(TarError::UnsafePath),
             Kind::File => {
-                self.parent_of(&path).await?;
+                self.parent_of(&path, Missing::Make).await?;
                 self.file(member, &whole, archive).await?;
                 self.imported.files += 1;
             }
             Kind::Symlink => {
-                self.parent_of(&path).await?;
+                self.parent_of(&path, Missing::Make).await?;
                 match self.system.symlink(&member.link, &whole).await {
                     Err(Error::Exists) => {
                         self.system.unlink(&whole).await?;
@@ -138,7 +145,7 @@ impl<F: FileSystem> Import<'_, F> {
                 self.imported.links += 1;
             }
             Kind::HardLink => {
-                self.parent_of(&path).await?;
+                self.parent_of(&path, Missing::Make).await?;
                 self.hard_link(member, &whole).await?;
                 self.imported.links += 1;
             }
@@ -153,13 +160,13 @@ impl<F: FileSystem> Import<'_, F> {
         }
     }
 
-    async fn parent_of(&mut self, path: &[u8]) -> Result<(), TarError> {
+    async fn parent_of(&mut self, path: &[u8], missing: Missing) -> Result<(), TarError> {
         let slash = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        self.directory_chain(&path[..slash]).await
+        self.directory_chain(&path[..slash], missing).await
     }
 
     /// Makes sure that the path and all above it, up to the target, are directories.
-    async fn directory_chain(&mut self, path: &[u8]) -> Result<(), TarError> {
+    async fn directory_chain(&mut self, path: &[u8], missing: Missing) -> Result<(), TarError> {
         if self.parent.as_deref() == Some(path) {
             return Ok(());
         }
@@ -175,7 +182,9 @@ impl<F: FileSystem> Import<'_, F> {
                 Ok(stat) if stat.kind() == FileKind::Directory => {}
                 Ok(stat) if stat.kind() == FileKind::Link => return Err(TarError::UnsafePath),
                 Ok(_) => return Err(Error::NotADirectory.into()),
-                Err(Error::NotFound) => self.system.mkdir(&whole, 0o755).await?,
+                Err(Error::NotFound) if missing == Missing::Make => {
+                    self.system.mkdir(&whole, 0o755).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -212,7 +221,7 @@ impl<F: FileSystem> Import<'_, F> {
                 break result;
             }
             let chunk = &self.buffer[..filled];
-            if let Err(error) = write_all(self.system, descriptor, offset, chunk).await {
+            if let Err(error) = write_all(self.system, descriptor, Some(offset), chunk).await {
                 break Err(error.into());
             }
             offset += filled as u64;
@@ -228,7 +237,11 @@ impl<F: FileSystem> Import<'_, F> {
     }
 
     async fn hard_link(&mut self, member: &Member, whole: &[u8]) -> Result<(), TarError> {
-        let from = join(self.target, &safe(&member.link)?);
+        // What is linked to must lie below the target as much as the link: not behind a symbolic
+        // link that leads out of it.
+        let from = safe(&member.link)?;
+        self.parent_of(&from, Missing::Fail).await?;
+        let from = join(self.target, &from);
         match self.system.link(&from, whole).await {
             Err(Error::Exists) => {
                 self.system.unlink(whole).await?;

@@ -297,6 +297,10 @@ fn paths_that_lead_out_are_refused() {
         member("d", Kind::Symlink, "/etc", b""),
         member("d/passwd", Kind::File, "", b"x"),
     ]);
+    outside(&[
+        member("d", Kind::Symlink, "/etc", b""),
+        member("stolen", Kind::HardLink, "d/passwd", b""),
+    ]);
 
     let system = MemoryFs::new();
     let absolute = pack(&[member("/etc/passwd", Kind::File, "", b"x")]);

@@ -130,23 +130,24 @@ async fn copy_bytes<F: FileSystem>(system: &F, from: Descriptor, to: Descriptor)
             return Ok(bytes);
         }
         let chunk = buffer.get(..len).ok_or(Error::Protocol)?;
-        write_all(system, to, bytes, chunk).await?;
+        write_all(system, to, Some(bytes), chunk).await?;
         bytes += len as u64;
     }
 }
 
-/// Writes all of `data` at `offset`; [`Error::NoSpace`] if a write takes nothing.
-pub(crate) async fn write_all<F: FileSystem>(
+/// Writes all of `data` at `offset`, or where the descriptor is; [`Error::NoSpace`] if a write takes
+/// nothing.
+pub async fn write_all<F: FileSystem>(
     system: &F,
     descriptor: Descriptor,
-    offset: u64,
+    offset: Option<u64>,
     data: &[u8],
 ) -> Result<()> {
     let mut done = 0;
     while done < data.len() {
         let rest = Source::local(&data[done..]);
         match system
-            .write(descriptor, Some(offset + done as u64), rest)
+            .write(descriptor, offset.map(|offset| offset + done as u64), rest)
             .await?
         {
             0 => return Err(Error::NoSpace),

@@ -9,8 +9,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use copy::write_all;
-pub use copy::{Copied, copy};
+pub use copy::{Copied, copy, write_all};
 pub(crate) use hash::read_link;
 pub use hash::{TreeHash, hash_file, hash_tree};
 pub use list::{Entry, list};

@@ -6,7 +6,7 @@ use applications::{arguments::Takes, text, values};
 use serde_json::{Value, json};
 use storage::{
     Error,
-    buffer::{Sink, Source},
+    buffer::Sink,
     vfs::{Descriptor, FileSystem as _, Kind, OpenFlags, Stat},
 };
 use workload::{
@@ -209,27 +209,9 @@ async fn write(context: &Context<'_>) -> Outcome {
         .await
         .map_err(about)?;
     let text = format!("{}\n", context.word(1));
-    let written = write_all(context, descriptor, text.as_bytes()).await;
+    let written = tree::write_all(context.system(), descriptor, None, text.as_bytes()).await;
     closing(context, descriptor, written).await.map_err(about)?;
     Ok(json!({ "bytes": text.len() }))
-}
-
-async fn write_all(
-    context: &Context<'_>,
-    descriptor: Descriptor,
-    mut bytes: &[u8],
-) -> Result<(), Error> {
-    while !bytes.is_empty() {
-        let len = context
-            .system()
-            .write(descriptor, None, Source::local(bytes))
-            .await?;
-        if len == 0 {
-            return Err(Error::NoSpace);
-        }
-        bytes = &bytes[len.min(bytes.len())..];
-    }
-    Ok(())
 }
 
 async fn truncate(context: &Context<'_>) -> Outcome {
