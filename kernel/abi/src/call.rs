@@ -5,6 +5,8 @@
 //! of a grant that the caller itself holds from a call it is serving (a sub-grant), so a page
 //! goes from the cache to a disk driver without a copy in between.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// Bytes of payload in a message.
 pub const MESSAGE_BYTES: usize = 120;
 
@@ -16,7 +18,7 @@ pub const SEGMENTS_MAX: usize = 64;
 pub const CALL_SLOT_MASK: u64 = 0x7ff;
 
 /// The fixed message of a call or of its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Message {
     /// Bytes of `bytes` in use, at most [`MESSAGE_BYTES`].
@@ -64,7 +66,7 @@ pub enum Memory {
 }
 
 /// One contiguous part of a grant. `memory` is a [`Memory`] as a number, which the kernel checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Segment {
     /// A [`Memory`] as a number.
@@ -80,7 +82,7 @@ pub struct Segment {
 }
 
 /// A list of segments in the caller's memory, read by the kernel when the call is submitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Grant {
     /// Address of the first [`Segment`].
@@ -98,7 +100,7 @@ impl Grant {
 }
 
 /// What [`crate::system_call::SUBMIT`] takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct CallDescriptor {
     /// The role that is called, one of the peers named in the task's start information.

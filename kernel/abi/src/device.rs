@@ -1,7 +1,9 @@
 //! What a driver task is told of its device.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// A PCI function, as found at boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DeviceInfo {
     /// Bus (bits 15 to 8), device (7 to 3) and function (2 to 0).
@@ -17,7 +19,7 @@ pub struct DeviceInfo {
 }
 
 /// A piece of pinned memory as the device sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DmaAddress {
     /// Bus address.
@@ -27,7 +29,7 @@ pub struct DmaAddress {
 }
 
 /// What to program into an MSI-X table entry so that it raises one of the task's interrupts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct MsiTarget {
     /// Message address.

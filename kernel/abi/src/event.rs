@@ -1,5 +1,7 @@
 //! What a task is told when it waits: requests, replies, interrupts, deaths.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::Message;
 
 /// What kind of event this is.
@@ -24,7 +26,7 @@ pub enum EventKind {
 }
 
 /// One event, as [`crate::system_call::WAIT`] writes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Event {
     /// An [`EventKind`] as a number.

@@ -1,6 +1,8 @@
 //! What a task finds when it starts: a read-only page with who it is, why, whom it may call, and how
 //! to tell the time.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::Scale;
 
 /// Where the page with the [`StartInfo`] is mapped in every task.
@@ -13,7 +15,7 @@ pub const ARGUMENTS_BYTES_MAX: usize = 1024;
 pub const PEERS_MAX: usize = 16;
 
 /// The name of a role or a program: up to 31 bytes of text, padded with zeros.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Name {
     /// The text, then zeros.
@@ -69,7 +71,7 @@ pub enum Start {
 }
 
 /// A role that the task may call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Peer {
     /// Its name, such as `twinfs.0`.
@@ -87,7 +89,7 @@ impl Peer {
 }
 
 /// Who the task is, why it starts, whom it may call, and what it was told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct StartInfo {
     /// The task's own role.

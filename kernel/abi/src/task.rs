@@ -1,5 +1,7 @@
 //! Tasks as the restart manager and the console see them.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX};
 
 /// Number of a role. A role is a place in the stack (`twinfs.1`); instances come and go in it.
@@ -23,7 +25,7 @@ bitflags::bitflags! {
 }
 
 /// What [`crate::system_call::SPAWN`] takes: everything an instance may touch.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SpawnSpec {
     /// The program, a file of the archive.
@@ -125,7 +127,7 @@ pub enum TaskState {
 }
 
 /// One line of `ps`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct TaskInfo {
     /// The role's name.
@@ -176,7 +178,7 @@ impl TaskInfo {
 }
 
 /// The general registers of an instance at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Registers {
     /// `rax rbx rcx rdx rsi rdi rbp rsp r8 … r15`.
@@ -188,7 +190,7 @@ pub struct Registers {
 }
 
 /// How an instance ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct DeathReport {
     /// The role.
@@ -212,7 +214,7 @@ pub struct DeathReport {
 }
 
 /// What the kernel counted since boot; differences between two readings describe a workload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Counters {
     /// Calls submitted.

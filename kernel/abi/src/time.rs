@@ -1,8 +1,10 @@
 //! From ticks of the processor's counter to nanoseconds and back, without division or overflow. The
 //! kernel calibrates once; tasks read the same counter themselves.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// How fast the time-stamp counter runs, and where it was at boot.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Scale {
     origin: u64,

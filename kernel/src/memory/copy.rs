@@ -6,6 +6,7 @@
 //! direct map, page by page, by their own tables.
 
 use abi::{Error, PAGE_BYTES};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{
     layout::{USER_END, direct},
@@ -103,17 +104,17 @@ pub fn probe_running(address: u64, len: u64) -> Result<(), Error> {
 
 /// A value of plain data, read from the running task.
 pub fn read_running<T: Plain>(address: u64) -> Result<T, Error> {
-    let mut value = T::BLANK;
-    let into = core::ptr::from_mut(&mut value).cast::<u8>();
-    // SAFETY: `T` is plain data (see `Plain`): any bytes are a value of it.
+    let mut value = T::new_zeroed();
+    let into = value.as_mut_bytes().as_mut_ptr();
+    // SAFETY: `into` is all bytes of `value`, each of which may have any value.
     unsafe { copy_running(into, address as *const u8, address, size_of::<T>())? };
     Ok(value)
 }
 
 /// Writes a value of plain data to the running task.
 pub fn write_running<T: Plain>(address: u64, value: &T) -> Result<(), Error> {
-    let from = core::ptr::from_ref(value).cast::<u8>();
-    // SAFETY: `T` is plain data without padding (see `Plain`): its bytes are all initialised.
+    let from = value.as_bytes().as_ptr();
+    // SAFETY: `from` is all bytes of `value`.
     unsafe { copy_running(address as *mut u8, from, address, size_of::<T>()) }
 }
 
@@ -153,120 +154,25 @@ pub fn from_running(
 
 /// A value of plain data, read from a task.
 pub fn read_value<T: Plain>(space: &AddressSpace, address: u64) -> Result<T, Error> {
-    let mut value = T::BLANK;
-    // SAFETY: `T` is plain data (see `Plain`): any bytes are a value of it.
-    let bytes = unsafe {
-        core::slice::from_raw_parts_mut(
-            core::ptr::from_mut(&mut value).cast::<u8>(),
-            size_of::<T>(),
-        )
-    };
-    read(space, address, bytes)?;
+    let mut value = T::new_zeroed();
+    read(space, address, value.as_mut_bytes())?;
     Ok(value)
 }
 
 /// Writes a value of plain data to a task.
 pub fn write_value<T: Plain>(space: &AddressSpace, address: u64, value: &T) -> Result<(), Error> {
-    // SAFETY: `T` is plain data without padding (see `Plain`): its bytes are all initialised.
-    let bytes = unsafe {
-        core::slice::from_raw_parts(core::ptr::from_ref(value).cast::<u8>(), size_of::<T>())
-    };
-    write(space, address, bytes)
+    write(space, address, value.as_bytes())
 }
 
-/// Data that any bytes are a valid value of, without padding.
-///
-/// # Safety
-///
-/// The type is `repr(C)`, made of integers and arrays of them, and has no padding.
-pub unsafe trait Plain: Copy {
-    /// A value to read into.
-    const BLANK: Self;
-}
+/// What may cross the border: any bytes are a value of it, and no byte of it is padding, so that
+/// nothing else of the kernel's memory goes out with it. The compiler checks both.
+pub trait Plain: FromBytes + IntoBytes + Immutable {}
 
-macro_rules! plain {
-    ($($type:ty = $blank:expr;)+) => {
-        $(
-            // SAFETY: `repr(C)`, integers only; the sizes of the fields add up, as the assertion
-            // beside the list in `abi`'s consumers checks at compile time for those with mixed ones.
-            unsafe impl Plain for $type {
-                const BLANK: Self = $blank;
-            }
-        )+
-    };
-}
-
-plain! {
-    u64 = 0;
-    abi::Name = abi::Name::EMPTY;
-    abi::Message = abi::Message::EMPTY;
-    abi::Grant = abi::Grant::NONE;
-    abi::CallDescriptor = abi::CallDescriptor {
-        callee: 0,
-        message: abi::Message::EMPTY,
-        send: abi::Grant::NONE,
-        receive: abi::Grant::NONE,
-    };
-    abi::Segment = abi::Segment { memory: 0, reserved: 0, token: 0, address: 0, len: 0 };
-    abi::Event = abi::Event::BLANK;
-    abi::DmaAddress = abi::DmaAddress { address: 0, len: 0 };
-    abi::MsiTarget = abi::MsiTarget { address: 0, data: 0, interrupt: 0 };
-    abi::TaskInfo = abi::TaskInfo::BLANK;
-    abi::DeviceInfo = abi::DeviceInfo { address: 0, vendor: 0, device: 0, class: 0, subsystem: 0 };
-    abi::Counters = abi::Counters {
-        calls: 0,
-        replies: 0,
-        switches: 0,
-        system_calls: 0,
-        interrupts: 0,
-        bytes_copied: 0,
-        copies: 0,
-        pages_pinned: 0,
-        frames_swapped: 0,
-        idle_ns: 0,
-        frames_free: 0,
-        frames_total: 0,
-    };
-    abi::DeathReport = abi::DeathReport {
-        role: 0,
-        generation: 0,
-        cause: 0,
-        vector: 0,
-        address: 0,
-        registers: abi::Registers { general: [0; 16], rip: 0, rflags: 0 },
-        time_ns: 0,
-        last_words_len: 0,
-        last_words: [0; abi::LAST_WORDS_BYTES],
-    };
-    abi::SpawnSpec = abi::SpawnSpec {
-        program: abi::Name::EMPTY,
-        rights: 0,
-        quota_pages: 0,
-        device: u64::MAX,
-        ports: [[0; 2]; 2],
-        isa_interrupts: 0,
-        peer_count: 0,
-        peers: [0; abi::PEERS_MAX],
-        arguments_len: 0,
-        arguments: [0; abi::ARGUMENTS_BYTES_MAX],
-    };
-    abi::StartInfo = abi::StartInfo {
-        name: abi::Name::EMPTY,
-        role: 0,
-        generation: 0,
-        start: 0,
-        clock: abi::Scale::STOPPED,
-        epoch_ns: 0,
-        peer_count: 0,
-        peers: [abi::Peer::NONE; abi::PEERS_MAX],
-        arguments_len: 0,
-        arguments: [0; abi::ARGUMENTS_BYTES_MAX],
-    };
-}
+impl<T: FromBytes + IntoBytes + Immutable> Plain for T {}
 
 /// Writes a value where the kernel may, whether or not the task may.
 pub fn initialise<T: Plain>(space: &AddressSpace, address: u64, value: &T) -> Result<(), Error> {
-    let mut origin = core::ptr::from_ref(value).cast::<u8>();
+    let mut origin = value.as_bytes().as_ptr();
     pages(space, address, size_of::<T>(), false, |to, len| {
         // SAFETY: `to` is `len` bytes of a frame that the task does not run with yet, `origin` the
         // next `len` bytes of `value`.
