@@ -203,6 +203,9 @@ pub struct DeathReport {
     pub vector: u32,
     /// Faulting address, where there was one; the exit code for `Exit`.
     pub address: u64,
+    /// The processor's error code, of an exception that has one. Bit 0 of a page fault's says that
+    /// there is a page, which the task may not use in this way (Intel SDM volume 3, section 4.7).
+    pub error: u64,
     /// Registers at the end.
     pub registers: Registers,
     /// Monotonic time of death, nanoseconds.

@@ -11,12 +11,14 @@ use abi::{
 /// What a system call returns.
 pub type Result<T> = core::result::Result<T, Error>;
 
-/// Enters the kernel.
+/// Enters the kernel with numbers as they are. Programs use the functions below; this is for those
+/// that test what the kernel refuses.
 ///
 /// # Safety
 ///
-/// Pointers among the arguments are valid for what the system call does with them.
-unsafe fn call(number: u64, arguments: [u64; 6]) -> Result<u64> {
+/// Pointers among the arguments are valid for what the system call does with them, or for nothing at
+/// all: the kernel refuses those.
+pub unsafe fn call(number: u64, arguments: [u64; 6]) -> Result<u64> {
     let result: i64;
     // SAFETY: the kernel changes rax, rcx, r11 and the vector registers, and memory only as the
     // caller promised.
@@ -293,6 +295,7 @@ pub fn death_report(role: u64) -> Result<DeathReport> {
         cause: 0,
         vector: 0,
         address: 0,
+        error: 0,
         registers: abi::Registers::default(),
         time_ns: 0,
         last_words_len: 0,

@@ -131,6 +131,9 @@ impl Kernel {
         let task = &mut self.tasks[role];
         let space = task.space.as_mut().ok_or(Error::BadState)?;
         let start = task.registers_end;
+        if !space.is_valid(len, size_of::<u64>() as u64, true) {
+            return Err(Error::BadAddress);
+        }
         let flags =
             PageFlags::WRITABLE | PageFlags::NO_EXECUTE | PageFlags::UNCACHED | PageFlags::DEVICE;
         for offset in (0..bar.len).step_by(PAGE as usize) {

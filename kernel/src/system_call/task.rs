@@ -39,9 +39,8 @@ impl Kernel {
         self.end_task(
             role,
             Reason {
-                cause: Cause::Exit,
-                vector: 0,
                 address: code,
+                ..Reason::of(Cause::Exit)
             },
         );
         Ok(None)

@@ -32,6 +32,8 @@ pub struct Reason {
     pub vector: u32,
     /// Faulting address, or exit code.
     pub address: u64,
+    /// The processor's error code.
+    pub error: u64,
 }
 
 impl Reason {
@@ -41,6 +43,7 @@ impl Reason {
             cause,
             vector: 0,
             address: 0,
+            error: 0,
         }
     }
 }
@@ -151,6 +154,7 @@ impl Kernel {
             cause: reason.cause as u32,
             vector: reason.vector,
             address: reason.address,
+            error: reason.error,
             registers: registers(&task.context.frame),
             time_ns: now_ns,
             last_words_len: 0,
@@ -322,6 +326,7 @@ impl Kernel {
                 cause,
                 vector: vector as u32,
                 address,
+                error,
             },
         );
     }

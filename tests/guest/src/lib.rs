@@ -47,6 +47,8 @@ pub enum Fault {
     DivideByZero,
     /// A failed assertion.
     Panic,
+    /// A panic whose words are at an address.
+    PanicAt(u64),
     /// Leave.
     Exit(u64),
 }
@@ -126,8 +128,18 @@ pub enum Command {
     AllocateAll(u64),
     /// Compute for a while; answers the result.
     Compute,
-    /// Give the kernel pointers that are not the task's; answers how many were refused.
-    BadPointers,
+    /// Fill so many bytes of the heap; answers the address of the last page of them.
+    Hoard(u64),
+    /// Answers whether they are as they were left.
+    Hoarded,
+    /// Give the kernel pointers that are not the task's, in every place that takes one; answers how
+    /// many were refused, or which system call accepted one and the kernel's word.
+    BadPointers {
+        /// A role that may be called.
+        peer: u64,
+        /// A port that may be written to.
+        port: u64,
+    },
 }
 
 /// What a probe answers: a number, and what the kernel said, as a system call returns it.

@@ -18,12 +18,15 @@ use storage::{
 
 #[path = "probe/lending.rs"]
 mod lending;
+#[path = "probe/pointers.rs"]
+mod pointers;
 
 runtime::main!(run);
 
 /// Requests that are at work at a time.
 const LIMIT: usize = 32;
 const PATTERN: u64 = 0x6761_6c61_676f_2121;
+const HOARDED: u8 = 0x5a;
 
 /// What a probe keeps from one command to the next.
 struct Probe {
@@ -32,6 +35,7 @@ struct Probe {
     lent: RefCell<Option<(u64, Box<[u8; 4096]>)>>,
     /// A call that is to be given up.
     raw: Cell<u64>,
+    hoarded: Cell<&'static [u8]>,
 }
 
 async fn run() {
@@ -40,6 +44,7 @@ async fn run() {
         bus: Cell::new(0),
         lent: RefCell::new(None),
         raw: Cell::new(0),
+        hoarded: Cell::new(&[]),
     }));
     runtime::serve(LIMIT, move |request| probe.serve(request)).await;
 }
@@ -146,7 +151,15 @@ impl Probe {
             Command::DeviceQuiesced => kernel = said(device::device_quiesced()),
             Command::AllocateAll(bus) => value = u64::from(allocate_all(bus)),
             Command::Compute => value = compute(),
-            Command::BadPointers => value = bad_pointers(),
+            Command::Hoard(bytes) => value = self.hoard(bytes),
+            Command::Hoarded => {
+                let hoard = black_box(self.hoarded.get());
+                value = u64::from(hoard.iter().all(|&byte| byte == HOARDED));
+            }
+            Command::BadPointers { peer, port } => match pointers::try_all(&request, peer, port) {
+                Ok(refused) => value = refused,
+                Err(accepted) => (value, kernel) = (accepted.number, accepted.result),
+            },
         }
         request.reply(&transport::answer(Ok(Answer { value, kernel })));
     }
@@ -179,6 +192,12 @@ impl Probe {
             }
             Err(error) => error as i64,
         }
+    }
+
+    fn hoard(&self, bytes: u64) -> u64 {
+        let hoard = Vec::leak(alloc::vec![HOARDED; bytes as usize]);
+        self.hoarded.set(hoard);
+        (hoard.as_ptr_range().end as u64 - 1) & !4095
     }
 
     fn take_back(&self) -> u64 {
@@ -228,59 +247,6 @@ fn allocate_all(bus: u64) -> bool {
         found |= address == bus;
     }
     found
-}
-
-/// Pointers that are not the task's, in every place that takes one.
-fn bad_pointers() -> u64 {
-    let mut refused = 0;
-    for address in [
-        0_u64,
-        0x1000,
-        0xffff_8000_0010_0000,
-        u64::MAX - 7,
-        0x7fff_ffff_fff8,
-    ] {
-        // SAFETY: the kernel refuses the slices before it touches them, which is what is tested.
-        let (bytes, events) = unsafe {
-            (
-                core::slice::from_raw_parts_mut(address.max(1) as *mut u8, 64),
-                core::slice::from_raw_parts_mut((address.max(8) & !7) as *mut abi::Event, 1),
-            )
-        };
-        refused += u64::from(system::copy_from(1, abi::Side::Send, 0, bytes).is_err());
-        refused += u64::from(system::copy_to(1, 0, bytes).is_err());
-        system::log(3, "");
-        refused += u64::from(system::wait(events, 0) == 0);
-        let descriptor = abi::CallDescriptor {
-            callee: runtime::start::peers()
-                .next()
-                .map_or(0, |(_, peer)| peer.role()),
-            message: Message::EMPTY,
-            send: abi::Grant {
-                segments: address,
-                count: 1,
-            },
-            receive: abi::Grant::NONE,
-        };
-        // SAFETY: as above.
-        refused += u64::from(unsafe { system::submit(&descriptor) }.is_err());
-        let segment = abi::Segment {
-            memory: 0,
-            reserved: 0,
-            token: 0,
-            address,
-            len: 64,
-        };
-        let send = abi::Grant {
-            segments: core::ptr::from_ref(&segment) as u64,
-            count: 1,
-        };
-        // SAFETY: as above.
-        refused += u64::from(
-            unsafe { system::submit(&abi::CallDescriptor { send, ..descriptor }) }.is_err(),
-        );
-    }
-    refused
 }
 
 #[inline(never)]
@@ -358,6 +324,10 @@ fn misbehave(fault: Fault, request: &Request) {
             }
         }
         Fault::Panic => panic!("told to panic"),
+        Fault::PanicAt(words) => {
+            // SAFETY: the kernel does not touch what is not the task's, which is what is tested.
+            let _ = unsafe { system::call(abi::system_call::PANIC, [words, 64, 0, 0, 0, 0]) };
+        }
         Fault::Exit(code) => system::exit(code),
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use abi::{Cause, Name, SpawnSpec};
+use abi::{Cause, DeathReport, Name, SpawnSpec};
 use guest_tests::{Answer, Command, Fault};
 use runtime::{Endpoint, manage, system, time};
 use storage::{
@@ -34,6 +34,10 @@ pub struct Setting<'a> {
     pub device: Option<u32>,
     /// Its quota; [`QUOTA_PAGES`] if zero.
     pub quota_pages: u64,
+    /// Its [`abi::Rights`].
+    pub rights: u64,
+    /// The first I/O port that it may touch, and one past the last.
+    pub ports: [u16; 2],
 }
 
 /// Starts probes and watches them die.
@@ -67,14 +71,14 @@ impl Bench {
         peers[..setting.peers.len()].copy_from_slice(setting.peers);
         let spec = SpawnSpec {
             program: Name::new("probe").expect("short"),
-            rights: 0,
+            rights: setting.rights,
             quota_pages: if setting.quota_pages == 0 {
                 QUOTA_PAGES
             } else {
                 setting.quota_pages
             },
             device: setting.device.map_or(u64::MAX, u64::from),
-            ports: [[0; 2]; 2],
+            ports: [setting.ports, [0; 2]],
             isa_interrupts: 0,
             peer_count: setting.peers.len() as u64,
             peers,
@@ -113,6 +117,11 @@ impl Bench {
         died.await.ok_or("nobody died")?;
         let report = system::death_report(role).map_err(|error| format!("no report: {error}"))?;
         Ok(Cause::from_number(report.cause))
+    }
+
+    /// How the last instance in a role ended.
+    pub fn last_report(&self, index: usize) -> Result<DeathReport, String> {
+        system::death_report(self.roles[index]).map_err(|error| format!("no report: {error}"))
     }
 
     /// Has a probe misbehave and says how it ended.
