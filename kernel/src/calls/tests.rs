@@ -1,6 +1,12 @@
 //! What applications would lose if the table of calls were wrong, one test each.
 
+use abi::SEGMENTS_MAX;
+
 use super::*;
+use crate::{
+    RoleSet,
+    pins::{CHAIN_MAX, Chain},
+};
 
 const APP: usize = 1;
 const CACHE: usize = 2;
