@@ -6,6 +6,8 @@
 
 use alloc::{vec, vec::Vec};
 
+use crate::PAGE;
+
 /// Number of a frame: its physical address divided by the page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame(pub u64);
@@ -14,13 +16,13 @@ impl Frame {
     /// The physical address of its first byte.
     #[must_use]
     pub fn address(self) -> u64 {
-        self.0 * abi::PAGE_BYTES as u64
+        self.0 * PAGE
     }
 
     /// The frame that holds a physical address.
     #[must_use]
     pub fn containing(address: u64) -> Self {
-        Self(address / abi::PAGE_BYTES as u64)
+        Self(address / PAGE)
     }
 }
 

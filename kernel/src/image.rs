@@ -2,6 +2,8 @@
 
 use elf::{ElfBytes, abi as elf_abi, endian::LittleEndian};
 
+use crate::PAGE;
+
 /// Lowest address that a program may use: the stack is below, and below that the pages that catch
 /// null pointers.
 pub const IMAGE_START: u64 = 0x48_0000;
@@ -76,10 +78,9 @@ impl<'a> Image<'a> {
                 .address
                 .checked_add(segment.len)
                 .ok_or(ImageError::BadSegment)?;
-            let page = abi::PAGE_BYTES as u64;
             let overlaps = segments.iter().any(|other| {
-                segment.address / page <= (other.address + other.len - 1) / page
-                    && other.address / page <= (end - 1) / page
+                segment.address / PAGE <= (other.address + other.len - 1) / PAGE
+                    && other.address / PAGE <= (end - 1) / PAGE
             });
             if segment.address < IMAGE_START
                 || end > IMAGE_END

@@ -3,9 +3,8 @@
 
 use alloc::{format, vec::Vec};
 
-use abi::{Counters, Name, Rights, SpawnSpec, TaskState};
+use abi::{Counters, Name, ROLES_MAX, Rights, SpawnSpec, TaskState};
 use kernel_core::{
-    ROLES_MAX,
     calls::Calls,
     frames::{Frame, Frames},
     pins::Pins,

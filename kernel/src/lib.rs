@@ -13,8 +13,8 @@ pub mod log_ring;
 pub mod pins;
 pub mod run_queue;
 
-/// Roles there can be. A set of roles fits a word.
-pub const ROLES_MAX: usize = 64;
+/// Bytes of a page, as addresses are counted.
+pub const PAGE: u64 = abi::PAGE_BYTES as u64;
 
 /// A set of roles, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,17 +7,15 @@
 
 use alloc::vec::Vec;
 
+use abi::{PINS_PER_DRIVER_MAX, ROLES_MAX};
+
 use crate::{
-    ROLES_MAX,
     calls::{CALLS_MAX, CallId},
     frames::Frame,
 };
 
 /// Calls between a driver and the owner of the memory, at most.
 pub const CHAIN_MAX: usize = 8;
-
-/// Pages that one driver can have pinned at a time: more than its disk takes requests for.
-pub const PINS_PER_DRIVER_MAX: usize = 8192;
 
 /// Pins whose room a request's list keeps when it is empty again.
 const LIST_KEPT_MAX: usize = 128;

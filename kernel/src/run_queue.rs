@@ -5,7 +5,9 @@
 
 use heapless::Deque;
 
-use crate::{ROLES_MAX, RoleSet};
+use abi::ROLES_MAX;
+
+use crate::RoleSet;
 
 /// The ready tasks.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! A call: a small fixed message, the memory lent with it, and exactly one reply.
 //!
-//! A call lends at most two grants. The callee may read what was lent to send and write what was
-//! lent to receive, for the life of that call only. A segment is the caller's own memory, or a part
+//! A call lends at most two grants, for its own life only. The callee may read what was lent to send, and
+//! write what was lent to receive. A segment is the caller's own memory, or a part
 //! of a grant that the caller itself holds from a call it is serving (a sub-grant), so a page
 //! goes from the cache to a disk driver without a copy in between.
 
@@ -87,7 +87,8 @@ pub struct Segment {
 pub struct Grant {
     /// Address of the first [`Segment`].
     pub segments: u64,
-    /// How many segments, at most [`SEGMENTS_MAX`]; zero lends nothing.
+    /// How many segments, at most [`SEGMENTS_MAX`], of [`crate::GRANT_BYTES_MAX`] bytes together; zero
+    /// lends nothing.
     pub count: u64,
 }
 
@@ -119,6 +120,8 @@ pub struct CallDescriptor {
 pub enum Side {
     /// What the callee may read.
     Send = 0,
-    /// What the callee may write.
+    /// What the callee may write. It may also read it, and lend it to be read: a store checks and a
+    /// mirror passes on what a device has written there. So who lends memory to be written lends
+    /// what is in it as well.
     Receive = 1,
 }

@@ -11,8 +11,8 @@ pub enum EventKind {
     /// A call to serve. `id` is the token to reply with, `role` the caller, `status` the caller's
     /// generation. An empty message is a ping, which the runtime answers with an empty one.
     Request = 0,
-    /// A call of this task's has ended. `id` is what `SUBMIT` returned; `status` is zero, or the
-    /// [`crate::Error`] that ended it (`PeerDied`, `PeerGone`).
+    /// A call of this task's has ended. `id` is what `SUBMIT` returned, `role` who was called; `status`
+    /// is zero, or the [`crate::Error`] that ended it (`PeerDied`, `PeerGone`), then without a message.
     Reply = 1,
     /// The caller of the request `id` dropped it or died; its grants are gone. The reply, if still
     /// sent, goes nowhere.
@@ -21,7 +21,8 @@ pub enum EventKind {
     Interrupt = 3,
     /// To the restart manager: `role` died. `DEATH_REPORT` tells more.
     Death = 4,
-    /// To the console: records wait in the kernel's log.
+    /// To the console: records wait in the kernel's log. Told once, however many there are, to the
+    /// first task with [`crate::Rights::READ_LOG`] that waits, until there are others.
     Log = 5,
 }
 

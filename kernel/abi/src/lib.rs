@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod call;
 mod device;
 mod error;
@@ -16,6 +17,12 @@ pub mod system_call;
 mod task;
 mod time;
 
+pub use bounds::{
+    ARCHIVE_READ_BYTES_MAX, CALLS_PER_TASK_MAX, COPY_BYTES_MAX, DMA_PAGES_MAX, EVENTS_MAX,
+    FIRST_DEVICE_INTERRUPT, GRANT_BYTES_MAX, INTERRUPTS_MAX, LOG_READ_BYTES_MAX,
+    LOG_RECORD_BYTES_MAX, MAILBOX_MAX, PIECES_MAX, PIN_BYTES_MAX, PINS_PER_DRIVER_MAX,
+    PORT_BYTES_MAX, ROLE_PAGES_MAX, ROLES_MAX,
+};
 pub use call::{
     CALL_SLOT_MASK, CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment,
     Side,
@@ -29,9 +36,6 @@ pub use task::{
     TaskState,
 };
 pub use time::Scale;
-
-/// Pages by which one call of [`system_call::ROLE_MEMORY`] lets the memory of a role grow: 16 MiB.
-pub const ROLE_PAGES_MAX: u64 = 4096;
 
 /// Bytes in a page, the unit of mapping, quotas and DMA pins.
 pub const PAGE_BYTES: usize = 4096;

@@ -9,35 +9,40 @@ pub const EXIT: u64 = 0;
 /// `(text, len)` Ends the task with last words.
 pub const PANIC: u64 = 1;
 /// `(level, text, len)` Adds a record to the kernel's log; `level` as in the `log` crate, 1 to 5, or
-/// zero for an event: a JSON object for programs, which the console passes on but does not show.
+/// zero for an event: a JSON object for programs, which the console passes on but does not show. What
+/// is longer than [`crate::LOG_RECORD_BYTES_MAX`] is cut.
 pub const LOG: u64 = 2;
 /// `(pages)` Grows the heap by so many zeroed pages; returns the address of the first. Regions
 /// follow each other without a gap. Past the quota: death by `Quota`.
 pub const GROW_HEAP: u64 = 5;
 /// `(*CallDescriptor)` Submits a call; returns its number, which its `Reply` event carries.
-/// Never switches.
+/// Never switches. `Full` past [`crate::CALLS_PER_TASK_MAX`] or [`crate::MAILBOX_MAX`].
 pub const SUBMIT: u64 = 6;
 /// `(call)` Gives a call up: no reply will come, its grants end now.
 pub const CANCEL: u64 = 7;
 /// `(*mut Event, max, deadline_ns)` Waits until there are events or the monotonic clock reaches
-/// the deadline (`u64::MAX`: for ever); returns how many were written, zero at the deadline.
+/// the deadline (`u64::MAX`: for ever); returns how many were written, at most `max`, which is at most
+/// [`crate::EVENTS_MAX`]. Zero at the deadline, but also before it if what there was to tell is gone:
+/// a call was given up, or another task heard of the log.
 pub const WAIT: u64 = 8;
 /// `(token, *Message)` Answers a request. Its grants end.
 pub const REPLY: u64 = 9;
-/// `(token, side, offset, *mut u8, len)` Copies out of a grant of a request. The callee may read
-/// the `Send` side, and what it wrote itself on the `Receive` side.
+/// `(token, side, offset, *mut u8, len)` Copies out of a grant of a request, at most
+/// [`crate::COPY_BYTES_MAX`] bytes. The callee may read both sides: see [`crate::Side::Receive`].
 pub const COPY_FROM: u64 = 10;
-/// `(token, offset, *u8, len)` Copies into the `Receive` grant of a request.
+/// `(token, offset, *u8, len)` Copies into the `Receive` grant of a request, at most
+/// [`crate::COPY_BYTES_MAX`] bytes.
 pub const COPY_TO: u64 = 11;
 /// `(token, side, offset, len, *mut DmaAddress, max)` Pins a part of a grant for the caller's
 /// device; returns the number of pieces. The pages stay pinned until `UNPIN`, whatever happens to
-/// the call; if it ends before, its owner gets other frames.
+/// the call; if it ends before, its owner gets other frames. At most [`crate::PIN_BYTES_MAX`] bytes;
+/// `NoRoom` past `max` pieces or [`crate::PINS_PER_DRIVER_MAX`] pages.
 pub const PIN: u64 = 12;
 /// `(token)` Releases everything pinned under this request; a driver's right, as `PIN`.
 pub const UNPIN: u64 = 13;
-/// `(pages, *mut u64)` Allocates zeroed, physically contiguous memory for the task's device;
-/// returns its virtual address and writes its bus address. It outlives the instance until
-/// `DEVICE_QUIESCED`.
+/// `(pages, *mut u64)` Allocates zeroed, physically contiguous memory for the task's device, at most
+/// [`crate::DMA_PAGES_MAX`] pages; returns its virtual address and writes its bus address. It outlives
+/// the instance until `DEVICE_QUIESCED`. It cannot be lent.
 pub const DMA_ALLOCATE: u64 = 14;
 /// `()` The task has reset its device and seen the reset finish: what earlier instances had pinned
 /// or allocated for DMA is freed, and the device may be given bus mastery.
@@ -54,15 +59,17 @@ pub const ALLOCATE_INTERRUPT: u64 = 19;
 pub const INTERRUPT_DONE: u64 = 20;
 /// `(port)` Reads a byte from an I/O port.
 pub const PORT_READ: u64 = 21;
-/// `(port, *u8, len)` Writes bytes to an I/O port, one after the other.
+/// `(port, *u8, len)` Writes bytes to an I/O port, one after the other; at most
+/// [`crate::PORT_BYTES_MAX`].
 pub const PORT_WRITE: u64 = 22;
 /// `(pages, *mut u64)` Maps the first `pages` pages of the memory that outlives instances of this role,
 /// allocating (zeroed) what there is not yet, at most [`crate::ROLE_PAGES_MAX`] pages in a call; returns
 /// its address, writes how many of the pages were there before. Past the quota: death by `Quota`.
 pub const ROLE_MEMORY: u64 = 23;
-/// `(*mut u8, len)` Reads whole log records, each a line of text; returns the bytes written.
+/// `(*mut u8, len)` Reads whole log records, each a line of text; returns the bytes written, at most
+/// [`crate::LOG_READ_BYTES_MAX`].
 pub const READ_LOG: u64 = 24;
-/// `(*mut TaskInfo, max)` Writes the table of roles; returns how many.
+/// `(*mut TaskInfo, max)` Writes the table of roles, at most [`crate::ROLES_MAX`]; returns how many.
 pub const TASKS: u64 = 25;
 /// `(*mut Counters)` Writes the counters.
 pub const COUNTERS: u64 = 26;
@@ -71,6 +78,7 @@ pub const DEVICES: u64 = 27;
 /// `(*Name)` Declares a role, or finds it; returns its number.
 pub const DECLARE: u64 = 28;
 /// `(role, *SpawnSpec)` Starts an instance in a role that is `Absent`; returns its generation.
+/// `BadState` in a role that is alive or `Stopped`.
 pub const SPAWN: u64 = 29;
 /// `(role, cause)` Ends the instance of a role, by a trap at its program counter.
 pub const KILL: u64 = 30;
@@ -78,7 +86,8 @@ pub const KILL: u64 = 30;
 pub const STOP: u64 = 31;
 /// `(role, *mut DeathReport)` How the last instance ended.
 pub const DEATH_REPORT: u64 = 32;
-/// `(*Name, offset, *mut u8, len)` Reads a file of the archive; returns the bytes read.
+/// `(*Name, offset, *mut u8, len)` Reads a file of the archive; returns the bytes read, at most
+/// [`crate::ARCHIVE_READ_BYTES_MAX`].
 pub const READ_ARCHIVE: u64 = 33;
 /// `(how)` Zero switches the machine off, one resets it; a value above one ends QEMU with that
 /// exit status through its debug-exit device.

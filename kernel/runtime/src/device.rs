@@ -5,7 +5,7 @@ use core::{
     task::{Poll, Waker},
 };
 
-use abi::{DmaAddress, MsiTarget};
+use abi::{DmaAddress, INTERRUPTS_MAX, MsiTarget};
 use storage::buffer::{Lent, Side};
 
 use crate::{local::Local, system};
@@ -14,9 +14,6 @@ pub use crate::system::{
     Result, allocate_interrupt, configuration_read, configuration_write, device_quiesced,
     dma_allocate, map_bar, port_read, port_write,
 };
-
-/// Interrupts that a task can have.
-const INTERRUPTS_MAX: usize = 32;
 
 struct Line {
     fired: bool,

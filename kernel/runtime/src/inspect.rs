@@ -6,14 +6,11 @@ use core::{
     task::{Poll, Waker},
 };
 
-use abi::TaskInfo;
+use abi::{ROLES_MAX, TaskInfo};
 
 use crate::{local::Local, system};
 
 pub use crate::system::{Result, counters, read_log};
-
-/// Roles there can be.
-const ROLES_MAX: usize = 64;
 
 struct News {
     arrived: bool,

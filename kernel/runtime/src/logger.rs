@@ -2,12 +2,10 @@
 
 use core::fmt::{self, Write};
 
+use abi::LOG_RECORD_BYTES_MAX;
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::{start, system};
-
-/// Bytes of one record; what is longer is cut.
-const RECORD_BYTES: usize = 512;
 
 /// Records of this target are events: JSON objects for programs, which only the second serial port
 /// shows.
@@ -16,11 +14,11 @@ const EVENT: &str = "event";
 struct Logger;
 
 /// Text up to a length, then nothing.
-struct Cut(heapless::String<RECORD_BYTES>);
+struct Cut(heapless::String<LOG_RECORD_BYTES_MAX>);
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = RECORD_BYTES - self.0.len();
+        let room = LOG_RECORD_BYTES_MAX - self.0.len();
         let fits = text.floor_char_boundary(room);
         self.0.push_str(&text[..fits]).map_err(|_| fmt::Error)
     }

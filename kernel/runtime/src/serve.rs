@@ -7,7 +7,7 @@ use core::{
     task::{Poll, Waker},
 };
 
-use abi::{Event, Message};
+use abi::{COPY_BYTES_MAX, Event, Message};
 use async_lock::Semaphore;
 use storage::{
     Error, Result,
@@ -109,11 +109,21 @@ impl LentMemory for Request {
             Side::Send => abi::Side::Send,
             Side::Receive => abi::Side::Receive,
         };
-        system::copy_from(self.token, side, offset as u64, into).map_err(|_| Error::Protocol)
+        let mut at = offset as u64;
+        for part in into.chunks_mut(COPY_BYTES_MAX) {
+            system::copy_from(self.token, side, at, part).map_err(|_| Error::Protocol)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     fn copy_to(&self, offset: usize, from: &[u8]) -> Result<()> {
-        system::copy_to(self.token, offset as u64, from).map_err(|_| Error::Protocol)
+        let mut at = offset as u64;
+        for part in from.chunks(COPY_BYTES_MAX) {
+            system::copy_to(self.token, at, part).map_err(|_| Error::Protocol)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     fn token(&self) -> u64 {

@@ -136,13 +136,13 @@ pub fn reply(token: u64, message: &Message) -> Result<()> {
     reading(number::REPLY, [token, at(message), 0, 0, 0, 0], message).map(drop)
 }
 
-/// Copies out of a grant of a request.
+/// Copies out of a grant of a request, at most [`abi::COPY_BYTES_MAX`] bytes.
 pub fn copy_from(token: u64, side: abi::Side, offset: u64, into: &mut [u8]) -> Result<()> {
     let arguments = [token, side as u64, offset, at(into), into.len() as u64, 0];
     writing(number::COPY_FROM, arguments, into).map(drop)
 }
 
-/// Copies into the receive grant of a request.
+/// Copies into the receive grant of a request, at most [`abi::COPY_BYTES_MAX`] bytes.
 pub fn copy_to(token: u64, offset: u64, from: &[u8]) -> Result<()> {
     reading(
         number::COPY_TO,
@@ -226,7 +226,7 @@ pub fn port_read(port: u16) -> u8 {
     plain(number::PORT_READ, [u64::from(port), 0, 0, 0, 0, 0]).unwrap_or(0) as u8
 }
 
-/// Writes bytes to an I/O port, one after the other; at most 4096.
+/// Writes bytes to an I/O port, one after the other; at most [`abi::PORT_BYTES_MAX`].
 pub fn port_write(port: u16, bytes: &[u8]) -> Result<()> {
     let arguments = [u64::from(port), at(bytes), bytes.len() as u64, 0, 0, 0];
     reading(number::PORT_WRITE, arguments, bytes).map(drop)

@@ -3,14 +3,10 @@
 
 use alloc::vec::Vec;
 
-use abi::{Error, SEGMENTS_MAX, Side};
+use abi::{Error, GRANT_BYTES_MAX, PIECES_MAX, SEGMENTS_MAX, Side};
 
-use super::{CallId, Calls, GRANT_BYTES_MAX, State};
+use super::{CallId, Calls, State};
 use crate::pins::{CHAIN_MAX, Chain};
-
-/// Pieces that the memory behind one part of a grant may be in, so that nothing that looks at each of
-/// them takes long. Honest ones are in as many as a few pages have segments.
-pub const PIECES_MAX: usize = 4096;
 
 /// Where a segment's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

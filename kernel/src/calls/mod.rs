@@ -24,26 +24,16 @@ mod queues;
 
 use alloc::{boxed::Box, vec::Vec};
 
-use abi::{Error, Message, Side};
+use abi::{CALLS_PER_TASK_MAX, Error, MAILBOX_MAX, Message, ROLES_MAX, Side};
 
-use crate::ROLES_MAX;
 use grants::GrantList;
 use queues::Mailbox;
 
-pub use grants::{Lent, Origin, PIECES_MAX, Piece};
+pub use grants::{Lent, Origin, Piece};
 pub use id::CallId;
 
 /// Calls there can be at a time, in all.
 pub const CALLS_MAX: usize = abi::CALL_SLOT_MASK as usize + 1;
-
-/// Calls that a task can have in flight.
-pub const CALLS_PER_TASK_MAX: usize = 256;
-
-/// Requests that can wait for a task.
-pub const MAILBOX_MAX: usize = 256;
-
-/// Bytes that one grant can lend.
-pub const GRANT_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -1,6 +1,6 @@
 //! What applications would lose if the table of calls were wrong, one test each.
 
-use abi::SEGMENTS_MAX;
+use abi::{PIECES_MAX, SEGMENTS_MAX};
 
 use super::*;
 use crate::{

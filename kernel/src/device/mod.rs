@@ -7,6 +7,7 @@ mod pci;
 use alloc::vec::Vec;
 
 use abi::{DeviceInfo, Error};
+use kernel_core::PAGE;
 
 use pci::{Address, COMMAND_BUS_MASTER, COMMAND_MEMORY};
 
@@ -68,14 +69,13 @@ impl Devices {
 
     /// A memory window of a device.
     pub fn bar(&self, device: usize, bar: u64) -> Result<Bar, Error> {
-        let page = abi::PAGE_BYTES as u64;
         self.devices[device]
             .bars
             .get(bar as usize)
             .copied()
             .flatten()
             .filter(|bar| bar.len <= BAR_BYTES_MAX)
-            .filter(|bar| bar.address.is_multiple_of(page) && bar.len.is_multiple_of(page))
+            .filter(|bar| bar.address.is_multiple_of(PAGE) && bar.len.is_multiple_of(PAGE))
             .ok_or(Error::NotFound)
     }
 

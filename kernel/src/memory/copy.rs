@@ -6,6 +6,7 @@
 //! direct map, page by page, by their own tables.
 
 use abi::{Error, PAGE_BYTES};
+use kernel_core::PAGE;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{
@@ -97,7 +98,7 @@ pub fn probe_running(address: u64, len: u64) -> Result<(), Error> {
             copy_running(&raw mut byte, at as *const u8, at, 1)?;
             copy_running(at as *mut u8, &raw const byte, at, 1)?;
         }
-        at = (at & !(PAGE_BYTES as u64 - 1)) + PAGE_BYTES as u64;
+        at = (at & !(PAGE - 1)) + PAGE;
     }
     Ok(())
 }

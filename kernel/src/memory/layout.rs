@@ -19,6 +19,8 @@
 //! and every page touched costs, those of page tables too: so stack, image and heap share the upper
 //! tables, stack and image all of them.
 
+use kernel_core::PAGE;
+
 /// One past the highest address of a task.
 pub const USER_END: u64 = 0x7fff_ffff_f000;
 /// Where heaps begin.
@@ -38,7 +40,7 @@ pub const GUARD_PAGES: u64 = 16;
 
 /// The stack, however staggered, ends below the image.
 const _: () = assert!(
-    STACK + (GUARD_PAGES + STACK_PAGES + STACK_STAGGER_PAGES) * 4096
+    STACK + (GUARD_PAGES + STACK_PAGES + STACK_STAGGER_PAGES) * PAGE
         <= kernel_core::image::IMAGE_START
 );
 /// Places for a stack.
@@ -58,10 +60,10 @@ pub fn direct(physical: u64) -> *mut u8 {
 
 /// The offset of a role's stack, different for neighbours.
 pub fn stack_stagger(role: usize) -> u64 {
-    (role as u64 * 5 % STACK_STAGGER_PAGES) * abi::PAGE_BYTES as u64
+    (role as u64 * 5 % STACK_STAGGER_PAGES) * PAGE
 }
 
 /// The offset of a role's region, different for every role and kind of region.
 pub fn stagger(role: usize, region: u64) -> u64 {
-    ((role as u64 * 29 + region * 71) % 251) * abi::PAGE_BYTES as u64
+    ((role as u64 * 29 + region * 71) % 251) * PAGE
 }

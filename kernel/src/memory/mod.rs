@@ -5,7 +5,10 @@ pub mod layout;
 pub mod space;
 mod tables;
 
-use kernel_core::frames::{Frame, Frames};
+use kernel_core::{
+    PAGE,
+    frames::{Frame, Frames},
+};
 use linked_list_allocator::LockedHeap;
 
 use crate::boot::{Machine, Range};
@@ -23,7 +26,6 @@ const HEAP_BYTES: u64 = 24 << 20;
 /// Bytes that [`Frames`] keeps of a frame, at most.
 const BYTES_A_FRAME: u64 = 3;
 
-const PAGE: u64 = abi::PAGE_BYTES as u64;
 const LARGE_PAGE: u64 = 2 << 20;
 
 unsafe extern "C" {

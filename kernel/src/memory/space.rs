@@ -1,6 +1,9 @@
 //! The address space of a task: made, grown, looked through and taken apart.
 
-use kernel_core::frames::{Frame, Frames};
+use kernel_core::{
+    PAGE,
+    frames::{Frame, Frames},
+};
 
 use super::{
     KernelSpace,
@@ -8,8 +11,6 @@ use super::{
     tables::{Entry, Flags, Table, index},
     zero,
 };
-
-const PAGE: u64 = abi::PAGE_BYTES as u64;
 
 /// Why a page could not be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

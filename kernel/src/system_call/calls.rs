@@ -3,22 +3,18 @@
 use alloc::vec::Vec;
 
 use abi::{
-    CallDescriptor, DmaAddress, Error, Grant, Memory, Message, SEGMENTS_MAX, Segment, Side,
-    TaskState,
+    COPY_BYTES_MAX, CallDescriptor, DmaAddress, Error, GRANT_BYTES_MAX, Grant, Memory, Message,
+    PIN_BYTES_MAX, SEGMENTS_MAX, Segment, Side, TaskState,
 };
 use kernel_core::{
-    calls::{CallId, GRANT_BYTES_MAX, Lent, Origin, Piece},
+    PAGE,
+    calls::{CallId, Lent, Origin, Piece},
     frames::Frame,
     pins::{Chain, Pin},
 };
 
-use super::{Outcome, task::PAGE};
+use super::Outcome;
 use crate::{kernel::Kernel, memory::copy, task::Wait};
-
-/// Bytes that one copy moves at most, so that no system call takes long.
-const COPY_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that one pin reaches at most.
-const PIN_BYTES_MAX: u64 = 4 << 20;
 
 type LentList = heapless::Vec<Lent, SEGMENTS_MAX>;
 
@@ -156,7 +152,7 @@ impl Kernel {
         (offset, address, len): (u64, u64, u64),
         from_grant: bool,
     ) -> Outcome {
-        if len > COPY_BYTES_MAX {
+        if len > COPY_BYTES_MAX as u64 {
             return Err(Error::BadArgument);
         }
         let range = (offset as usize, len as usize);

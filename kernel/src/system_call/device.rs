@@ -1,20 +1,18 @@
 //! What driver tasks may do: reach their own device, and nothing else.
 
-use abi::{Error, MsiTarget};
-use kernel_core::frames::Frame;
+use abi::{
+    DMA_PAGES_MAX, Error, FIRST_DEVICE_INTERRUPT, INTERRUPTS_MAX, MsiTarget, PORT_BYTES_MAX,
+};
+use kernel_core::{PAGE, frames::Frame};
 
-use super::{Outcome, task::PAGE};
+use super::Outcome;
 use crate::{
     cpu::{apic, ioapic, serial},
     kernel::Kernel,
     memory::{self, PageFlags, copy},
-    task::{DmaMemory, FIRST_DEVICE_INTERRUPT, INTERRUPTS_MAX},
+    task::DmaMemory,
 };
 
-/// Pages of one piece of DMA memory.
-const DMA_PAGES_MAX: u64 = 1024;
-/// Bytes that one write to a port takes.
-const PORT_BYTES_MAX: usize = 4096;
 /// Where message-signalled interrupts are sent (Intel SDM volume 3, section 11.11).
 const MSI_ADDRESS: u64 = 0xfee0_0000;
 

@@ -1,7 +1,10 @@
 //! What the restart manager may do, and what `ps` and `stats` are made of.
 
-use abi::{Cause, Counters, DeviceInfo, Error, Name, Rights, SpawnSpec, TaskInfo, TaskState};
-use kernel_core::{ROLES_MAX, archive};
+use abi::{
+    ARCHIVE_READ_BYTES_MAX, Cause, Counters, DeviceInfo, Error, Name, ROLES_MAX, Rights, SpawnSpec,
+    TaskInfo, TaskState,
+};
+use kernel_core::archive;
 
 use super::Outcome;
 use crate::{
@@ -10,9 +13,6 @@ use crate::{
     memory::copy,
     task::{Task, death::Reason},
 };
-
-/// Bytes of the archive that one read returns.
-const ARCHIVE_BYTES_MAX: u64 = 64 << 10;
 
 impl Kernel {
     fn role(&self, number: u64) -> Result<usize, Error> {
@@ -155,7 +155,9 @@ impl Kernel {
         let name: Name = copy::read_value(space, name)?;
         let file = archive::find(self.archive, name.as_str()).ok_or(Error::NotFound)?;
         let rest = file.get(offset as usize..).unwrap_or_default();
-        let part = &rest[..rest.len().min(len.min(ARCHIVE_BYTES_MAX) as usize)];
+        let part = &rest[..rest
+            .len()
+            .min(len.min(ARCHIVE_READ_BYTES_MAX as u64) as usize)];
         copy::write(space, into, part)?;
         Ok(Some(part.len() as u64))
     }

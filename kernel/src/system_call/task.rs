@@ -2,7 +2,8 @@
 
 use alloc::{string::String, vec::Vec};
 
-use abi::{Cause, Error, LAST_WORDS_BYTES, Rights};
+use abi::{Cause, Error, LAST_WORDS_BYTES, LOG_READ_BYTES_MAX, LOG_RECORD_BYTES_MAX, Rights};
+use kernel_core::PAGE;
 
 use super::Outcome;
 use crate::{
@@ -15,13 +16,6 @@ use crate::{
     },
     task::death::Reason,
 };
-
-/// Bytes of a log record that are read from a task.
-const LOG_BYTES_MAX: u64 = 512;
-/// Bytes of log that one read returns.
-const READ_BYTES_MAX: u64 = 16 << 10;
-
-pub(super) const PAGE: u64 = abi::PAGE_BYTES as u64;
 
 impl Kernel {
     pub(super) fn space(&self, role: usize) -> Result<&AddressSpace, Error> {
@@ -54,7 +48,7 @@ impl Kernel {
     }
 
     pub(super) fn add_log(&mut self, role: usize, level: u64, text: u64, len: u64) -> Outcome {
-        let bytes = self.read_bytes(role, text, len, LOG_BYTES_MAX)?;
+        let bytes = self.read_bytes(role, text, len, LOG_RECORD_BYTES_MAX as u64)?;
         self.log_as(role, level.min(5), &String::from_utf8_lossy(&bytes));
         Ok(Some(0))
     }
@@ -64,7 +58,7 @@ impl Kernel {
         if !self.require(role, Rights::READ_LOG) {
             return Ok(None);
         }
-        let mut buffer = alloc::vec![0; len.min(READ_BYTES_MAX) as usize];
+        let mut buffer = alloc::vec![0; len.min(LOG_READ_BYTES_MAX as u64) as usize];
         if !self.space(role)?.is_valid(into, buffer.len() as u64, true) {
             return Err(Error::BadAddress);
         }

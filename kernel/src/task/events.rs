@@ -1,6 +1,6 @@
 //! What a task is told when it waits, and waking it when there is something to tell.
 
-use abi::{Error, Event, EventKind, Rights, TaskState};
+use abi::{EVENTS_MAX, Error, Event, EventKind, Rights, TaskState};
 
 use super::Wait;
 use crate::{kernel::Kernel, memory::copy};
@@ -24,7 +24,6 @@ impl Kernel {
 
     /// `WAIT`: returns at once if there is something to tell, else the task waits.
     pub fn begin_wait(&mut self, role: usize, wait: Wait) -> Result<Option<u64>, Error> {
-        const EVENTS_MAX: usize = 64;
         let task = &mut self.tasks[role];
         let now_ns = self.clock.now_ns();
         task.last_wait_ns = now_ns;

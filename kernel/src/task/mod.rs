@@ -7,16 +7,10 @@ pub mod spawn;
 
 use alloc::{boxed::Box, vec::Vec};
 
-use abi::{DeathReport, Name, Rights, SpawnSpec, TaskInfo, TaskState};
+use abi::{DeathReport, INTERRUPTS_MAX, Name, Rights, SpawnSpec, TaskInfo, TaskState};
 use kernel_core::{RoleSet, frames::Frame};
 
 use crate::{cpu::entry::Context, memory::space::AddressSpace};
-
-/// Interrupts that a task can be told of: sixteen ISA lines, then its device's own.
-pub const INTERRUPTS_MAX: usize = 32;
-
-/// Number of the first interrupt of a task's own device.
-pub const FIRST_DEVICE_INTERRUPT: usize = 16;
 
 /// What a task waits for.
 #[derive(Clone, Copy)]

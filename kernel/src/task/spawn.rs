@@ -6,7 +6,7 @@ use abi::{
     ARGUMENTS_BYTES_MAX, Error, Name, PEERS_MAX, Peer, Rights, START_INFO_ADDRESS, SpawnSpec,
     Start, StartInfo, TaskState,
 };
-use kernel_core::{ROLES_MAX, RoleSet, archive, frames::Frames, image::Image};
+use kernel_core::{PAGE, RoleSet, archive, frames::Frames, image::Image};
 
 use super::programs::Programs;
 use crate::{
@@ -18,8 +18,6 @@ use crate::{
         space::{AddressSpace, MapError},
     },
 };
-
-const PAGE: u64 = abi::PAGE_BYTES as u64;
 
 impl From<MapError> for Error {
     fn from(error: MapError) -> Self {
@@ -34,7 +32,7 @@ impl Kernel {
     /// Starts an instance in a role that has none; returns its generation.
     pub fn spawn(&mut self, role: usize, spec: &SpawnSpec) -> Result<u64, Error> {
         let task = self.tasks.get(role).ok_or(Error::NotFound)?;
-        if task.is_alive() {
+        if task.state != TaskState::Absent {
             return Err(Error::BadState);
         }
         let peer_count = spec.peer_count as usize;
@@ -84,7 +82,7 @@ impl Kernel {
         }
         let rights = Rights::from_bits_truncate(spec.rights);
         if rights.contains(Rights::MANAGE) {
-            callable = RoleSet(u64::MAX >> (64 - ROLES_MAX));
+            callable = RoleSet(u64::MAX >> (64 - abi::ROLES_MAX));
         }
 
         let quota = spec.quota_pages;

@@ -88,6 +88,10 @@ pub enum Command {
     TakeBack,
     /// Pass what was lent with this request on to a role that holds it.
     PassOn(u64),
+    /// Pass it on to a driver that pins it.
+    PassOnPinned(u64),
+    /// Fill all memory lent to be written with 0xaa.
+    Fill,
     /// Submit calls to a role until the kernel refuses; answers how many, and the kernel's word.
     Flood(u64),
     /// Write a pattern to the memory that outlives the instance; answers whether it was there.

@@ -98,10 +98,12 @@ impl Probe {
             }
             Command::Lend(role) => kernel = self.lend(role),
             Command::TakeBack => value = self.take_back(),
-            Command::PassOn(role) => {
-                let message = encode(&Command::Hold).unwrap_or_default();
-                let hold = Endpoint::new(role);
-                let _ = hold.call(&message, request.send(), Sink::empty()).await;
+            Command::PassOn(role) => pass_on(&request, role, &Command::Hold).await,
+            Command::PassOnPinned(role) => pass_on(&request, role, &Command::Pin).await,
+            Command::Fill => {
+                let mut lent = request.receive();
+                let bytes = alloc::vec![0xaa; lent.len()];
+                kernel = lent.copy_from(0, &bytes).map_or(-1, |()| 0);
             }
             Command::Flood(role) => (value, kernel) = flood(role),
             Command::RoleMemory => (value, kernel) = role_memory(),
@@ -207,6 +209,12 @@ impl Probe {
         system::cancel(call);
         u64::from(black_box(&page).iter().all(|&byte| byte == 0x5a))
     }
+}
+
+async fn pass_on(request: &Request, role: u64, command: &Command) {
+    let message = encode(command).unwrap_or_default();
+    let below = Endpoint::new(role);
+    let _ = below.call(&message, request.send(), Sink::empty()).await;
 }
 
 fn flood(role: u64) -> (u64, i64) {

@@ -17,6 +17,8 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 pub const QUOTA_PAGES: u64 = 2048;
 
 const HOG: usize = 3;
+/// The role that a test stops for good.
+pub const RETIRED: usize = 4;
 
 /// A running probe.
 #[derive(Clone, Copy)]
@@ -46,9 +48,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A bench with four roles: `a`, `b`, `c`, and `hog`, which takes all memory.
+    /// A bench with five roles: `a`, `b`, `c`, `hog`, which takes all memory, and `retired`, which is
+    /// stopped for good.
     pub fn new() -> Self {
-        let roles = ["a", "b", "c", "hog"]
+        let roles = ["a", "b", "c", "hog", "retired"]
             .map(|name| manage::declare(&Name::new(name).expect("short")).expect("room"));
         Self {
             roles: roles.into(),

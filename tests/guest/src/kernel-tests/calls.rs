@@ -13,7 +13,7 @@ use storage::{
 
 use crate::{
     Outcome, Test,
-    bench::{Bench, Setting},
+    bench::{Bench, RETIRED, Setting},
     ensure,
 };
 
@@ -29,6 +29,7 @@ pub const TESTS: &[Test] = &[
     ("a grant reaches just what was lent", |b| {
         Box::pin(exact_grant(b))
     }),
+    ("a grant larger than one copy", |b| Box::pin(large_grant(b))),
     ("a sub-grant after its parent died", |b| {
         Box::pin(sub_grant(b))
     }),
@@ -192,6 +193,29 @@ async fn exact_grant(bench: &mut Bench) -> Outcome {
     Ok(())
 }
 
+async fn large_grant(bench: &mut Bench) -> Outcome {
+    const BYTES: usize = 2 * abi::COPY_BYTES_MAX + 5;
+    let probe = bench.start(0, Setting::default()).await?;
+    let mut memory = alloc::vec![1_u8; BYTES];
+    let read = probe
+        .ask_with(Command::Sum, Source::local(&memory), Sink::empty())
+        .await
+        .map_err(error)?;
+    let expected = Answer {
+        value: BYTES as u64,
+        kernel: 0,
+    };
+    ensure!(read == expected, "of {BYTES} ones it read {read:?}");
+    let written = probe
+        .ask_with(Command::Fill, Source::empty(), Sink::local(&mut memory))
+        .await
+        .map_err(error)?;
+    ensure!(written.kernel == 0, "it could not write all");
+    let wrong = memory.iter().position(|&byte| byte != 0xaa);
+    ensure!(wrong.is_none(), "byte {wrong:?} was not written");
+    Ok(())
+}
+
 async fn sub_grant(bench: &mut Bench) -> Outcome {
     // We lend to `a`, which passes it on to `b`; then `a` dies, and what `b` holds is void.
     let b = bench.start(1, Setting::default()).await?;
@@ -253,7 +277,7 @@ async fn between_instances(bench: &mut Bench) -> Outcome {
 }
 
 async fn stopped(bench: &mut Bench) -> Outcome {
-    let probe = bench.start(2, Setting::default()).await?;
+    let probe = bench.start(RETIRED, Setting::default()).await?;
     manage::kill(probe.role, Cause::Killed).map_err(|error| format!("{error}"))?;
     bench.wait_death(probe.role).await?;
     let waiting = probe.ask(Command::Sum);
@@ -272,6 +296,8 @@ async fn stopped(bench: &mut Bench) -> Outcome {
         later == Err(Error::PeerGone),
         "who came later heard {later:?}"
     );
+    let again = bench.start_dead(RETIRED, Setting::default());
+    ensure!(again.is_err(), "it was started again");
     Ok(())
 }
 
