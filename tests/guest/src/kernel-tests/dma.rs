@@ -4,8 +4,11 @@ use alloc::{boxed::Box, format, string::String};
 
 use abi::Cause;
 use guest_tests::Command;
-use runtime::{inspect, manage};
-use storage::Error;
+use runtime::{inspect, manage, time};
+use storage::{
+    Error,
+    buffer::{Sink, Source},
+};
 
 use crate::{
     Outcome, Test,
@@ -23,6 +26,9 @@ pub const TESTS: &[Test] = &[
     }),
     ("DMA is pending when the driver dies", |b| {
         Box::pin(driver_dies(b))
+    }),
+    ("DMA is pending when a task in between dies", |b| {
+        Box::pin(middle_dies(b))
     }),
 ];
 
@@ -130,6 +136,60 @@ async fn call_given_up(bench: &mut Bench) -> Outcome {
         "the page is not free after the unpin"
     );
     ensure!(owner.is_well().await, "the owner was harmed");
+    Ok(())
+}
+
+/// We lend a page to a task that passes it on to a driver, and that task dies.
+async fn middle_dies(bench: &mut Bench) -> Outcome {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    let [device, _] = devices()?;
+    let setting = Setting {
+        device: Some(device),
+        ..Setting::default()
+    };
+    let driver = bench.start(0, setting).await?;
+    let setting = Setting {
+        peers: &[driver.role],
+        ..Setting::default()
+    };
+    let middle = bench.start(1, setting).await?;
+    let page = Box::new(Page([0x5a; 4096]));
+    let command = Command::PassOnPinned(driver.role);
+    let call = middle.ask_with(command, Source::local(&page.0), Sink::empty());
+    let swapped = || inspect::counters().map(|counters| counters.frames_swapped);
+    let death = async {
+        time::sleep(20_000_000).await;
+        let bus = driver.ask(Command::BusAddress).await.map_err(error)?.value;
+        let before = swapped().map_err(|error| format!("{error}"))?;
+        manage::kill(middle.role, Cause::Killed).map_err(|error| format!("{error}"))?;
+        Ok::<_, String>((bus, before))
+    };
+    let (heard, died) = futures_util::future::join(call, death).await;
+    let (bus, before) = died?;
+    ensure!(bus != 0, "nothing was pinned");
+    ensure!(heard == Err(Error::PeerDied), "the owner heard {heard:?}");
+    bench.wait_death(middle.role).await?;
+    let after = swapped().map_err(|error| format!("{error}"))?;
+    ensure!(
+        after == before + 1,
+        "{} frames were swapped",
+        after - before
+    );
+    let page = core::hint::black_box(page);
+    ensure!(
+        page.0.iter().all(|&byte| byte == 0x5a),
+        "the owner's memory changed"
+    );
+    ensure!(
+        !can_be_had(bench, bus).await?,
+        "the page was given to someone else"
+    );
+    driver.ask(Command::Unpin).await.map_err(error)?;
+    ensure!(
+        can_be_had(bench, bus).await?,
+        "the page is not free after the unpin"
+    );
     Ok(())
 }
 
