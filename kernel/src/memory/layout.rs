@@ -29,8 +29,8 @@ pub const HEAP: u64 = 0x1000_0000;
 pub const DMA: u64 = 0x2000_0000_0000;
 /// Where device registers are mapped.
 pub const REGISTERS: u64 = 0x3000_0000_0000;
-/// Where memory that outlives the instance is mapped.
-pub const ROLE_MEMORY: u64 = 0x4000_0000_0000;
+/// Where memory that outlives the instance is mapped, before staggering.
+const ROLE_MEMORY: u64 = 0x4000_0000_0000;
 /// Where the guard pages below stacks begin, before staggering.
 pub const STACK: u64 = 0x40_0000;
 /// Size of a stack.
@@ -56,6 +56,11 @@ pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Where a physical address is mapped.
 pub fn direct(physical: u64) -> *mut u8 {
     (DIRECT + physical) as *mut u8
+}
+
+/// Where the memory that outlives a role's instances is mapped.
+pub fn role_memory(role: usize) -> u64 {
+    ROLE_MEMORY + stagger(role, 4)
 }
 
 /// The offset of a role's stack, different for neighbours.

@@ -219,6 +219,16 @@ pub fn load(root: Frame) {
     unsafe { Cr3::write(frame, flags) };
 }
 
+/// Copies a frame to another, whatever a device does to the first at the same time.
+pub fn copy_frame(from: Frame, to: Frame) {
+    assert!(from != to, "a frame is copied to another");
+    // SAFETY: two distinct frames, covered by the direct map; the caller holds both, and `to` alone. If
+    // a device writes to `from` meanwhile, any of its states will do.
+    unsafe {
+        direct(to.address()).copy_from_nonoverlapping(direct(from.address()), abi::PAGE_BYTES);
+    }
+}
+
 /// Fills a frame with zeros.
 pub fn zero(frame: Frame) {
     // SAFETY: the direct map covers every frame; the caller holds this one alone.

@@ -185,21 +185,13 @@ impl AddressSpace {
             .all(|page| self.entry(page).is_some_and(|entry| such(entry.flags())))
     }
 
-    /// Puts `fresh` in the place of the frame mapped at `address`, if that is `old`, with the same
-    /// contents. The mapping holds `fresh` instead of `old` from now on. Says whether it did.
-    pub fn swap(&mut self, address: u64, old: Frame, fresh: Frame) -> bool {
-        let Some(entry) = self.entry(address).filter(|entry| entry.frame() == old) else {
-            return false;
-        };
-        // SAFETY: two distinct frames, covered by the direct map; the old one may be written by a
-        // device at the same time, which is why it is replaced: any of its states will do.
-        unsafe {
-            direct(fresh.address())
-                .copy_from_nonoverlapping(direct(old.address()), abi::PAGE_BYTES);
+    /// Maps `fresh` where another frame is mapped, for the same uses. The mapping becomes the holder of
+    /// `fresh` that the caller was, and the caller that of the other frame.
+    pub fn replace(&mut self, address: u64, fresh: Frame) {
+        if let Some(entry) = self.entry(address) {
+            *entry = Entry::new(fresh, entry.flags());
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(address));
         }
-        *entry = Entry::new(fresh, entry.flags());
-        x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(address));
-        true
     }
 
     /// Lets go of everything mapped, and of the tables.

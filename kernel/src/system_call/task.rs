@@ -10,8 +10,7 @@ use crate::{
     kernel::Kernel,
     log,
     memory::{
-        self, PageFlags, copy,
-        layout::{self, stagger},
+        self, PageFlags, copy, layout,
         space::{AddressSpace, MapError},
     },
     task::death::Reason,
@@ -105,10 +104,10 @@ impl Kernel {
     }
 
     /// Maps the first `pages` pages of the memory that outlives instances, allocating what there is
-    /// not yet. The frames are held twice: by the role, for good, and by the mapping. Past the quota
-    /// the task dies, with nothing allocated.
+    /// not yet: all of it, or none. The frames are held twice: by the role, for good, and by the
+    /// mapping. Past the quota the task dies, with nothing allocated.
     pub(super) fn role_memory(&mut self, role: usize, pages: u64, existed: u64) -> Outcome {
-        let start = layout::ROLE_MEMORY + stagger(role, 4);
+        let start = layout::role_memory(role);
         let task = &mut self.tasks[role];
         let space = task.space.as_mut().ok_or(Error::BadState)?;
         let old = task.role_memory.len() as u64;
@@ -118,30 +117,38 @@ impl Kernel {
         if !space.is_valid(existed, size_of::<u64>() as u64, true) {
             return Err(Error::BadAddress);
         }
-        if !space.has_quota_for(pages) {
+        let is_mapped = |page: &u64| space.frame_at(start + page * PAGE, true).is_some();
+        let mapped = (0..pages).take_while(is_mapped).count() as u64;
+        if !space.has_quota_for(pages - mapped) {
             self.end_task(role, Reason::of(Cause::Quota));
             return Ok(None);
         }
-        for _ in old..pages {
-            let Some(frame) = self.frames.allocate() else {
-                let fresh = task.role_memory.drain(old as usize..);
-                fresh.for_each(|frame| self.frames.release(frame));
-                return Err(Error::NoMemory);
-            };
-            memory::zero(frame);
-            task.role_memory.push(frame);
+        let frames = &mut self.frames;
+        let mut failed = None;
+        for page in mapped..pages {
+            if page >= task.role_memory.len() as u64 {
+                let Some(frame) = frames.allocate() else {
+                    failed = Some((page, MapError::NoMemory));
+                    break;
+                };
+                memory::zero(frame);
+                task.role_memory.push(frame);
+            }
+            let frame = task.role_memory[page as usize];
+            frames.hold(frame);
+            let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
+            if let Err(error) = space.map(frames, start + page * PAGE, frame, flags) {
+                frames.release(frame);
+                failed = Some((page, error));
+                break;
+            }
         }
-        let flags = PageFlags::WRITABLE | PageFlags::NO_EXECUTE;
-        for (index, &frame) in task.role_memory[..pages as usize].iter().enumerate() {
-            let address = start + index as u64 * PAGE;
-            if space.frame_at(address, true).is_some() {
-                continue;
-            }
-            self.frames.hold(frame);
-            if let Err(error) = space.map(&mut self.frames, address, frame, flags) {
-                self.frames.release(frame);
-                return Err(error.into());
-            }
+        if let Some((end, error)) = failed {
+            let unmapped = (mapped..end).filter_map(|page| space.unmap(start + page * PAGE));
+            unmapped.for_each(|frame| frames.release(frame));
+            let fresh = task.role_memory.drain(old as usize..);
+            fresh.for_each(|frame| frames.release(frame));
+            return Err(error.into());
         }
         copy::write_value(space, existed, &old.min(pages))?;
         Ok(Some(start))

@@ -265,26 +265,15 @@ impl Kernel {
                 self.calls.uncount_pin(&pin.chain);
                 pin.chain.clear();
                 let owner = &mut self.tasks[pin.owner];
-                let Some(space) = owner.space.as_mut() else {
-                    continue;
-                };
-                let Some(fresh) = self.frames.allocate() else {
-                    doomed.insert(pin.owner);
-                    continue;
-                };
-                if !space.swap(pin.address, pin.frame, fresh) {
-                    self.frames.release(fresh);
-                    continue;
+                let frames = &mut self.frames;
+                match owner.replace_frame(frames, pin.owner, pin.address, pin.frame) {
+                    Ok(true) => {
+                        self.counters.frames_swapped += 1;
+                        swapped.push(pin.frame);
+                    }
+                    Ok(false) => {}
+                    Err(_) => doomed.insert(pin.owner),
                 }
-                // What outlives the instance is what it sees, not what the device has.
-                if let Some(kept) = owner.role_memory.iter_mut().find(|it| **it == pin.frame) {
-                    *kept = fresh;
-                    self.frames.hold(fresh);
-                    self.frames.release(pin.frame);
-                }
-                self.frames.release(pin.frame);
-                self.counters.frames_swapped += 1;
-                swapped.push(pin.frame);
             }
             for frame in swapped {
                 ending.extend(self.pins.writing_to(frame));

@@ -8,9 +8,18 @@ pub mod spawn;
 use alloc::{boxed::Box, vec::Vec};
 
 use abi::{DeathReport, INTERRUPTS_MAX, Name, Rights, SpawnSpec, TaskInfo, TaskState};
-use kernel_core::{RoleSet, frames::Frame};
+use kernel_core::{
+    PAGE, RoleSet,
+    frames::{Frame, Frames},
+};
 
-use crate::{cpu::entry::Context, memory::space::AddressSpace};
+use crate::{
+    cpu::entry::Context,
+    memory::{
+        self, layout,
+        space::{AddressSpace, MapError},
+    },
+};
 
 /// What a task waits for.
 #[derive(Clone, Copy)]
@@ -114,6 +123,49 @@ impl Task {
     /// Whether there is an instance.
     pub fn is_alive(&self) -> bool {
         matches!(self.state, TaskState::Ready | TaskState::Waiting)
+    }
+
+    /// Puts a fresh frame with the same contents in the place of `old`, a page of the task's at
+    /// `address`: in its address space if there still is an instance, and in the memory that outlives
+    /// it. Says whether `old` was there.
+    ///
+    /// Errors: [`MapError::NoMemory`]. Then what outlives the instance ends before that page, because a
+    /// device may go on writing to it.
+    pub fn replace_frame(
+        &mut self,
+        frames: &mut Frames,
+        role: usize,
+        address: u64,
+        old: Frame,
+    ) -> Result<bool, MapError> {
+        let space = self.space.as_mut();
+        let space = space.filter(|space| space.frame_at(address, false) == Some(old));
+        let page = address.wrapping_sub(layout::role_memory(role)) / PAGE;
+        let page = usize::try_from(page).unwrap_or(usize::MAX);
+        let outlives = self.role_memory.get(page) == Some(&old);
+        if space.is_none() && !outlives {
+            return Ok(false);
+        }
+        let Some(fresh) = frames.allocate() else {
+            if outlives {
+                let lost = self.role_memory.drain(page..);
+                lost.for_each(|frame| frames.release(frame));
+            }
+            return Err(MapError::NoMemory);
+        };
+        memory::copy_frame(old, fresh);
+        if let Some(space) = space {
+            frames.hold(fresh);
+            space.replace(address, fresh);
+            frames.release(old);
+        }
+        if outlives {
+            frames.hold(fresh);
+            self.role_memory[page] = fresh;
+            frames.release(old);
+        }
+        frames.release(fresh);
+        Ok(true)
     }
 
     /// A line of `ps`.

@@ -88,6 +88,8 @@ pub enum Command {
     TakeBack,
     /// Pass what was lent with this request on to a role that holds it.
     PassOn(u64),
+    /// Have so many pages of the memory that outlives the instance; answers how many there were.
+    GrowRoleMemory(u64),
     /// Pass it on to a driver that pins it.
     PassOnPinned(u64),
     /// Fill all memory lent to be written with 0xaa.

@@ -132,6 +132,10 @@ impl Probe {
                 return;
             }
             Command::ReadRoleMemory => (value, kernel) = lending::read_role_memory(),
+            Command::GrowRoleMemory(pages) => match system::role_memory(pages) {
+                Ok((_, existed)) => value = existed,
+                Err(error) => kernel = error as i64,
+            },
             Command::LendRoleMemory(role) => kernel = said(self.lend_role_memory(role)),
             Command::TakeBackRoleMemory => kernel = said(self.take_back_role_memory()),
             Command::LendTwice(role) => kernel = said(self.lend_twice(role)),

@@ -23,6 +23,13 @@ pub const TESTS: &[Test] = &[
         "memory that outlives an instance, taken back from a driver",
         |b| Box::pin(role_memory_taken_back(b)),
     ),
+    (
+        "memory that outlives an instance, which dies while a device has it",
+        |b| Box::pin(role_memory_of_the_dead(b)),
+    ),
+    ("memory that outlives an instance, asked for twice", |b| {
+        Box::pin(role_memory_twice(b))
+    }),
     ("memory that outlives an instance, past the quota", |b| {
         Box::pin(role_memory_past_quota(b))
     }),
@@ -86,6 +93,46 @@ async fn role_memory_taken_back(bench: &mut Bench) -> Outcome {
     let found = next.ask(Command::ReadRoleMemory).await.map_err(error)?;
     ensure!(found.value == 2, "the next instance reads {}", found.value);
     driver.ask(Command::Unpin).await.map_err(error)?;
+    Ok(())
+}
+
+async fn role_memory_of_the_dead(bench: &mut Bench) -> Outcome {
+    let driver = driver(bench, 0).await?;
+    let mut pinned = [0; 2];
+    for bus in &mut pinned {
+        let owner = client(bench, 2, driver).await?;
+        let lent = owner.ask(Command::LendRoleMemory(driver.role)).await;
+        ensure!(lent.map_err(error)?.kernel == 0, "it cannot be lent");
+        *bus = driver.ask(Command::BusAddress).await.map_err(error)?.value;
+        kill(bench, owner).await?;
+    }
+    let [first, second] = pinned;
+    ensure!(first != 0 && second != 0, "nothing was pinned");
+    ensure!(
+        first != second,
+        "the next instance has the page that the device still works on"
+    );
+    let next = bench.start_dead(2, Setting::default())?;
+    let found = next.ask(Command::ReadRoleMemory).await.map_err(error)?;
+    ensure!(found.value == 1, "the next instance reads {}", found.value);
+    // The first request is forgotten: the device has to be reset.
+    driver.ask(Command::DeviceQuiesced).await.map_err(error)?;
+    Ok(())
+}
+
+async fn role_memory_twice(bench: &mut Bench) -> Outcome {
+    // More than half of a probe's quota.
+    const PAGES: u64 = 1200;
+    let probe = bench.start(2, Setting::default()).await?;
+    let asked = probe.ask(Command::GrowRoleMemory(PAGES)).await;
+    let kernel = asked.map_err(error)?.kernel;
+    ensure!(kernel == 0, "it gets none: {kernel}");
+    let again = probe.ask(Command::GrowRoleMemory(PAGES)).await;
+    let again = again.map_err(error)?;
+    ensure!(
+        (again.value, again.kernel) == (PAGES, 0),
+        "what it has is counted against it twice: {again:?}"
+    );
     Ok(())
 }
 
