@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use abi::{PINS_PER_DRIVER_MAX, ROLES_MAX};
+use abi::{PINS_MAX, PINS_PER_DRIVER_MAX, ROLES_MAX};
 
 use crate::{
     calls::{CALLS_MAX, CallId},
@@ -16,9 +16,6 @@ use crate::{
 
 /// Calls between a driver and the owner of the memory, at most.
 pub const CHAIN_MAX: usize = 8;
-
-/// Pins whose room a request's list keeps when it is empty again.
-const LIST_KEPT_MAX: usize = 128;
 
 /// The calls through which a driver reached memory, its own request first.
 pub type Chain = heapless::Vec<CallId, CHAIN_MAX>;
@@ -62,13 +59,20 @@ impl Pins {
     /// How many more a driver may have.
     #[must_use]
     pub fn room(&self, driver: usize) -> usize {
-        PINS_PER_DRIVER_MAX.saturating_sub(self.counts[driver])
+        let of_driver = PINS_PER_DRIVER_MAX.saturating_sub(self.counts[driver]);
+        of_driver.min(PINS_MAX.saturating_sub(self.count()))
     }
 
-    /// Adds a pin.
-    pub fn add(&mut self, pin: Pin) {
-        self.counts[pin.driver] += 1;
-        self.slots[pin.token.slot()].push(pin);
+    /// Adds what one driver pinned for one request.
+    pub fn add(&mut self, pins: Vec<Pin>) {
+        let Some(first) = pins.first() else { return };
+        self.counts[first.driver] += pins.len();
+        let of_request = &mut self.slots[first.token.slot()];
+        if of_request.is_empty() {
+            *of_request = pins;
+        } else {
+            of_request.extend(pins);
+        }
     }
 
     /// Takes out what a driver pinned for a request, and gives each pin to `release`.
@@ -78,9 +82,7 @@ impl Pins {
         pins.extract_if(.., |pin| pin.driver == driver && pin.token == token)
             .for_each(release);
         self.counts[driver] -= before - pins.len();
-        if pins.is_empty() && pins.capacity() > LIST_KEPT_MAX {
-            *pins = Vec::new();
-        }
+        give_back(pins);
     }
 
     /// Takes out everything of a device that was reset.
@@ -90,6 +92,7 @@ impl Pins {
             pins.extract_if(.., |pin| pin.driver == driver)
                 .for_each(&mut release);
             self.counts[driver] -= before - pins.len();
+            give_back(pins);
         }
     }
 
@@ -117,6 +120,13 @@ impl Pins {
     }
 }
 
+/// An empty list takes no memory: there are as many as calls.
+fn give_back(pins: &mut Vec<Pin>) {
+    if pins.is_empty() {
+        *pins = Vec::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,8 +148,8 @@ mod tests {
     fn pins_go_with_their_request_and_not_with_its_slot() {
         let (old, new) = (CallId::new(7, 1), CallId::new(7, 2));
         let mut pins = Pins::default();
-        pins.add(pin(1, old, 10, &[]));
-        pins.add(pin(1, new, 11, &[new]));
+        pins.add(vec![pin(1, old, 10, &[])]);
+        pins.add(vec![pin(1, new, 11, &[new])]);
         let mut taken = Vec::new();
         pins.take_request(1, new, |pin| taken.push(pin.frame));
         assert_eq!(
@@ -157,7 +167,7 @@ mod tests {
     fn a_call_in_the_middle_of_the_chain_reaches_the_pin() {
         let chain = [CallId::new(3, 1), CallId::new(2, 1), CallId::new(1, 1)];
         let mut pins = Pins::default();
-        pins.add(pin(1, chain[0], 10, &chain));
+        pins.add(vec![pin(1, chain[0], 10, &chain)]);
         assert_eq!(pins.through(chain[1]).count(), 1);
         pins.through(chain[1]).for_each(|pin| pin.chain.clear());
         assert_eq!(pins.through(chain[2]).count(), 0);
@@ -168,7 +178,7 @@ mod tests {
         let mut pins = Pins::default();
         let token = CallId::new(1, 1);
         for frame in 0..PINS_PER_DRIVER_MAX as u64 {
-            pins.add(pin(1, token, frame, &[token]));
+            pins.add(vec![pin(1, token, frame, &[token])]);
         }
         assert_eq!((pins.room(1), pins.room(2)), (0, PINS_PER_DRIVER_MAX));
         for forged in [u64::MAX, 0xffff, 0xf801, 0x800] {
@@ -180,16 +190,43 @@ mod tests {
     }
 
     #[test]
+    fn pins_take_no_more_memory_than_the_kernel_has_for_them() {
+        let mut pins = Pins::default();
+        let drivers = PINS_MAX / PINS_PER_DRIVER_MAX;
+        for driver in 0..drivers {
+            // In as many requests as there are, all of which have been pinned through before.
+            for slot in 0..CALLS_MAX {
+                let token = CallId::new(slot, 1);
+                pins.add(
+                    (0..128)
+                        .map(|frame| pin(driver, token, frame, &[]))
+                        .collect(),
+                );
+                pins.take_request(driver, token, drop);
+            }
+            let token = CallId::new(driver, 2);
+            let all = 0..pins.room(driver) as u64;
+            pins.add(all.map(|frame| pin(driver, token, frame, &[])).collect());
+        }
+        assert_eq!((pins.count(), pins.room(drivers)), (PINS_MAX, 0));
+        let kept: usize = pins.slots.iter().map(Vec::capacity).sum();
+        assert!(kept * size_of::<Pin>() < 8 << 20, "room for {kept} pins");
+        (0..drivers).for_each(|driver| pins.take_device(driver, drop));
+        assert_eq!(pins.room(drivers), PINS_PER_DRIVER_MAX);
+        assert_eq!(pins.slots.iter().map(Vec::capacity).sum::<usize>(), 0);
+    }
+
+    #[test]
     fn only_a_device_that_writes_and_is_attached_is_in_the_way_of_a_swap() {
         let (read, written, detached) = (CallId::new(1, 1), CallId::new(2, 1), CallId::new(3, 1));
         let mut pins = Pins::default();
-        pins.add(Pin {
+        pins.add(vec![Pin {
             written: false,
             ..pin(1, read, 10, &[read])
-        });
-        pins.add(pin(1, written, 10, &[written]));
-        pins.add(pin(1, detached, 10, &[]));
-        pins.add(pin(1, CallId::new(4, 1), 11, &[CallId::new(4, 1)]));
+        }]);
+        pins.add(vec![pin(1, written, 10, &[written])]);
+        pins.add(vec![pin(1, detached, 10, &[])]);
+        pins.add(vec![pin(1, CallId::new(4, 1), 11, &[CallId::new(4, 1)])]);
         assert!(pins.writing_to(Frame(10)).eq([written]));
     }
 }

@@ -35,6 +35,9 @@ pub const PIN_BYTES_MAX: u64 = 4 << 20;
 /// Pages that one driver can have pinned at a time: more than its disk takes requests for.
 pub const PINS_PER_DRIVER_MAX: usize = 8192;
 
+/// Pages that can be pinned at a time, in all: what the kernel's heap has room for.
+pub const PINS_MAX: usize = 4 * PINS_PER_DRIVER_MAX;
+
 /// Pages of one piece of DMA memory.
 pub const DMA_PAGES_MAX: u64 = 1024;
 

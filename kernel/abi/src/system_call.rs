@@ -36,7 +36,8 @@ pub const COPY_TO: u64 = 11;
 /// `(token, side, offset, len, *mut DmaAddress, max)` Pins a part of a grant for the caller's
 /// device; returns the number of pieces. The pages stay pinned until `UNPIN`, whatever happens to
 /// the call; if it ends before, its owner gets other frames. At most [`crate::PIN_BYTES_MAX`] bytes;
-/// `NoRoom` past `max` pieces or [`crate::PINS_PER_DRIVER_MAX`] pages.
+/// `NoRoom` past `max` pieces, [`crate::PINS_PER_DRIVER_MAX`] pages, or [`crate::PINS_MAX`] of all
+/// drivers.
 pub const PIN: u64 = 12;
 /// `(token)` Releases everything pinned under this request; a driver's right, as `PIN`.
 pub const UNPIN: u64 = 13;

@@ -218,7 +218,7 @@ impl Kernel {
             return Err(Error::BadArgument);
         }
         let (token, side) = (CallId::from_number(token), side(which)?);
-        let mut pages: Vec<Pin> = Vec::new();
+        let mut pages: Vec<Pin> = Vec::with_capacity((len / PAGE) as usize + 2);
         let mut addresses: Vec<DmaAddress> = Vec::new();
         let tasks = &self.tasks;
         let room = self.pins.room(role);
@@ -272,11 +272,11 @@ impl Kernel {
             )?;
         }
         self.counters.pages_pinned += pages.len() as u64;
-        for pin in pages {
+        for pin in &pages {
             self.frames.hold(pin.frame);
             self.calls.count_pin(&pin.chain);
-            self.pins.add(pin);
         }
+        self.pins.add(pages);
         Ok(Some(addresses.len() as u64))
     }
 

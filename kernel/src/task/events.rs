@@ -27,10 +27,10 @@ impl Kernel {
         let task = &mut self.tasks[role];
         let now_ns = self.clock.now_ns();
         task.last_wait_ns = now_ns;
-        let bytes = (wait.max * size_of::<Event>()) as u64;
         if wait.max == 0 || wait.max > EVENTS_MAX {
             return Err(Error::BadArgument);
         }
+        let bytes = (wait.max * size_of::<Event>()) as u64;
         copy::probe_running(wait.events, bytes)?;
         if self.has_events(role) || wait.deadline_ns <= now_ns {
             return self.deliver(role, wait).map(Some);
