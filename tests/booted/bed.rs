@@ -1,17 +1,17 @@
-//! What a booted test stands on: images in a folder of its own, and guests on them.
+//! What a booted test stands on: images in a folder of its own under `target`, and guests on them.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use galago::Failure;
-use galago::guest::{Accelerator, Event, Guest, Machine, Prepared};
+use galago::guest::{Accelerator, Description, Disk, Event, Guest, Machine, Prepared};
 use galago::host::accelerator::Choice;
+use galago::host::folder::TempFolder;
 use galago::host::images;
-use galago::tree::{Tree, checked_import, pack};
+use galago::tree::{Tree, pack};
 use galago::ui::Ui;
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// How long anything may take. Far more than it does: this is against hanging, not for measuring.
 pub const LIMIT: Duration = Duration::from_secs(180);
@@ -24,11 +24,11 @@ const MEMORY_MIB: u32 = 512;
 
 /// Images, and the stack that is booted on them.
 pub struct Bed {
-    folder: TempDir,
+    folder: TempFolder,
     stack: &'static str,
     changed_stack: Option<PathBuf>,
     disks: Vec<PathBuf>,
-    import: Option<PathBuf>,
+    tar: Option<PathBuf>,
 }
 
 /// One guest of the user's, built once for all tests.
@@ -51,7 +51,8 @@ fn prepared() -> &'static (Prepared, Accelerator) {
 impl Bed {
     /// One empty disk, or two that are mirrored.
     pub fn new(disks: usize) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = prepared().0.project.target();
+        let folder = TempFolder::new(target, "booted-").expect("a temporary folder");
         let path = |number| folder.path().join(format!("{number}.img"));
         let disks: Vec<PathBuf> = (0..disks).map(path).collect();
         for disk in &disks {
@@ -63,35 +64,36 @@ impl Bed {
             stack,
             changed_stack: None,
             disks,
-            import: None,
+            tar: None,
         }
     }
 
     /// With a tree to import.
-    pub fn with_tree(mut self, tree: &Tree) -> Self {
-        let tar = self.folder.path().join("tree.tar");
-        let file = std::fs::File::create(&tar).expect("a file");
-        pack(tree, std::io::BufWriter::new(file)).expect("packed");
-        self.import = Some(tar);
+    pub fn with_tree(self, tree: &Tree) -> Self {
+        self.with_tree_cut_by(tree, 0)
+    }
+
+    /// With a tree to import, in a tar that lacks its last `bytes`.
+    pub fn with_tree_cut_by(mut self, tree: &Tree, bytes: usize) -> Self {
+        let mut tar = Vec::new();
+        pack(tree, &mut tar).expect("packed");
+        tar.truncate(tar.len() - bytes);
+        let path = self.folder.path().join("tree.tar");
+        std::fs::write(&path, tar).expect("written");
+        self.tar = Some(path);
         self
     }
 
     /// Without it.
     pub fn without_tree(self) -> Self {
-        Self {
-            import: None,
-            ..self
-        }
+        Self { tar: None, ..self }
     }
 
     /// With the stack's description changed.
     pub fn with_stack(mut self, change: impl FnOnce(&str) -> String) -> Self {
         let (prepared, _) = prepared();
         let stack = change(&prepared.project.stack(self.stack).expect("a stack"));
-        // The name of the file is that of the archive, which tests must not share.
-        let folder = self.folder.path();
-        let name = folder.file_name().expect("a name").to_string_lossy();
-        let path = folder.join(format!("{name}.toml"));
+        let path = self.folder.path().join("stack.toml");
         std::fs::write(&path, stack).expect("written");
         self.changed_stack = Some(path);
         self
@@ -116,27 +118,19 @@ impl Bed {
     /// What is booted on the disks.
     pub fn machine(&self) -> Machine {
         let (prepared, accelerator) = prepared();
-        let stack = self
-            .changed_stack
-            .as_ref()
-            .map(|path| path.to_string_lossy());
-        let stack = stack.as_deref().unwrap_or(self.stack);
-        let machine = prepared.machine(stack, MEMORY_MIB).expect("a stack");
-        let archive = match &self.changed_stack {
-            // It goes with this bed, so it lies with it.
-            Some(_) => {
-                let ours = self.folder.path().join("archive.tar");
-                std::fs::copy(&machine.archive, &ours).expect("copied");
-                std::fs::remove_file(&machine.archive).expect("removed");
-                ours
-            }
-            None => machine.archive.clone(),
+        let stack = match &self.changed_stack {
+            Some(path) => path.to_string_lossy(),
+            None => self.stack.into(),
         };
-        let import = |tar| checked_import(tar, self.folder.path()).expect("a tar");
+        let machine = prepared.machine(&stack, MEMORY_MIB).expect("a stack");
+        let mut disks = Disk::numbered(self.disks.clone());
+        if let Some(tar) = &self.tar {
+            let description = Description::read(&prepared.project, &stack).expect("a stack");
+            let place = description.place_for_tar(disks.len()).expect("a place");
+            disks.push(Disk::tar(place, tar.clone()));
+        }
         Machine {
-            archive,
-            disks: self.disks.clone(),
-            import: self.import.as_deref().map(import),
+            disks,
             accelerator: *accelerator,
             ..machine
         }
@@ -148,9 +142,9 @@ impl Bed {
     }
 
     /// A guest from which disk `number` was taken away.
-    pub fn boot_without(&self, number: usize) -> Guest {
+    pub fn boot_without(&self, number: u32) -> Guest {
         let mut machine = self.machine();
-        machine.disks.remove(number);
+        machine.disks.retain(|disk| disk.number != number);
         boot(&machine)
     }
 
@@ -206,7 +200,7 @@ pub fn output(guest: &mut Guest, command: &str) -> String {
 
 /// Switches the machine off.
 pub fn power_off(guest: Guest) {
-    or_explain(guest.power_off(LIMIT));
+    or_explain(guest.power_off(LIMIT, |_| {}));
 }
 
 /// A number in a result.

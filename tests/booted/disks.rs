@@ -11,6 +11,7 @@ fn with_either_disk_gone_every_file_is_there_and_the_volume_says_degraded() {
     let mut guest = bed.boot_formatted();
     run(&mut guest, "import virtio-blk.2 /tree");
     power_off(guest);
+    let bed = bed.without_tree();
     for gone in [0, 1] {
         let mut guest = bed.boot_without(gone);
         run(&mut guest, "mount");
@@ -22,6 +23,23 @@ fn with_either_disk_gone_every_file_is_there_and_the_volume_says_degraded() {
         assert_eq!(run(&mut guest, "sha256 /tree")["sha256"], checksum(&tree));
         power_off(guest);
     }
+}
+
+#[test]
+fn a_tar_never_stands_in_for_a_disk_that_is_gone_and_nothing_is_erased_for_it() {
+    let tree = made_up(6, 1 << 20);
+    let bed = Bed::new(2).with_tree(&tree);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /file content");
+    power_off(guest);
+    let mut guest = bed.boot_without(1);
+    // Either would lose what is on the disk that is there.
+    assert!(!refused(&mut guest, "format yes").is_empty());
+    run(&mut guest, "mount");
+    assert_eq!(output(&mut guest, "cat /file").trim_end(), "content");
+    run(&mut guest, "import virtio-blk.2 /tree");
+    assert_eq!(run(&mut guest, "sha256 /tree")["sha256"], checksum(&tree));
+    power_off(guest);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 /* A guest of a few lines that does on command what a real one must not: hang, panic, reset, garble.
    It answers every line on COM2 with an output and a done event; the letters H, X, R and P in a
-   command make it hang, end with a debug exit, reset and power off instead. */
+   command make it hang, end with a debug exit, reset and power off instead. From an N on it says no
+   to everything. */
 .code32
 .section .note.pvh, "a", @note
 .long 4, 4, 18                  /* the PVH entry note, without which QEMU refuses the image */
@@ -12,6 +13,7 @@
 _start:
     mov $stack_top, %esp
     movb $'1', number
+    movl $done, verdict
     mov $0x80000090, %eax       /* PAM: the firmware's ROM again, so that a reset starts as power-on */
     call clear_config
     mov $0x80000094, %eax
@@ -37,6 +39,8 @@ next:
     je panic
     cmp $'R', %al
     je reset
+    cmp $'N', %al
+    je refuse
     cmp $'P', %al
     jne next
     mov $0x604, %dx             /* ACPI power-off, as SeaBIOS places it on q35 */
@@ -60,9 +64,14 @@ reset:
     mov $6, %al
     out %al, %dx
     jmp hang
+refuse:
+    movl $no, verdict
+    jmp next
 answer:
-    mov $done, %esi
+    mov verdict, %esi
     mov $0x2f8, %dx
+    call puts
+    mov $number, %esi
     call puts
     incb number
     jmp next
@@ -86,8 +95,10 @@ hello: .asciz "fake guest\r\n"
 words: .asciz "panic: all is lost\r\n"
 ready: .asciz "{\"event\":\"ready\"}\n"
 half:  .asciz "{\"event\":\"output\",\"te"
-done:  .ascii "{\"event\":\"output\",\"text\":\"hi\"}\n{\"event\":\"done\",\"ok\":true,\"id\":"
+done:  .asciz "{\"event\":\"output\",\"text\":\"hi\"}\n{\"event\":\"done\",\"ok\":true,\"id\":"
+no:    .asciz "{\"event\":\"done\",\"ok\":false,\"error\":\"out of order\",\"id\":"
 number: .asciz "1}\n"
+verdict: .long done
 
 .bss
 .space 4096

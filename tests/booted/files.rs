@@ -42,7 +42,7 @@ fn files_survive_reboots_each_of_which_is_one_reset() {
     let mut guest = bed.boot_formatted();
     run(&mut guest, "write /hello 'hello, world'");
     for _ in 0..5 {
-        or_explain(guest.reboot(LIMIT));
+        or_explain(guest.restart("reboot", LIMIT, |_| {}));
         run(&mut guest, "mount");
         assert_eq!(output(&mut guest, "cat /hello").trim_end(), "hello, world");
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use galago::Failure;
-use galago::guest::{Accelerator, Guest, Machine};
+use galago::guest::{Accelerator, Archive, Disk, Guest, Machine};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,13 +27,10 @@ fn machine(folder: &Path) -> Machine {
         .status()
         .expect("Rust links with cc, so it is there");
     assert!(status.success());
-    let archive = folder.join("archive.tar");
-    std::fs::write(&archive, [0; 1024]).expect("written");
     Machine {
         kernel,
-        archive,
+        archive: Archive::default(),
         disks: Vec::new(),
-        import: None,
         memory_mib: 256,
         accelerator: Accelerator::Tcg,
         debug_exit: true,
@@ -107,6 +104,25 @@ fn a_guest_that_resets_itself_is_an_error_and_a_reset_by_us_is_none() {
 }
 
 #[test]
+fn a_guest_that_refuses_to_end_is_told_at_once_with_its_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut guest = boot(folder.path());
+    assert!(!guest.command("N", LIMIT).expect("answered").ok);
+    let begun = Instant::now();
+    let refusals = [
+        ("reboot", guest.restart("reboot", LIMIT, |_| {})),
+        ("poweroff", guest.power_off(LIMIT, |_| {})),
+    ];
+    assert!(begun.elapsed() < LIMIT);
+    for (command, refusal) in refusals {
+        let error = refusal.expect_err("it says no");
+        assert_eq!(Failure::status_of(&error), 1);
+        let expected = format!("`{command}` failed: out of order");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
 fn a_reset_is_told_once_and_not_once_more_by_the_firmware() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut guest = boot(folder.path());
@@ -123,7 +139,7 @@ fn an_image_in_use_is_told_as_such() {
     let image = folder.path().join("disk, one.img");
     galago::host::images::create(&image, 1 << 20).expect("made");
     let machine = Machine {
-        disks: vec![image],
+        disks: Disk::numbered([image]),
         ..machine(folder.path())
     };
     let _first = Guest::boot(&machine, None).expect("QEMU starts");

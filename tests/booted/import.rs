@@ -34,3 +34,14 @@ fn an_exported_tree_is_a_tar_that_others_read() {
     let file = std::fs::File::open(image).expect("the image");
     assert_eq!(checksum(&unpack(file).expect("a tar")), checksum(&tree));
 }
+
+/// A tar that ends within a sector, as one does that was cut off in the zeros at its end.
+#[test]
+fn a_tar_of_any_length_is_imported() {
+    let tree = made_up(3, 1 << 20);
+    let bed = Bed::new(1).with_tree_cut_by(&tree, 100);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "import virtio-blk.1 /tree");
+    assert_eq!(run(&mut guest, "sha256 /tree")["sha256"], checksum(&tree));
+    power_off(guest);
+}

@@ -1,7 +1,8 @@
 //! Tests of the whole stack, booted in QEMU and driven over the serial console.
 //!
 //! `cargo galago test --only booted` runs them with everything they need; `cargo test -p booted-tests`
-//! does the same where QEMU is there. Each test has images of its own in a temporary folder.
+//! does the same where QEMU is there. Each test has images of its own in a temporary folder under
+//! `target`.
 
 #![forbid(unsafe_code)]
 

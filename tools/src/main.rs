@@ -10,7 +10,7 @@ use galago::{Failure, commands, host, ui};
 
 fn main() -> ExitCode {
     ui::respect_no_color();
-    host::interrupt::install();
+    host::interrupt::clean_up_after_panics();
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -133,11 +133,10 @@ fn rights(task: &Task) -> Rights {
 
 fn find(wanted: Device, devices: &[DeviceInfo]) -> Option<DeviceInfo> {
     let Device::VirtioBlock(number) = wanted;
-    let mut found: Vec<DeviceInfo> = devices
-        .iter()
-        .copied()
-        .filter(|device| device.vendor == VIRTIO && VIRTIO_BLOCK.contains(&device.device))
-        .collect();
-    found.sort_unstable_by_key(|device| device.address);
-    found.get(number as usize).copied()
+    let is_block =
+        |device: &DeviceInfo| device.vendor == VIRTIO && VIRTIO_BLOCK.contains(&device.device);
+    // Bus 0 and function 0, see `DeviceInfo::address`.
+    let address = (stack::DISK_SLOT_FIRST + number) << 3;
+    let at_its_place = |device: &&DeviceInfo| device.address == address && is_block(device);
+    devices.iter().find(at_its_place).copied()
 }

@@ -23,6 +23,13 @@ pub const MANAGER: &str = "manager";
 /// Tasks that a stack can have; the kernel has room for a few more roles.
 pub const TASKS_MAX: usize = 60;
 
+/// The slot of the root PCI bus where disk 0 is; disk N is N slots further. A disk has its place, so
+/// that one that is missing moves no other into it.
+pub const DISK_SLOT_FIRST: u32 = 4;
+
+/// Most disks: the slots up to the one that Q35 keeps for itself.
+pub const DISKS_MAX: u32 = 27;
+
 /// A stack that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
@@ -80,7 +87,8 @@ pub enum Role {
 /// A device by kind and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Device {
-    /// The virtio block function of this number, counted from zero in the order of PCI addresses.
+    /// The virtio block function that is disk number N, below [`DISKS_MAX`]: it is in slot
+    /// [`DISK_SLOT_FIRST`] + N.
     VirtioBlock(u32),
 }
 
@@ -164,6 +172,13 @@ impl Stack {
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name == name)
+    }
+
+    /// The disks that the stack can do without, in the order of the description: places for a tar to
+    /// import, or for a disk to export to.
+    pub fn spare_disks(&self) -> impl Iterator<Item = u32> {
+        let spare = self.tasks.iter().filter(|task| task.optional);
+        spare.filter_map(|task| task.device.map(|Device::VirtioBlock(number)| number))
     }
 
     /// The programs that the archive must have, each once; the manager's is not among them.

@@ -4,7 +4,7 @@ use alloc::{format, string::String};
 
 use abi::PAGE_BYTES;
 
-use crate::Device;
+use crate::{DISKS_MAX, Device};
 
 /// Least memory with which a task can start: its image, stack and page tables.
 pub const QUOTA_PAGES_MIN: u64 = (256 << 10) / PAGE_BYTES as u64;
@@ -37,7 +37,13 @@ pub fn quota_pages(text: &str) -> Result<u64, String> {
 pub fn device(text: &str) -> Result<Device, String> {
     let wrong = || format!("`{text}` is no device; write for instance \"virtio-blk:0\"");
     match text.split_once(':').ok_or_else(wrong)? {
-        ("virtio-blk", number) => number.parse().map(Device::VirtioBlock).map_err(|_| wrong()),
+        ("virtio-blk", number) => match number.parse().map_err(|_| wrong())? {
+            number if number < DISKS_MAX => Ok(Device::VirtioBlock(number)),
+            _ => Err(format!(
+                "`{text}` has no place; number disks from 0 to {}",
+                DISKS_MAX - 1
+            )),
+        },
         _ => Err(wrong()),
     }
 }
@@ -96,6 +102,7 @@ mod tests {
             "virtio-blk:x",
             "ahci:0",
             "virtio-blk:-1",
+            "virtio-blk:27",
         ] {
             assert!(device(wrong).is_err(), "{wrong}");
         }

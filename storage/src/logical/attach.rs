@@ -102,6 +102,23 @@ impl<S: FileStore> Logical<S> {
         }
     }
 
+    /// Sees that every store reaches its disk, before the first is erased: a volume that cannot be made
+    /// for want of a disk leaves the old one as it is.
+    async fn see_all_disks(&self, slots: &[usize]) -> Result<()> {
+        let asked = join_all(slots.iter().map(async |&slot| {
+            let answer = self.stores.call(slot, async |store| store.info().await);
+            (slot, answer.await)
+        }));
+        for (slot, answer) in asked.await {
+            // What is on the disk, or cannot be read of it, does not matter.
+            if answer == Err(Error::PeerGone) {
+                log::error!("file store {slot} has no disk; nothing is erased");
+                return Err(Error::PeerGone);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes an empty volume of the stores that are here, all of which must succeed.
     ///
     /// A slot without a store is no part of the new volume: what is in the slot later is another
@@ -126,6 +143,7 @@ impl<S: FileStore> Logical<S> {
                 all - here
             );
         }
+        self.see_all_disks(&slots).await?;
         *self.volume.borrow_mut() = None;
         let stores = slots.len() as u32;
         let made = join_all(slots.iter().zip(0..stores).map(async |(&slot, index)| {

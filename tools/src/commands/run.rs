@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::script::split;
 use crate::Failure;
 use crate::cli::Run;
-use crate::guest::{Done, Event, Guest, Request};
+use crate::guest::{Event, Guest, Request, succeeded};
 use crate::ui::{Step, Ui};
 
 /// How long the guest may take to switch itself off when all is done.
@@ -37,25 +37,20 @@ pub fn run(options: &Run) -> Result<()> {
     printer.event(&ready);
     for command in &commands {
         match command.as_str() {
-            "poweroff" => return guest.power_off(limit),
-            "reboot" => printer.event(&guest.reboot(limit)?),
+            "poweroff" => return guest.power_off(limit, |event| printer.event(event)),
+            "reboot" | "reset" => guest.restart(command, limit, |event| printer.event(event))?,
             _ => one(&mut guest, command, limit, &mut printer)?,
         }
     }
-    guest.power_off(POWER_OFF_LIMIT)
+    guest.power_off(POWER_OFF_LIMIT, |event| printer.event(event))
 }
 
 fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<()> {
     let id = guest.start(command)?;
     let ended = guest.finish(id, command, limit, |event| printer.event(event));
     printer.clear();
-    match ended? {
-        Done { ok: true, .. } => Ok(()),
-        Done { error, .. } => {
-            let reason = error.unwrap_or_else(|| "no reason given".into());
-            Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
-        }
-    }
+    succeeded(command, ended?)?;
+    Ok(())
 }
 
 /// Shows what the guest says.

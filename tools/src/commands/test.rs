@@ -10,6 +10,7 @@ use crate::guest::Prepared;
 use crate::guest::kernel_tests;
 use crate::host::accelerator::Choice;
 use crate::host::cargo_test::{self, Count};
+use crate::host::folder::TempFolder;
 use crate::ui::Ui;
 
 /// The package with the tests of the booted stack.
@@ -49,7 +50,8 @@ fn host(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
 }
 
 fn kernel(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
-    let machine = kernel_tests::machine(&prepared.project, ui)?;
+    let folder = TempFolder::new(prepared.project.target(), "kernel-tests-")?;
+    let machine = kernel_tests::machine(&prepared.project, folder.path(), ui)?;
     let accelerator = prepared.accelerator(options.accel, &machine, ui);
     let step = ui.step("The kernel's guarantees");
     let mut count = Count::default();

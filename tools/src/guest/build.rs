@@ -1,11 +1,6 @@
-//! Builds what runs in the guest, and packs the archive it boots from.
-//!
-//! The archive is a plain tar: each task's binary under its name, and the stack description as `stack`.
-//! The unikernel itself is not in it; QEMU loads that.
+//! Builds what runs in the guest.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -167,42 +162,9 @@ fn is_chatter(line: &str) -> bool {
     .any(|word| line.trim_start().starts_with(word))
 }
 
-/// Packs the programs and the stack description into an archive at `path`.
-///
-/// # Errors
-/// If a file cannot be read or written.
-pub fn pack(programs: &[Program], stack: &str, path: &Path) -> Result<()> {
-    let parent = path.parent().context("an archive needs a folder")?;
-    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    // Written aside and renamed, so that a guest that boots meanwhile reads a whole one.
-    let aside = tempfile::NamedTempFile::new_in(parent)?;
-    let mut tar = tar::Builder::new(BufWriter::new(aside.as_file()));
-    for program in programs {
-        let mut file = File::open(&program.path)
-            .with_context(|| format!("cannot open {}", program.path.display()))?;
-        let size = file.metadata()?.len();
-        tar.append_data(&mut header(size), &program.name, &mut file)?;
-    }
-    tar.append_data(&mut header(stack.len() as u64), "stack", stack.as_bytes())?;
-    tar.into_inner()?
-        .into_inner()
-        .map_err(|error| error.into_error())?;
-    aside.persist(path)?;
-    Ok(())
-}
-
-/// The same for every file, so that equal content makes equal archives.
-fn header(size: u64) -> tar::Header {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(size);
-    header.set_mode(0o755);
-    header
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     #[test]
     fn only_binaries_become_programs() {
@@ -223,28 +185,5 @@ mod tests {
             program_of(&serde_json::json!({ "reason": "build-finished" })),
             None
         );
-    }
-
-    #[test]
-    fn the_archive_has_every_program_and_the_stack_under_plain_names() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let binary = folder.path().join("naming-1234");
-        std::fs::write(&binary, [1, 2, 3]).expect("written");
-        let programs = [Program {
-            name: "naming".into(),
-            path: binary,
-        }];
-        let path = folder.path().join("sub/archive.tar");
-        pack(&programs, "[[task]]", &path).expect("packed");
-        let mut archive = tar::Archive::new(File::open(&path).expect("there"));
-        let mut found = Vec::new();
-        for entry in archive.entries().expect("a tar") {
-            let mut entry = entry.expect("an entry");
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).expect("its content");
-            found.push((entry.path().expect("a name").display().to_string(), content));
-        }
-        assert_eq!(found[0], ("naming".to_owned(), vec![1, 2, 3]));
-        assert_eq!(found[1], ("stack".to_owned(), b"[[task]]".to_vec()));
     }
 }

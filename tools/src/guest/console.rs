@@ -108,6 +108,22 @@ impl Console {
         self.shared.lock().closed
     }
 
+    /// Waits until all has arrived that an ended guest said, at most until `deadline`.
+    pub fn wait_closed(&self, deadline: Instant) {
+        let mut text = self.shared.lock();
+        while !text.closed {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return;
+            };
+            text = self
+                .shared
+                .changed
+                .wait_timeout(text, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
     /// The last `count` lines, the one under way among them, without colours.
     #[must_use]
     pub fn tail(&self, count: usize) -> Vec<String> {
@@ -168,9 +184,8 @@ mod tests {
         let soon = Instant::now() + Duration::from_millis(5);
         assert_eq!(console.line(2, soon), None, "half a line is none");
         drop(theirs);
-        while !console.closed() {
-            std::thread::yield_now();
-        }
+        console.wait_closed(later());
+        assert!(console.closed());
         assert_eq!(console.tail(2), ["two", "thr"]);
     }
 

@@ -20,6 +20,9 @@ pub enum Arrival {
         /// By what runs in it, and not by QMP.
         by_guest: bool,
     },
+    /// The host could not write to an image for want of space. The image's name in QEMU's words,
+    /// `disk0`.
+    DiskFull(String),
     /// COM2 closed: QEMU has ended.
     Closed,
 }

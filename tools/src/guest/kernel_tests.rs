@@ -3,11 +3,12 @@
 //! The guest prints `test NAME … ok` or `test NAME … FAILED reason` on COM1, and at the end
 //! `N passed, N failed`; then it ends QEMU through the debug exit device.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Accelerator, Guest, Machine, build};
+use super::{Accelerator, Archive, Disk, Guest, Machine, build};
 use crate::host::{images, project::Project};
 use crate::ui::Ui;
 
@@ -39,21 +40,21 @@ pub struct Test {
     pub failed: Option<String>,
 }
 
-/// Builds the tests and the machine that runs them.
+/// Builds the tests and the machine that runs them, with a disk in `folder`.
 ///
 /// # Errors
 /// [`crate::Failure::Host`] if they do not build.
-pub fn machine(project: &Project, ui: &Ui) -> Result<Machine> {
+pub fn machine(project: &Project, folder: &Path, ui: &Ui) -> Result<Machine> {
     let built = build::build_kernel_tests(project, ui)?;
-    let archive = project.scratch().join("kernel-tests.tar");
-    build::pack(&built.programs, "", &archive)?;
-    let disk = project.scratch().join("kernel-tests.img");
+    let disk = folder.join("kernel-tests.img");
     images::create(&disk, DISK_BYTES)?;
     Ok(Machine {
         kernel: built.kernel,
-        archive,
-        disks: vec![disk],
-        import: None,
+        archive: Archive {
+            programs: built.programs,
+            description: String::new(),
+        },
+        disks: Disk::numbered([disk]),
         memory_mib: MEMORY_MIB,
         accelerator: Accelerator::Tcg,
         debug_exit: true,

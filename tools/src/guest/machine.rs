@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-/// The first PCI slot of our disks; the guest numbers disks by slot.
-const FIRST_DISK_SLOT: usize = 4;
+use super::Archive;
 
 /// The port of the device by which a guest ends QEMU with an exit status.
 const DEBUG_EXIT_PORT: u16 = 0xf4;
@@ -29,9 +28,38 @@ impl std::fmt::Display for Accelerator {
     }
 }
 
-/// A tar to import from, seen by the guest as a further disk it cannot write.
+/// A disk of a guest.
 #[derive(Clone, Debug)]
-pub struct Import(pub PathBuf);
+pub struct Disk {
+    /// Its place; below [`stack::DISKS_MAX`].
+    pub number: u32,
+    /// The image.
+    pub image: PathBuf,
+    /// The guest cannot write it.
+    pub read_only: bool,
+}
+
+impl Disk {
+    /// Disks on these images, numbered from 0.
+    pub fn numbered(images: impl IntoIterator<Item = PathBuf>) -> Vec<Self> {
+        let disk = |(number, image)| Self {
+            number,
+            image,
+            read_only: false,
+        };
+        (0..).zip(images).map(disk).collect()
+    }
+
+    /// A tar to import from: a disk that the guest cannot write.
+    #[must_use]
+    pub fn tar(number: u32, image: PathBuf) -> Self {
+        Self {
+            number,
+            image,
+            read_only: true,
+        }
+    }
+}
 
 /// The hardware of a guest and what it boots.
 #[derive(Clone, Debug)]
@@ -39,11 +67,9 @@ pub struct Machine {
     /// The unikernel.
     pub kernel: PathBuf,
     /// Task binaries and the stack description.
-    pub archive: PathBuf,
-    /// Disk images, in the guest's order.
-    pub disks: Vec<PathBuf>,
-    /// Attached after the disks.
-    pub import: Option<Import>,
+    pub archive: Archive,
+    /// Its disks; places between them may be empty.
+    pub disks: Vec<Disk>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Who executes it.
@@ -52,9 +78,11 @@ pub struct Machine {
     pub debug_exit: bool,
 }
 
-/// The sockets QEMU connects to.
+/// What QEMU finds in the guest's folder: the archive, and the sockets it connects to.
 #[derive(Clone, Debug)]
-pub struct Sockets {
+pub struct Paths {
+    /// The archive.
+    pub archive: PathBuf,
     /// COM1.
     pub console: PathBuf,
     /// COM2.
@@ -66,7 +94,7 @@ pub struct Sockets {
 impl Machine {
     /// QEMU's arguments.
     #[must_use]
-    pub fn arguments(&self, sockets: &Sockets) -> Vec<OsString> {
+    pub fn arguments(&self, paths: &Paths) -> Vec<OsString> {
         let mut arguments = Arguments::default();
         arguments
             .add("-nodefaults")
@@ -80,12 +108,12 @@ impl Machine {
         arguments.pair("-m", format!("{}M", self.memory_mib));
         arguments
             .pair("-kernel", &self.kernel)
-            .pair("-initrd", &self.archive);
-        for (port, socket) in [("com1", &sockets.console), ("com2", &sockets.link)] {
+            .pair("-initrd", &paths.archive);
+        for (port, socket) in [("com1", &paths.console), ("com2", &paths.link)] {
             arguments.pair("-chardev", socket_device(port, socket));
             arguments.pair("-serial", format!("chardev:{port}"));
         }
-        arguments.pair("-chardev", socket_device("qmp", &sockets.monitor));
+        arguments.pair("-chardev", socket_device("qmp", &paths.monitor));
         arguments.pair("-mon", "chardev=qmp,mode=control");
         if self.debug_exit {
             arguments.pair(
@@ -93,11 +121,8 @@ impl Machine {
                 format!("isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"),
             );
         }
-        for (number, image) in self.disks.iter().enumerate() {
-            arguments.disk(number, image, false);
-        }
-        if let Some(Import(tar)) = &self.import {
-            arguments.disk(self.disks.len(), tar, true);
+        for disk in &self.disks {
+            arguments.disk(disk);
         }
         arguments.0
     }
@@ -124,22 +149,26 @@ impl Arguments {
     }
 
     /// A virtio disk. Its write cache is on, so that the device offers a flush and the guest's
-    /// flushes reach the host's medium.
-    fn disk(&mut self, number: usize, image: &Path, read_only: bool) {
+    /// flushes reach the host's medium. An error of the host's is the guest's error too: by itself QEMU
+    /// would stop the guest when the host's disk is full.
+    fn disk(&mut self, disk: &Disk) {
+        let Disk {
+            number, read_only, ..
+        } = *disk;
         let node = json!({
             "driver": "raw",
             "node-name": format!("disk{number}"),
             "read-only": read_only,
             "discard": "unmap",
             "cache": { "direct": false, "no-flush": false },
-            "file": { "driver": "file", "filename": image.to_string_lossy() },
+            "file": { "driver": "file", "filename": disk.image.to_string_lossy() },
         });
-        let slot = FIRST_DISK_SLOT + number;
+        let slot = stack::DISK_SLOT_FIRST + number;
         self.pair("-blockdev", node.to_string()).pair(
             "-device",
             format!(
                 "virtio-blk-pci,id=virtio{number},drive=disk{number},addr={slot:#x},\
-                 disable-legacy=on,write-cache={}",
+                 disable-legacy=on,werror=report,rerror=report,write-cache={}",
                 if read_only { "off" } else { "on" }
             ),
         );
@@ -151,21 +180,24 @@ mod tests {
     use super::*;
 
     fn arguments(machine: &Machine) -> Vec<String> {
-        let sockets = Sockets {
+        let paths = Paths {
+            archive: "/t/archive.tar".into(),
             console: "/t/com1".into(),
             link: "/t/a,b".into(),
             monitor: "/t/qmp".into(),
         };
         let text = |argument: OsString| argument.into_string().expect("text");
-        machine.arguments(&sockets).into_iter().map(text).collect()
+        machine.arguments(&paths).into_iter().map(text).collect()
     }
 
     fn machine() -> Machine {
         Machine {
             kernel: "kernel".into(),
-            archive: "archive.tar".into(),
-            disks: vec!["one.img".into(), "two, with comma.img".into()],
-            import: Some(Import("tree.tar".into())),
+            archive: Archive::default(),
+            disks: vec![
+                Disk::numbered(["one.img".into()]).remove(0),
+                Disk::tar(2, "tree, with comma.tar".into()),
+            ],
             memory_mib: 512,
             accelerator: Accelerator::Tcg,
             debug_exit: true,
@@ -173,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn disks_keep_their_order_their_flush_and_their_names() {
+    fn disks_keep_their_places_their_flush_and_their_names() {
         let all = arguments(&machine()).join(" ");
         for expected in [
-            "drive=disk0,addr=0x4,disable-legacy=on,write-cache=on",
-            "drive=disk1,addr=0x5,disable-legacy=on,write-cache=on",
-            "drive=disk2,addr=0x6,disable-legacy=on,write-cache=off",
-            "\"filename\":\"two, with comma.img\"",
+            "drive=disk0,addr=0x4,disable-legacy=on,werror=report,rerror=report,write-cache=on",
+            "drive=disk2,addr=0x6,disable-legacy=on,werror=report,rerror=report,write-cache=off",
+            "\"filename\":\"tree, with comma.tar\"",
+            "-initrd /t/archive.tar",
             "\"no-flush\":false",
             "path=/t/a,,b",
         ] {
@@ -195,6 +227,6 @@ mod tests {
             .filter(|argument| argument.contains("node-name"))
             .map(|argument| argument.contains("\"read-only\":true"))
             .collect();
-        assert_eq!(read_only, [false, false, true]);
+        assert_eq!(read_only, [false, true]);
     }
 }

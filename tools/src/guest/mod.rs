@@ -11,8 +11,10 @@
 //! `galago` listens on the three sockets before QEMU starts and QEMU connects to them, so that not a
 //! byte of the guest's is lost and no order of start-up matters.
 
+mod archive;
 pub mod build;
 mod console;
+mod description;
 mod events;
 mod inbox;
 pub mod kernel_tests;
@@ -25,9 +27,11 @@ mod restarts;
 mod running;
 mod sockets;
 
+pub use self::archive::Archive;
 pub use self::console::Console;
+pub use self::description::Description;
 pub use self::events::{Done, Event};
-pub use self::machine::{Accelerator, Import, Machine};
+pub use self::machine::{Accelerator, Disk, Machine};
 pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
 pub use self::request::Request;

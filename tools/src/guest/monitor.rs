@@ -37,7 +37,7 @@ impl Answers {
 }
 
 impl Monitor {
-    /// Opens the line; resets go to `inbox`.
+    /// Opens the line; what happens to the machine goes to `inbox`.
     ///
     /// # Errors
     /// If QEMU does not answer.
@@ -97,6 +97,15 @@ impl Monitor {
     }
 }
 
+/// QEMU tells the reason in the C library's words; its own member for it comes only where QEMU stops the
+/// guest.
+fn is_for_want_of_space(data: &Value) -> bool {
+    let reasons = ["No space left on device", "Disk quota exceeded"];
+    data["reason"]
+        .as_str()
+        .is_some_and(|reason| reasons.contains(&reason))
+}
+
 /// An answer, an event or the greeting.
 fn take(message: Value, answers: &Answers, inbox: &Inbox) {
     if let Some(id) = message["id"].as_u64() {
@@ -107,6 +116,9 @@ fn take(message: Value, answers: &Answers, inbox: &Inbox) {
     } else if message["event"] == "RESET" {
         let by_guest = message["data"]["guest"] == true;
         inbox.push(Arrival::Reset { by_guest });
+    } else if message["event"] == "BLOCK_IO_ERROR" && is_for_want_of_space(&message["data"]) {
+        let node = message["data"]["node-name"].as_str();
+        inbox.push(Arrival::DiskFull(node.unwrap_or("a disk").to_owned()));
     }
 }
 
@@ -130,6 +142,12 @@ mod tests {
                     "{{\"event\":\"RESET\",\"data\":{{\"guest\":true}}}}\n\
                      {{\"return\":{{\"done\":1}},\"id\":{id}}}"
                 ),
+                "stop" => format!(
+                    "{{\"event\":\"BLOCK_IO_ERROR\",\"data\":{{\"device\":\"\",\
+                     \"node-name\":\"disk1\",\"operation\":\"write\",\"action\":\"report\",\
+                     \"reason\":\"No space left on device\"}}}}\n\
+                     {{\"return\":{{}},\"id\":{id}}}"
+                ),
                 _ => format!("{{\"error\":{{\"class\":\"C\",\"desc\":\"unknown\"}},\"id\":{id}}}"),
             };
             stream
@@ -150,6 +168,9 @@ mod tests {
             inbox.next(Instant::now()),
             Some(Arrival::Reset { by_guest: true })
         );
+        monitor.execute("stop", &json!({})).expect("done");
+        let full = Arrival::DiskFull("disk1".into());
+        assert_eq!(inbox.next(Instant::now()), Some(full));
         let refused = monitor
             .execute("nonsense", &json!({}))
             .unwrap_err()

@@ -1,11 +1,9 @@
 //! What every guest needs: QEMU, the guest's programs, the archive.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::build::{self, Program};
-use super::{Accelerator, Machine};
+use super::{Accelerator, Archive, Description, Machine};
 use crate::Failure;
 use crate::host::accelerator::{self, Choice};
 use crate::host::project::Project;
@@ -50,43 +48,26 @@ impl Prepared {
     /// # Errors
     /// [`Failure::Usage`] if there is no such stack, or it cannot be started.
     pub fn machine(&self, stack: &str, memory_mib: u32) -> Result<Machine> {
-        let description = self.project.stack(stack)?;
-        let programs = self.programs(&description).map_err(|reason| {
-            Failure::Usage(format!(
-                "stack {stack}: {reason}; see qemu/stacks for stacks that work"
-            ))
-        })?;
-        let name = Path::new(stack)
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let archive = self.project.scratch().join(format!("{name}.tar"));
-        build::pack(&programs, &description, &archive)?;
+        let description = Description::read(&self.project, stack)?;
         Ok(Machine {
             kernel: self.built.kernel.clone(),
-            archive,
+            archive: Archive {
+                programs: self
+                    .programs(&description)
+                    .map_err(|reason| Failure::Usage(format!("stack {stack}: {reason}")))?,
+                description: description.text,
+            },
             disks: Vec::new(),
-            import: None,
             memory_mib,
             accelerator: Accelerator::Tcg,
             debug_exit: true,
         })
     }
 
-    /// What the described stack runs, or the first mistake in the description.
-    fn programs(&self, description: &str) -> Result<Vec<Program>, String> {
-        let stack = stack::Stack::parse(description).map_err(|mistakes| {
-            let first = mistakes
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            match mistakes.len() {
-                0 | 1 => first,
-                count => format!("{first} (and {} more)", count - 1),
-            }
-        })?;
-        let mut names = stack.programs();
-        names.insert("manager");
+    /// What the described stack runs.
+    fn programs(&self, description: &Description) -> Result<Vec<Program>, String> {
+        let mut names = description.stack.programs();
+        names.insert(stack::MANAGER);
         let find = |name: &&str| {
             let found = self
                 .built

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Import, Machine, Prepared};
+use super::{Description, Disk, Machine, Prepared};
 use crate::Failure;
 use crate::cli;
 use crate::host::images;
@@ -20,8 +20,8 @@ const DISKS_MAX: usize = 16;
 pub struct Request<'a> {
     options: &'a cli::Machine,
     stack: &'a str,
-    disks: Vec<PathBuf>,
-    import: Option<Import>,
+    images: Vec<PathBuf>,
+    tar: Option<Disk>,
 }
 
 impl<'a> Request<'a> {
@@ -32,8 +32,8 @@ impl<'a> Request<'a> {
     pub fn check(options: &'a cli::Machine) -> Result<Self> {
         let cli::Bus::Virtio = options.bus;
         let project = Project::find()?;
-        let disks = disks(options, &project)?;
-        let stack = match (&options.stack, disks.len()) {
+        let images = images(options, &project)?;
+        let stack = match (&options.stack, images.len()) {
             (Some(stack), _) => stack.as_str(),
             (None, 1) => "single",
             (None, 2) => "mirror",
@@ -42,14 +42,23 @@ impl<'a> Request<'a> {
                 return Err(Failure::Usage(what).into());
             }
         };
-        project.stack(stack)?;
-        let import = |tar: &PathBuf| checked_import(tar, &project.scratch());
-        let import = options.import.as_ref().map(import).transpose()?;
+        let description = Description::read(&project, stack)?;
+        let tar = |tar: &PathBuf| -> Result<Disk> {
+            let place = description.place_for_tar(images.len()).ok_or_else(|| {
+                let count = images.len();
+                Failure::Usage(format!(
+                    "--import: `{stack}` has no place for a tar beside {count} disks; \
+                     an `optional` driver makes one, see docs/stacks.md"
+                ))
+            })?;
+            Ok(Disk::tar(place, checked_import(tar)?))
+        };
+        let tar = options.import.as_ref().map(tar).transpose()?;
         Ok(Self {
             options,
             stack,
-            disks,
-            import,
+            images,
+            tar,
         })
     }
 
@@ -61,17 +70,17 @@ impl<'a> Request<'a> {
     pub fn prepare(self, ui: &Ui) -> Result<Machine> {
         let prepared = Prepared::new(ui)?;
         let mut machine = prepared.machine(self.stack, self.options.memory)?;
-        for disk in &self.disks {
-            if images::ensure(disk, self.options.size)? {
+        for image in &self.images {
+            if images::ensure(image, self.options.size)? {
                 ui.note(&format!(
                     "made {} ({} MiB)",
-                    shown(disk),
+                    shown(image),
                     self.options.size >> 20
                 ));
             }
         }
-        machine.disks = self.disks;
-        machine.import = self.import;
+        machine.disks = Disk::numbered(self.images);
+        machine.disks.extend(self.tar);
         machine.accelerator = prepared.accelerator(self.options.accel, &machine, ui);
         ui.note(&format!(
             "booting `{}` under {}",
@@ -81,7 +90,7 @@ impl<'a> Request<'a> {
     }
 }
 
-fn disks(options: &cli::Machine, project: &Project) -> Result<Vec<PathBuf>> {
+fn images(options: &cli::Machine, project: &Project) -> Result<Vec<PathBuf>> {
     if options.disks.len() > DISKS_MAX {
         let what = format!("{} disks; at most {DISKS_MAX} fit", options.disks.len());
         return Err(Failure::Usage(what).into());

@@ -16,7 +16,8 @@ use super::machine::Machine;
 use super::monitor::Monitor;
 use super::sockets::{Listeners, accept};
 use crate::Failure;
-use crate::host::processes::{Child, describe, tied_to_us};
+use crate::host::folder::TempFolder;
+use crate::host::processes::{Child, Ending, describe, tied_to_us};
 use crate::host::qemu;
 
 /// How long QEMU may take to open its files and connect.
@@ -24,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long QEMU may take from the reset button to the reset.
 const RESET_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long what an ended QEMU has said may take to arrive.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// What QEMU puts before what it says.
 const NAME_BEFORE_COMPLAINTS: &str = "qemu-system-x86_64: ";
@@ -49,7 +53,7 @@ pub struct Guest {
     monitor: Monitor,
     inbox: Arc<Inbox>,
     complaints: Arc<std::sync::Mutex<Vec<u8>>>,
-    _sockets: tempfile::TempDir,
+    _folder: TempFolder,
     _stays_on_its_thread: PhantomData<*const ()>,
 }
 
@@ -60,15 +64,19 @@ impl Guest {
     /// [`Failure::Host`] with QEMU's reason if it does not start, for instance because another
     /// guest has the disk.
     pub fn boot(machine: &Machine, tap: Option<Tap>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("galago-").tempdir()?;
-        let (listeners, sockets) = Listeners::bind(folder.path())?;
-        let mut command = tied_to_us(qemu::PROGRAM);
-        command.args(machine.arguments(&sockets));
+        let folder = TempFolder::for_sockets()?;
+        let (listeners, paths) = Listeners::bind(folder.path())
+            .with_context(|| format!("cannot listen in {}", folder.path().display()))?;
+        machine.archive.write(&paths.archive)?;
+        let mut command = tied_to_us(&qemu::program()?);
+        command.args(machine.arguments(&paths));
+        // Reasons of errors in the words that the monitor knows.
+        command.env("LC_ALL", "C");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = Child::spawn(&mut command, folder.path().to_path_buf())
+        let mut child = Child::spawn(&mut command, Ending::Kill)
             .with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
         let complaints = collect_complaints(&mut child);
         let deadline = Instant::now() + START_LIMIT;
@@ -88,7 +96,7 @@ impl Guest {
             child,
             inbox,
             complaints,
-            _sockets: folder,
+            _folder: folder,
             _stays_on_its_thread: PhantomData,
         })
     }
@@ -162,62 +170,73 @@ impl Guest {
     /// Waits for an event that `wanted` accepts.
     ///
     /// # Errors
-    /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before.
+    /// [`Failure::Guest`] after `limit`, or if the guest ends or resets itself before;
+    /// [`Failure::Host`] if the host has no space left for an image.
     pub fn wait_for<T>(
         &mut self,
         doing: &str,
         limit: Duration,
         mut wanted: impl FnMut(&Event) -> Option<T>,
     ) -> Result<T> {
+        self.wait(doing, limit, |arrival| match arrival {
+            Arrival::Event(event) => wanted(event),
+            _ => None,
+        })
+    }
+
+    fn wait<T>(
+        &mut self,
+        doing: &str,
+        limit: Duration,
+        mut wanted: impl FnMut(&Arrival) -> Option<T>,
+    ) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.inbox.next(deadline) {
-                Some(Arrival::Event(event)) => {
-                    if let Some(found) = wanted(&event) {
-                        return Ok(found);
-                    }
-                }
-                Some(Arrival::Reset { .. }) => {
-                    return Err(self
-                        .failure(format!("the guest reset itself while {doing}"))
-                        .into());
-                }
+            let arrival = self.inbox.next(deadline);
+            if let Some(found) = arrival.as_ref().and_then(&mut wanted) {
+                return Ok(found);
+            }
+            let what = match arrival {
+                Some(Arrival::Event(_)) => continue,
+                Some(Arrival::DiskFull(node)) => return Err(disk_full(&node).into()),
+                Some(Arrival::Reset { .. }) => format!("the guest reset itself while {doing}"),
                 Some(Arrival::Closed) => {
                     let how = self.how_it_ended();
-                    return Err(self
-                        .failure(format!("the guest ended ({how}) while {doing}"))
-                        .into());
+                    format!("the guest ended ({how}) while {doing}")
                 }
                 None => {
                     let seconds = limit.as_secs();
-                    let what = format!("the guest hangs: {doing} did not end in {seconds} s");
-                    return Err(self.failure(what).into());
+                    format!("the guest hangs: {doing} did not end in {seconds} s")
                 }
-            }
+            };
+            return Err(self.failure(what).into());
         }
     }
 
-    /// Tells the guest to reboot and waits until it takes commands again.
+    /// Tells the guest to `reboot` or `reset` and waits until it takes commands again. Every event on
+    /// the way goes to `each`.
     ///
     /// # Errors
-    /// As [`Guest::wait_ready`].
-    pub fn reboot(&mut self, limit: Duration) -> Result<Event> {
-        self.start("reboot")?;
-        let deadline = Instant::now() + limit;
-        loop {
-            match self.inbox.next(deadline) {
-                Some(Arrival::Reset { .. }) => break,
-                Some(Arrival::Event(event)) if event.get("ok") == Some(&Value::Bool(false)) => {
-                    let reason = event.text("error").unwrap_or("no reason given").to_owned();
-                    return Err(Failure::Check(format!("`reboot` failed: {reason}")).into());
-                }
-                Some(Arrival::Event(_)) => {}
-                Some(Arrival::Closed) | None => {
-                    return Err(self.failure("the guest did not reboot".into()).into());
-                }
+    /// [`Failure::Check`] if the guest refuses; else as [`Guest::wait_ready`].
+    pub fn restart(
+        &mut self,
+        command: &str,
+        limit: Duration,
+        mut each: impl FnMut(&Event),
+    ) -> Result<()> {
+        let id = self.start(command)?;
+        self.wait(&format!("`{command}`"), limit, |arrival| match arrival {
+            Arrival::Event(event) => {
+                each(event);
+                refused(event, id, command)
             }
-        }
-        self.wait_ready(limit)
+            Arrival::Reset { .. } => Some(Ok(())),
+            _ => None,
+        })??;
+        self.wait_for("booting", limit, |event| {
+            each(event);
+            (event.kind() == "ready").then_some(())
+        })
     }
 
     /// Presses the machine's reset button. The next boot says `ready` as the first did.
@@ -245,12 +264,23 @@ impl Guest {
         &mut self.monitor
     }
 
-    /// Tells the guest to switch the machine off and waits until it has.
+    /// Tells the guest to switch the machine off and waits until it has. Every event on the way goes
+    /// to `each`.
     ///
     /// # Errors
-    /// [`Failure::Guest`] if it has not by `limit`.
-    pub fn power_off(mut self, limit: Duration) -> Result<()> {
-        self.start("poweroff")?;
+    /// [`Failure::Check`] if the guest refuses, [`Failure::Guest`] if it is not off by
+    /// `limit`.
+    pub fn power_off(mut self, limit: Duration, mut each: impl FnMut(&Event)) -> Result<()> {
+        const COMMAND: &str = "poweroff";
+        let id = self.start(COMMAND)?;
+        self.wait(&format!("`{COMMAND}`"), limit, |arrival| match arrival {
+            Arrival::Event(event) => {
+                each(event);
+                refused(event, id, COMMAND)
+            }
+            Arrival::Closed => Some(Ok(())),
+            _ => None,
+        })??;
         match self.wait_end(limit)? {
             Some(end) if end.status.success() => Ok(()),
             Some(end) => {
@@ -263,15 +293,27 @@ impl Guest {
         }
     }
 
-    /// Waits for QEMU's end, at most for `limit`.
+    /// What the host has failed in since the last look, without waiting.
+    pub fn host_failure(&mut self) -> Option<Failure> {
+        loop {
+            match self.inbox.next(Instant::now())? {
+                Arrival::DiskFull(node) => return Some(disk_full(&node)),
+                Arrival::Closed => return None,
+                Arrival::Event(_) | Arrival::Reset { .. } => {}
+            }
+        }
+    }
+
+    /// Waits for QEMU's end, at most for `limit`. After it the console is whole.
     ///
     /// # Errors
     /// If the host cannot tell.
     pub fn wait_end(&mut self, limit: Duration) -> Result<Option<End>> {
-        Ok(self
-            .child
-            .wait_until(Instant::now() + limit)?
-            .map(|status| End { status }))
+        let status = self.child.wait_until(Instant::now() + limit)?;
+        if status.is_some() {
+            self.console.wait_closed(Instant::now() + DRAIN_LIMIT);
+        }
+        Ok(status.map(|status| End { status }))
     }
 
     /// This failure, with the end of the console.
@@ -284,10 +326,9 @@ impl Guest {
     }
 
     fn how_it_ended(&mut self) -> String {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        let how = match self.child.wait_until(deadline) {
-            Ok(Some(status)) if status.success() => "the machine was switched off".into(),
-            Ok(Some(status)) => describe(status),
+        let how = match self.wait_end(Duration::from_secs(2)) {
+            Ok(Some(end)) if end.status.success() => "the machine was switched off".into(),
+            Ok(Some(end)) => describe(end.status),
             _ => "its serial line closed".into(),
         };
         match complaint(&self.complaints) {
@@ -307,6 +348,18 @@ pub fn succeeded(command: &str, done: Done) -> Result<Value> {
     }
     let reason = done.error.unwrap_or_else(|| "no reason given".into());
     Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
+}
+
+/// That a command for the machine's end was refused: after that it goes on.
+fn refused(event: &Event, id: u64, command: &str) -> Option<Result<()>> {
+    let done = event.done(id).filter(|done| !done.ok)?;
+    Some(succeeded(command, done).map(drop))
+}
+
+fn disk_full(node: &str) -> Failure {
+    Failure::Host(format!(
+        "the host has no space left for the image of {node}; free some and boot again"
+    ))
 }
 
 fn collect_complaints(child: &mut Child) -> Arc<std::sync::Mutex<Vec<u8>>> {

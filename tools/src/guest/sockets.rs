@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::machine::Sockets;
+use super::machine::Paths;
 
 const POLL: Duration = Duration::from_millis(2);
 
@@ -24,9 +24,10 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Three sockets in `folder`, and their paths.
-    pub fn bind(folder: &Path) -> std::io::Result<(Self, Sockets)> {
-        let paths = Sockets {
+    /// Three sockets in `folder`, and the paths of all that QEMU finds there.
+    pub fn bind(folder: &Path) -> std::io::Result<(Self, Paths)> {
+        let paths = Paths {
+            archive: folder.join("archive.tar"),
             console: folder.join("com1"),
             link: folder.join("com2"),
             monitor: folder.join("qmp"),

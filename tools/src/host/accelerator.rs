@@ -109,7 +109,6 @@ fn probe(machine: &Machine) -> Result<(), Refusal> {
     device.map_err(|error| Refusal::Host(format!("/dev/kvm: {error}")))?;
     let machine = Machine {
         disks: Vec::new(),
-        import: None,
         accelerator: Accelerator::Kvm,
         debug_exit: true,
         ..machine.clone()

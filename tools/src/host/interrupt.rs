@@ -1,6 +1,8 @@
-//! Ctrl-C, SIGTERM and SIGHUP: end the guests, give the terminal back, leave.
+//! Ctrl-C, SIGTERM and SIGHUP: give the terminal back, end the children, remove the folders, leave.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
+
+use super::processes;
 
 type Restore = Box<dyn Fn() + Send>;
 
@@ -9,15 +11,27 @@ static RESTORE: Mutex<Option<Restore>> = Mutex::new(None);
 /// The exit status after Ctrl-C, as shells have it.
 pub const STATUS: i32 = 130;
 
-/// Arranges that a signal leaves nothing behind. Once a program; a second call changes nothing.
-pub fn install() {
-    // It fails only where a handler exists already, which then is ours.
-    let _ = ctrlc::set_handler(|| {
-        super::processes::end_all();
-        restore_terminal();
-        eprintln!("\ninterrupted");
-        std::process::exit(STATUS);
+/// Arranges that a signal leaves nothing behind. It is done when there is something for the first time.
+pub(super) fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // It fails only where a program has a handler of its own, which then decides.
+        let _ = ctrlc::set_handler(|| {
+            restore_terminal();
+            eprintln!("\ninterrupted");
+            processes::end_all_and_exit(STATUS);
+        });
     });
+}
+
+/// Arranges the same for a panic, which otherwise ends the program without a destructor run.
+pub fn clean_up_after_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore_terminal();
+        report(panic);
+        processes::try_end_all();
+    }));
 }
 
 /// What must be undone on the terminal if a signal comes. `None` when nothing is to be undone.
@@ -29,7 +43,8 @@ pub fn on_interrupt(restore: Option<Restore>) {
 
 /// Undoes it now.
 pub fn restore_terminal() {
-    if let Ok(restore) = RESTORE.lock()
+    // A panic may come while it is being set.
+    if let Ok(restore) = RESTORE.try_lock()
         && let Some(restore) = restore.as_ref()
     {
         restore();

@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 
+use super::processes::{Child, Ending};
+
 /// Lines kept for an error message.
 const TAIL_LINES: usize = 200;
 
@@ -22,16 +24,16 @@ pub struct Ended {
 /// # Errors
 /// If the program cannot be started or waited for.
 pub fn run(command: &mut Command, mut each: impl FnMut(&str)) -> std::io::Result<Ended> {
-    let mut child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+        .stderr(Stdio::piped());
+    let mut child = Child::spawn(command, Ending::Ask)?;
     let (sender, lines) = channel();
-    if let Some(output) = child.stdout.take() {
+    if let Some(output) = child.process().stdout.take() {
         read_on_a_thread(output, sender.clone());
     }
-    if let Some(output) = child.stderr.take() {
+    if let Some(output) = child.process().stderr.take() {
         read_on_a_thread(output, sender.clone());
     }
     drop(sender);
@@ -60,7 +62,7 @@ pub fn run_in_order(command: &mut Command, mut each: impl FnMut(&str)) -> std::i
         .stdin(Stdio::null())
         .stdout(input.try_clone()?)
         .stderr(input);
-    let mut child = command.spawn()?;
+    let child = Child::spawn(command, Ending::Ask)?;
     // The command holds ends of the pipe; the output ends when the last one is closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     read(output, |line| {

@@ -3,6 +3,7 @@
 pub mod accelerator;
 pub mod cargo_test;
 pub mod cpu_time;
+pub mod folder;
 pub mod images;
 pub mod interrupt;
 pub mod lines;

@@ -42,13 +42,13 @@ impl Project {
         &self.root
     }
 
-    /// Where cargo builds, and where the guest's archive and the images of the demo go.
+    /// Where cargo builds, and where images go.
     #[must_use]
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// `target/galago`: the guest's archive and what is remembered between runs.
+    /// `target/galago`: what is remembered between runs.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.target.join("galago")

@@ -31,12 +31,20 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
+/// Where [`PROGRAM`] is.
+///
+/// # Errors
+/// [`Failure::Host`] if it is nowhere.
+pub fn program() -> Result<PathBuf, Failure> {
+    find_program(PROGRAM).ok_or_else(|| Failure::Host(format!("{PROGRAM} is not found")))
+}
+
 /// What QEMU calls itself, for instance `QEMU emulator version 7.2.22`.
 ///
 /// # Errors
 /// [`Failure::Host`] if it does not run.
 pub fn version() -> Result<String, Failure> {
-    let output = Command::new(PROGRAM)
+    let output = Command::new(program()?)
         .arg("--version")
         .stdin(Stdio::null())
         .output()

@@ -4,7 +4,7 @@
 mod story;
 mod summary;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result};
 use self::story::Story;
 use crate::Failure;
 use crate::cli::Demo;
-use crate::guest::{Guest, Machine, Prepared};
+use crate::guest::{Disk, Guest, Machine, Prepared};
+use crate::host::folder::TempFolder;
 use crate::host::images;
-use crate::tree::{self, Tree, checked_import};
+use crate::tree::{self, Tree};
 use crate::ui::Ui;
 
 /// Size of each disk.
@@ -23,6 +24,9 @@ const DISK_BYTES: u64 = 1 << 30;
 /// Memory of the guest in MiB.
 const MEMORY_MIB: u32 = 512;
 
+/// The place of the tar, after the two disks.
+const TAR_NUMBER: u32 = 2;
+
 /// How long the guest may take to come up.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,21 +34,21 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 pub fn run(options: &Demo) -> Result<()> {
     let ui = Ui::new(options.json);
     let prepared = Prepared::new(&ui)?;
-    let folder = prepared.project.target().join("demo");
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let folder = TempFolder::new(prepared.project.target(), "demo-")?;
+    let folder = folder.path();
 
     let step = ui.step("Packing this project's own source");
     let tree = Tree::of_source(prepared.project.root())?;
-    let (checksum, import) = pack(&tree, &folder)?;
+    let (checksum, tar) = pack(&tree, folder)?;
     let (files, bytes) = tree.size();
     step.done(&format!("{files} files, {} KiB", bytes >> 10));
 
     let mut machine = prepared.machine("mirror", MEMORY_MIB)?;
-    machine.import = Some(import);
-    machine.disks = vec![folder.join("0.img"), folder.join("1.img")];
+    machine.disks = Disk::numbered([folder.join("0.img"), folder.join("1.img")]);
     for disk in &machine.disks {
-        images::create(disk, DISK_BYTES)?;
+        images::create(&disk.image, DISK_BYTES)?;
     }
+    machine.disks.push(Disk::tar(TAR_NUMBER, tar));
     machine.accelerator = prepared.accelerator(options.accel, &machine, &ui);
 
     let mut story = Story::new(options.seed, checksum, files, machine.accelerator);
@@ -68,11 +72,11 @@ pub fn run(options: &Demo) -> Result<()> {
 }
 
 /// The tree's checksum, computed here, and its tar.
-fn pack(tree: &Tree, folder: &Path) -> Result<(String, crate::guest::Import)> {
+fn pack(tree: &Tree, folder: &Path) -> Result<(String, PathBuf)> {
     let tar = folder.join("source.tar");
     let file = std::fs::File::create(&tar).with_context(|| tar.display().to_string())?;
     tree::pack(tree, std::io::BufWriter::new(file))?;
-    Ok((tree::checksum(tree), checked_import(&tar, folder)?))
+    Ok((tree::checksum(tree), tar))
 }
 
 fn boot(machine: &Machine, ui: &Ui, name: &str) -> Result<Guest> {
@@ -85,7 +89,7 @@ fn boot(machine: &Machine, ui: &Ui, name: &str) -> Result<Guest> {
 
 fn power_off(guest: Guest, ui: &Ui) -> Result<()> {
     let step = ui.step("Powering off");
-    guest.power_off(BOOT_LIMIT)?;
+    guest.power_off(BOOT_LIMIT, |_| {})?;
     step.done("");
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use super::TAR_NUMBER;
 use super::summary::Summary;
 use crate::Failure;
 use crate::commands::progress;
@@ -13,9 +14,6 @@ use crate::ui::Ui;
 
 /// How long any one command may take.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// The disk that is the tar.
-const TAR: &str = "virtio-blk.2";
 
 /// Where the source tree goes.
 const SOURCE: &str = "/source";
@@ -54,7 +52,7 @@ impl Story {
     pub fn first_boot(&mut self, guest: &mut Guest, ui: &Ui) -> Result<()> {
         self.step(guest, ui, "Formatting both disks", "format yes")?;
         self.step(guest, ui, "Mounting them as a mirror", "mount")?;
-        let import = format!("import {TAR} {SOURCE}");
+        let import = format!("import virtio-blk.{TAR_NUMBER} {SOURCE}");
         self.step(guest, ui, "Importing the source tree", &import)?;
         self.checksum(guest, ui)?;
         self.postmark_under_kills(guest, ui)?;

@@ -11,7 +11,8 @@ use crate::ui::{Step, Ui};
 const ROUND_TRIP_US_MAX: f64 = 10.0;
 
 pub fn take(bench: &Bench, _step: &Step) -> Result<Vec<Figure>> {
-    let machine = kernel_tests::machine(&bench.prepared.project, &Ui::new(true))?;
+    let machine =
+        kernel_tests::machine(&bench.prepared.project, bench.folder.path(), &Ui::new(true))?;
     let machine = Machine {
         accelerator: bench.accelerator,
         ..machine

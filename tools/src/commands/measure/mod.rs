@@ -9,7 +9,8 @@ use anyhow::Result;
 
 use self::figure::{Figure, Figures};
 use crate::cli::{Measure, Measurement};
-use crate::guest::{Accelerator, Guest, Machine, Prepared};
+use crate::guest::{Accelerator, Disk, Guest, Machine, Prepared};
+use crate::host::folder::TempFolder;
 use crate::host::images;
 use crate::ui::Ui;
 
@@ -25,9 +26,7 @@ pub fn run(options: &Measure) -> Result<()> {
     let prepared = Prepared::new(&ui)?;
     let machine = prepared.machine("mirror", MEMORY_MIB)?;
     let accelerator = prepared.accelerator(options.accel, &machine, &ui);
-    let folder = tempfile::Builder::new()
-        .prefix("measure-")
-        .tempdir_in(prepared.project.target())?;
+    let folder = TempFolder::new(prepared.project.target(), "measure-")?;
     let bench = Bench {
         prepared,
         accelerator,
@@ -77,7 +76,7 @@ const MEASUREMENTS: [(Measurement, &str, Take); 6] = [
 struct Bench {
     prepared: Prepared,
     accelerator: Accelerator,
-    folder: tempfile::TempDir,
+    folder: TempFolder,
 }
 
 impl Bench {
@@ -86,10 +85,10 @@ impl Bench {
         let stack = if disks == 1 { "single" } else { "mirror" };
         let mut machine = self.prepared.machine(stack, MEMORY_MIB)?;
         machine.accelerator = self.accelerator;
-        for number in 0..disks {
-            let path = self.folder.path().join(format!("{disks}-{number}.img"));
-            images::create(&path, DISK_BYTES)?;
-            machine.disks.push(path);
+        let path = |number| self.folder.path().join(format!("{disks}-{number}.img"));
+        machine.disks = Disk::numbered((0..disks).map(path));
+        for disk in &machine.disks {
+            images::create(&disk.image, DISK_BYTES)?;
         }
         Ok(machine)
     }

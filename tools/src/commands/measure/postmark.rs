@@ -38,7 +38,7 @@ pub fn speed(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
     for (disks, name, most) in [(1, "one disk", SINGLE_S_MAX), (2, "mirror", MIRROR_S_MAX)] {
         let (_, mut guest) = bench.formatted(disks)?;
         let report = run(&mut guest, step, &format!("bench {PRESET}"))?;
-        guest.power_off(LIMIT)?;
+        guest.power_off(LIMIT, |_| {})?;
         let ns = |name: &str| report[name].as_u64().unwrap_or(0) as f64;
         let parts = ["create_ns", "sync_ns", "transactions_ns", "delete_ns"].map(ns);
         let rate = ns("transactions") / (ns("transactions_ns") / 1e9);
@@ -76,7 +76,7 @@ pub fn recovery(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
         .as_u64()
         .unwrap_or(0);
     let restarts = Restarts::from_result(&guest.expect("restarts", LIMIT)?)?;
-    guest.power_off(LIMIT)?;
+    guest.power_off(LIMIT, |_| {})?;
     let times = recoveries
         .times()
         .ok_or_else(|| Failure::Check("no recovery was told".into()))?;
@@ -116,7 +116,7 @@ pub fn reset(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
         let verified = run(&mut guest, step, &format!("verify postmark found {seed}"))?;
         check_errors(&verified)?;
     }
-    guest.power_off(LIMIT)?;
+    guest.power_off(LIMIT, |_| {})?;
     let what = "reset to mounted, guest time, longest";
     Ok(vec![
         Figure::new(what, longest, "ms", RESET_MS_MAX).with(format!("{RESETS} resets in PostMark")),

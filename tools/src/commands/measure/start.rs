@@ -28,12 +28,12 @@ pub fn boot(bench: &Bench, _step: &Step) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (disks, name) in [(1, "one disk"), (2, "mirror")] {
         let (machine, guest) = bench.formatted(disks)?;
-        guest.power_off(LIMIT)?;
+        guest.power_off(LIMIT, |_| {})?;
         let mut guest = Guest::boot(&machine, None)?;
         let mounted_ms = mounted_ms(&mut guest)?;
         let what = format!("power-on to mounted, {name}, guest time");
         figures.push(Figure::new(what, mounted_ms, "ms", MOUNTED_MS_MAX));
-        guest.power_off(LIMIT)?;
+        guest.power_off(LIMIT, |_| {})?;
     }
     Ok(figures)
 }
@@ -52,7 +52,7 @@ pub fn idle(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
     step.progress("watching for ten seconds");
     std::thread::sleep(IDLE_SETTLE);
     let share = cpu_time::share(guest.process_id(), IDLE_WATCH)?;
-    guest.power_off(LIMIT)?;
+    guest.power_off(LIMIT, |_| {})?;
     Ok(vec![Figure::new(
         "host core used by an idle guest",
         100.0 * share,
