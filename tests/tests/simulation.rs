@@ -124,13 +124,13 @@ fn a_power_failure_leads_back_to_the_last_checkpoint() {
                     4
                 };
                 for time in 0..times {
-                    let (crashed, torn) = run.crash(point, time > 0, &mut random);
+                    let crashed = run.crash(point, time > 0, &mut random);
                     for missing in [None, Some(0), Some(1)] {
                         let mut disks: Vec<_> = crashed.iter().map(copy).collect();
                         if let Some(missing) = missing {
                             disks[missing] = None;
                         }
-                        run.check(&disks, &[point.first, point.last], torn);
+                        run.check(&disks, &[point.first, point.last]);
                     }
                 }
             }
@@ -219,13 +219,7 @@ impl Recorded {
 
     /// The disks after a power failure in the middle of a step: anywhere, or just when a flush was
     /// asked for, with everything before it on its way and nothing of it promised.
-    fn crash(
-        &self,
-        point: &Point,
-        at_a_flush: bool,
-        random: &mut Random,
-    ) -> (Vec<Rc<RamDisk>>, bool) {
-        let mut torn = false;
+    fn crash(&self, point: &Point, at_a_flush: bool, random: &mut Random) -> Vec<Rc<RamDisk>> {
         let disk = |disk: usize| {
             let (before, after) = (point.before[disk], point.after[disk]);
             let history = &self.histories[disk];
@@ -240,9 +234,7 @@ impl Recorded {
             let (last, salt) = (taken.saturating_sub(1), random.number());
             let lost = before as u64 + random.below((taken - before) as u64 + 1);
             let toss = |number: u64| Random::new(salt ^ number).below(2) == 0;
-            let loss = random.below(6);
-            torn |= loss == 2;
-            let crashed = match loss {
+            let crashed = match random.below(6) {
                 0 => history.crash(taken, |_, _| false),
                 1 => history.crash(taken, |_, _| true),
                 2 => history.crash(taken, |event, sector| toss(sector ^ event as u64)),
@@ -252,14 +244,12 @@ impl Recorded {
             };
             Rc::new(crashed)
         };
-        ((0..2).map(disk).collect(), torn)
+        (0..2).map(disk).collect()
     }
 
     /// Mounts what is left and compares; goes on from there, and again. It must be a volume like
-    /// any other.
-    ///
-    /// A store whose root was torn may be left out for it.
-    fn check(&self, disks: &[Option<Rc<RamDisk>>], allowed: &[u64], torn: bool) {
+    /// any other, on all the disks that are there.
+    fn check(&self, disks: &[Option<Rc<RamDisk>>], allowed: &[u64]) {
         let present: Vec<bool> = disks.iter().map(Option::is_some).collect();
         let name = format!(
             "power, seed {}, disks {present:?}, after {allowed:?}",
@@ -275,12 +265,7 @@ impl Recorded {
                 let found = client.statfs().await;
                 let found = found.unwrap_or_else(|error| panic!("{}: {error}", session.what()));
                 let stores = disks.iter().flatten().count();
-                let present = found.stores_present as usize;
-                assert!(
-                    present == stores || torn && present > 0,
-                    "{}",
-                    session.what()
-                );
+                assert_eq!(found.stores_present as usize, stores, "{}", session.what());
                 let what = session.what();
                 assert!(
                     allowed.contains(&found.checkpoint),
