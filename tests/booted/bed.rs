@@ -1,6 +1,6 @@
 //! What a booted test stands on: images in a folder of its own under `target`, and guests on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ impl Bed {
             disks,
             tar: None,
         }
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// With a tree to import.

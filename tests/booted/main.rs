@@ -13,4 +13,5 @@ mod host_program;
 mod import;
 mod kills;
 mod manager;
+mod readme;
 mod reset;

@@ -40,7 +40,8 @@ pub enum Command {
     Test(Test),
     /// Boot and give the console on this terminal
     #[command(
-        after_help = "Leave with Ctrl-A x, or `poweroff`.\n\nExamples:\n  cargo galago boot\n  \
+        after_help = "Leave with Ctrl-A x, or `poweroff`; at the end of piped input the guest is switched \
+                      off.\n\nExamples:\n  cargo galago boot\n  \
                       cargo galago boot --disk one.img --size 4GiB\n  \
                       cargo galago boot --disk a.img --disk b.img --import files.tar"
     )]

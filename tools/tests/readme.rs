@@ -1,4 +1,5 @@
-//! What the README tells users to type must exist, and where it points must be something.
+//! What the README tells users to type must exist, and where it points must be something. That it does what
+//! the README says is a booted test.
 
 #![forbid(unsafe_code)]
 
@@ -13,19 +14,6 @@ fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).expect("a README")
 }
 
-/// The words of a command line, as a shell would split it.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut quoted) = (vec![String::new()], false);
-    for character in line.chars() {
-        match character {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            _ => words.last_mut().expect("never empty").push(character),
-        }
-    }
-    words
-}
-
 #[test]
 fn every_command_in_the_readme_is_one() {
     let text = readme();
@@ -35,8 +23,9 @@ fn every_command_in_the_readme_is_one() {
         .collect();
     assert!(lines.len() >= 6, "{lines:?}");
     for line in lines {
-        let words = [vec!["galago".to_owned()], words(line)].concat();
-        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let words = shlex::split(line).expect("as a shell would split it");
+        let cli = Cli::try_parse_from(["galago".into()].into_iter().chain(words))
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
         if let Command::Run(run) = cli.command {
             assert!(!run.command.is_empty(), "{line}");
         }

@@ -2,20 +2,21 @@
 //!
 //! The terminal is put into raw mode, so that every key reaches the guest, Ctrl-C too. Ctrl-A is kept
 //! for us: `Ctrl-A x` leaves, `Ctrl-A Ctrl-A` sends one. What is piped in is held back until the guest
-//! takes commands.
+//! takes commands, and at its end the guest is switched off.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Result;
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 
 use crate::cli;
+use crate::failure::reason;
 use crate::guest::{Guest, Request};
 use crate::host::{interrupt, processes};
-use crate::ui::Ui;
+use crate::ui::{self, Plain, Ui};
 
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
@@ -23,8 +24,14 @@ const ESCAPE: u8 = 1;
 /// How often the guest is looked after.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long a guest that closed its console may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long piped input waits for a guest that takes commands.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Typed when piped input has ended, after what may be half a line.
+const LAST_COMMAND: &[u8] = b"\npoweroff\n";
 
 /// Boots and relays until the guest ends or the user leaves.
 pub fn run(options: &cli::Machine) -> Result<()> {
@@ -35,37 +42,66 @@ pub fn run(options: &cli::Machine) -> Result<()> {
         ui.note("Ctrl-A x leaves");
     }
     let raw = interactive.then(RawTerminal::enter).transpose()?;
-    let mut guest = Guest::boot(&machine, Some(Box::new(std::io::stdout())))?;
+    let mut guest = Guest::boot(&machine, Some(screen()))?;
     if !interactive {
         guest.wait_ready(READY_LIMIT)?;
     }
-    let (left, leave) = channel();
+    let (ended, end) = channel();
     let keyboard = guest.console().keyboard()?;
-    std::thread::spawn(move || relay(keyboard, &left));
-    let result = look_after(&mut guest, &leave);
+    std::thread::spawn(move || ended.send(relay(keyboard, interactive)));
+    let result = look_after(&mut guest, &end);
     drop(raw);
-    println!();
+    ui::print("");
     result
 }
 
+/// Where the guest's console goes.
+fn screen() -> Box<dyn std::io::Write + Send> {
+    if console::colors_enabled() {
+        Box::new(std::io::stdout())
+    } else {
+        Box::new(Plain::new(std::io::stdout()))
+    }
+}
+
+/// How the relay of keys ended.
+enum Relayed {
+    /// The user wants to leave.
+    Left,
+    /// There is no more input; the guest ends by itself, or is told to.
+    InputEnded,
+    /// The guest took no more.
+    NotTaken(std::io::Error),
+}
+
 /// Waits for the guest's end, or the user's wish to leave.
-fn look_after(guest: &mut Guest, leave: &Receiver<()>) -> Result<()> {
+fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<()> {
     loop {
-        if leave.try_recv().is_ok() {
-            return Ok(());
+        let end = guest.wait_end(POLL)?;
+        if let Some(failure) = guest.host_failure() {
+            eprintln!("\r\nerror: {failure}\r");
         }
-        if let Some(end) = guest.wait_end(POLL)? {
+        if let Some(end) = end {
             if end.status.success() {
                 return Ok(());
             }
             let how = processes::describe(end.status);
             return Err(guest.failure(format!("the guest ended with {how}")).into());
         }
+        match relayed.try_recv() {
+            Ok(Relayed::Left) => return Ok(()),
+            // A guest that is just ending takes nothing either; that is told by its end.
+            Ok(Relayed::NotTaken(error)) if guest.wait_end(END_LIMIT)?.is_none() => {
+                let what = format!("the guest takes no input: {}", reason(&error));
+                return Err(guest.failure(what).into());
+            }
+            Ok(Relayed::NotTaken(_) | Relayed::InputEnded) | Err(_) => {}
+        }
     }
 }
 
-/// Types what comes in on the guest's console.
-fn relay(mut keyboard: UnixStream, left: &Sender<()>) {
+/// Types what comes in on the guest's console. When piped input has ended, the guest is switched off.
+fn relay(mut keyboard: UnixStream, interactive: bool) -> Relayed {
     let mut keys = Keys::default();
     let mut buffer = [0; 1024];
     let mut input = std::io::stdin().lock();
@@ -74,13 +110,20 @@ fn relay(mut keyboard: UnixStream, left: &Sender<()>) {
         let leaves = buffer[..length]
             .iter()
             .any(|&byte| keys.take(byte, &mut typed));
-        if keyboard.write_all(&typed).is_err() {
-            return;
+        if let Err(error) = keyboard.write_all(&typed) {
+            return Relayed::NotTaken(error);
         }
         if leaves {
-            let _ = left.send(());
-            return;
+            return Relayed::Left;
         }
+    }
+    if interactive {
+        // The terminal is gone.
+        return Relayed::Left;
+    }
+    match keyboard.write_all(LAST_COMMAND) {
+        Ok(()) => Relayed::InputEnded,
+        Err(error) => Relayed::NotTaken(error),
     }
 }
 

@@ -5,7 +5,7 @@ mod demo;
 mod measure;
 mod progress;
 mod run;
-mod script;
+pub mod script;
 mod setup;
 mod test;
 

@@ -1,6 +1,5 @@
 //! `run`: console commands from the command line, for scripts.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +8,7 @@ use super::script::split;
 use crate::Failure;
 use crate::cli::Run;
 use crate::guest::{Event, Guest, Request, succeeded};
-use crate::ui::{Step, Ui};
+use crate::ui::{self, Step, Ui};
 
 /// How long the guest may take to switch itself off when all is done.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
@@ -63,18 +62,13 @@ struct Printer {
 impl Printer {
     fn event(&mut self, event: &Event) {
         if self.json {
-            line(&event.to_string());
+            ui::print(&event.to_string());
             return;
         }
         match event.kind() {
             "output" => {
                 self.clear();
-                line(
-                    event
-                        .text("text")
-                        .unwrap_or_default()
-                        .trim_end_matches('\n'),
-                );
+                ui::print(event.text("text").unwrap_or_default());
             }
             "progress" => {
                 let step = self.step.get_or_insert_with(|| self.ui.step(""));
@@ -89,10 +83,4 @@ impl Printer {
             step.forget();
         }
     }
-}
-
-/// A line of result. Whoever reads it may have gone (`| head`); the commands still run to their end.
-fn line(text: &str) {
-    let mut output = std::io::stdout().lock();
-    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::guest::build;
 use crate::host::project::Project;
 use crate::host::qemu;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 /// Installs QEMU if it is missing, and builds the guest.
 pub fn run() -> Result<()> {
@@ -13,10 +13,10 @@ pub fn run() -> Result<()> {
     let project = Project::find()?;
     qemu::ensure(&ui)?;
     let built = build::build(&project, &ui)?;
-    println!("{}", qemu::version()?);
-    println!(
+    ui::print(&qemu::version()?);
+    ui::print(&format!(
         "the guest is built: the unikernel and {} programs",
         built.programs.len()
-    );
+    ));
     Ok(())
 }

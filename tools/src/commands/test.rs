@@ -11,7 +11,7 @@ use crate::guest::kernel_tests;
 use crate::host::accelerator::Choice;
 use crate::host::cargo_test::{self, Count};
 use crate::host::folder::TempFolder;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 /// The package with the tests of the booted stack.
 const BOOTED: &str = "booted-tests";
@@ -34,7 +34,7 @@ pub fn run(options: &Test) -> Result<()> {
     if wanted(TestKind::Booted) {
         count += booted(&prepared, options, &ui)?;
     }
-    println!("{} passed, {} failed", count.passed, count.failed);
+    ui::print(&format!("{} passed, {} failed", count.passed, count.failed));
     match (count.failed, count.passed) {
         (0, 0) => Err(Failure::Check("no test was run; is --filter right?".into()).into()),
         (0, _) => Ok(()),

@@ -11,6 +11,9 @@ use crate::host::lines;
 use crate::host::project::Project;
 use crate::ui::Ui;
 
+/// What the guest is compiled for: a target that needs no further component on the hosts that we support.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// Everything that runs in the guest.
 const PACKAGES: [&str; 5] = [
     "kernel",
@@ -85,7 +88,12 @@ fn build_packages(project: &Project, ui: &Ui, name: &str, packages: &[&str]) -> 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(project.root())
-        .args(["build", "--profile", "guest"]);
+        .args(["build", "--profile", "guest", "--target", TARGET]);
+    // The guest decides for which processor it is compiled and how it is linked; flags that the user
+    // has for programs of the host, by the environment or cargo's configuration, are not for it.
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", "");
     cargo.args(["--message-format", "json-render-diagnostics"]);
     cargo.arg("--target-dir").arg(project.target());
     for package in packages {

@@ -2,8 +2,8 @@
 //!
 //! That `/dev/kvm` opens proves nothing: on some hosts it opens and then fails, or runs a guest that
 //! never comes up. So `auto` boots the unikernel under KVM for a few seconds and waits for the first
-//! line of its console. The answer is kept under `target/galago` and holds until the host
-//! boots again, QEMU changes, or (if the guest came up silent) the unikernel does.
+//! line of its console. How that went is kept under `target/galago` and holds until the host
+//! boots again, QEMU changes, or (if the guest did not come up) the unikernel does.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::project::Project;
+use crate::failure::reason;
 use crate::guest::{Accelerator, Guest, Machine};
 use crate::ui::Ui;
 
@@ -30,14 +31,15 @@ pub enum Choice {
 /// How long a guest under KVM may take to its first line.
 const PROBE_LIMIT: Duration = Duration::from_secs(8);
 
-/// What a probe found out, and what it holds for.
+/// How a boot under KVM went, and what that holds for. Only this is remembered: who may open the device,
+/// and whether QEMU starts, can change at any time and is quick to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Verdict {
-    /// Why not KVM; nothing if it works.
+    /// Why not KVM; nothing if the guest came up.
     refused: Option<String>,
     /// The host's boot and QEMU's version.
     host: String,
-    /// When the unikernel was built, if the verdict depends on it.
+    /// When the unikernel was built, if the guest did not come up: it may have been its fault.
     kernel: Option<u128>,
 }
 
@@ -46,14 +48,21 @@ pub fn choose(choice: Choice, machine: &Machine, project: &Project, ui: &Ui) -> 
     match choice {
         Choice::Kvm => Accelerator::Kvm,
         Choice::Tcg => Accelerator::Tcg,
-        Choice::Auto => match verdict(machine, project, ui).refused {
-            None => Accelerator::Kvm,
-            Some(_) => Accelerator::Tcg,
+        Choice::Auto => match usable(machine, project, ui) {
+            Ok(()) => Accelerator::Kvm,
+            Err(reason) => {
+                ui.note(&format!(
+                    "KVM is not usable here ({reason}); emulation it is"
+                ));
+                Accelerator::Tcg
+            }
         },
     }
 }
 
-fn verdict(machine: &Machine, project: &Project, ui: &Ui) -> Verdict {
+/// Whether a guest boots under KVM, or why not.
+fn usable(machine: &Machine, project: &Project, ui: &Ui) -> Result<(), String> {
+    may_open(Path::new("/dev/kvm"))?;
     let store = project.scratch().join("accelerator.json");
     let host = host_key();
     let kernel = built_at(&machine.kernel);
@@ -61,64 +70,58 @@ fn verdict(machine: &Machine, project: &Project, ui: &Ui) -> Verdict {
         && known.host == host
         && known.kernel.is_none_or(|built| Some(built) == kernel)
     {
-        return known;
+        return known.refused.map_or(Ok(()), Err);
     }
     let step = ui.step("Trying KVM");
-    let verdict = match probe(machine) {
-        Ok(()) => Verdict {
-            refused: None,
-            host,
-            kernel: None,
-        },
-        Err(Refusal::Host(reason)) => Verdict {
-            refused: Some(reason),
-            host,
-            kernel: None,
-        },
-        Err(Refusal::Silence) => Verdict {
-            refused: Some(format!(
-                "a guest says nothing for {} s",
-                PROBE_LIMIT.as_secs()
-            )),
-            host,
-            kernel,
-        },
-    };
-    match &verdict.refused {
-        None => step.done("a guest boots under it"),
-        Some(reason) => {
+    let refused = match probe(machine) {
+        Ok(refused) => refused,
+        Err(error) => {
             step.forget();
-            ui.note(&format!(
-                "KVM is not usable here ({reason}); emulation it is"
-            ));
+            return Err(first_part(&error));
         }
+    };
+    match &refused {
+        None => step.done("a guest boots under it"),
+        Some(_) => step.forget(),
     }
+    let verdict = Verdict {
+        kernel: kernel.filter(|_| refused.is_some()),
+        refused: refused.clone(),
+        host,
+    };
     remember(&store, &verdict);
-    verdict
+    refused.map_or(Ok(()), Err)
 }
 
-enum Refusal {
-    /// The host or QEMU says no.
-    Host(String),
-    /// The guest starts and is never heard of.
-    Silence,
+fn may_open(device: &Path) -> Result<(), String> {
+    let opened = OpenOptions::new().read(true).write(true).open(device);
+    opened
+        .map(drop)
+        .map_err(|error| format!("{}: {}", device.display(), reason(&error)))
 }
 
-fn probe(machine: &Machine) -> Result<(), Refusal> {
-    let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    device.map_err(|error| Refusal::Host(format!("/dev/kvm: {error}")))?;
+/// Boots a guest under KVM: why it did not come up, or nothing if it did. An error is QEMU's, or the
+/// host's.
+fn probe(machine: &Machine) -> anyhow::Result<Option<String>> {
     let machine = Machine {
         disks: Vec::new(),
         accelerator: Accelerator::Kvm,
         debug_exit: true,
         ..machine.clone()
     };
-    let guest = Guest::boot(&machine, None).map_err(|error| Refusal::Host(first_part(&error)))?;
-    match guest.console().line(0, Instant::now() + PROBE_LIMIT) {
-        Some(_) => Ok(()),
-        None if guest.console().closed() => Err(Refusal::Host("a guest dies at once".into())),
-        None => Err(Refusal::Silence),
-    }
+    let guest = Guest::boot(&machine, None)?;
+    let came_up = guest
+        .console()
+        .line(0, Instant::now() + PROBE_LIMIT)
+        .is_some();
+    Ok(if came_up {
+        None
+    } else if guest.console().closed() {
+        Some("a guest dies at once".into())
+    } else {
+        let seconds = PROBE_LIMIT.as_secs();
+        Some(format!("a guest says nothing for {seconds} s"))
+    })
 }
 
 /// Of all that QEMU says when it gives up, the reason.
@@ -152,6 +155,16 @@ fn remember(store: &Path, verdict: &Verdict) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_may_not_be_opened_is_told_whatever_is_remembered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let device = folder.path().join("kvm");
+        let reason = may_open(&device).unwrap_err();
+        assert!(reason.contains("no such file"), "{reason}");
+        std::fs::write(&device, "").expect("written");
+        assert_eq!(may_open(&device), Ok(()));
+    }
 
     #[test]
     fn a_verdict_is_remembered_and_nonsense_in_its_place_is_not_believed() {

@@ -61,20 +61,16 @@ pub fn run(cargo: &mut Command, ui: &Ui, each: bool) -> Result<Count> {
     };
     let success =
         lines::run_in_order(cargo, |line| report.line(line)).context("cannot run cargo")?;
+    report.program_gone();
     let Report { step, parser, .. } = report;
     if let Some(step) = step {
         step.forget();
     }
-    let mut count = parser.count;
-    if !success && count.failed == 0 {
+    if !success && parser.count.failed == 0 {
         eprint!("{}", parser.text);
-        if parser.programs == 0 {
-            return Err(Failure::Host("the tests do not build; see above".into()).into());
-        }
-        // A test program that was killed counts nothing by itself.
-        count.failed += 1;
+        return Err(Failure::Host("the tests do not build; see above".into()).into());
     }
-    Ok(count)
+    Ok(parser.count)
 }
 
 /// The line of one test.
@@ -94,6 +90,16 @@ struct Report {
 }
 
 impl Report {
+    /// Counts and shows the program under way as failed, if there is one: it ended without a result.
+    fn program_gone(&mut self) {
+        if let Some(text) = self.parser.crashed() {
+            if let Some(step) = self.step.take() {
+                step.failed("it crashed");
+            }
+            eprint!("{text}");
+        }
+    }
+
     fn line(&mut self, line: &str) {
         let step = self
             .step
@@ -101,6 +107,8 @@ impl Report {
         match self.parser.line(line) {
             Some(Seen::Building(what)) => step.progress(&what),
             Some(Seen::Program(name)) => {
+                self.program_gone();
+                self.parser.begin();
                 let next = self.ui.step(&name);
                 if let Some(step) = self.step.replace(next) {
                     step.forget();
@@ -143,27 +151,39 @@ enum Seen {
 struct Parser {
     /// Of all programs that have ended.
     count: Count,
-    /// Test programs begun.
-    programs: u64,
-    /// What the program under way has printed.
+    /// A test program has begun and not ended.
+    under_way: bool,
+    /// What it has printed, or cargo.
     text: String,
 }
 
 impl Parser {
+    /// A test program begins.
+    fn begin(&mut self) {
+        self.under_way = true;
+        self.text.clear();
+    }
+
+    /// What the program under way printed before it ended without a result, which counts as a failure.
+    fn crashed(&mut self) -> Option<String> {
+        let crashed = std::mem::take(&mut self.under_way);
+        self.count.failed += u64::from(crashed);
+        crashed.then(|| std::mem::take(&mut self.text))
+    }
+
     fn line(&mut self, line: &str) -> Option<Seen> {
         let trimmed = line.trim();
         if let Some(what) = trimmed.strip_prefix("Compiling ") {
             return Some(Seen::Building(what.to_owned()));
         }
         if let Some(program) = program_name(trimmed) {
-            self.programs += 1;
-            self.text.clear();
             return Some(Seen::Program(program));
         }
         self.text.push_str(line);
         self.text.push('\n');
         if let Some(count) = trimmed.strip_prefix("test result: ").and_then(result) {
             self.count += count;
+            self.under_way = false;
             return Some(Seen::End {
                 count,
                 text: std::mem::take(&mut self.text),
@@ -282,5 +302,32 @@ test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
                 failed: 1
             }
         );
+    }
+    #[test]
+    fn a_program_that_crashes_between_two_others_is_a_failure_that_shows_its_text() {
+        const OUTPUT: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/one-1)
+running 2 tests
+test a ... ok
+thread caused non-unwinding panic. aborting.
+     Running unittests src/lib.rs (target/debug/deps/two-2)
+test result: ok. 1 passed; 0 failed; 0 ignored
+";
+        let mut parser = Parser::default();
+        let mut crashes = Vec::new();
+        for line in OUTPUT.lines() {
+            if let Some(Seen::Program(_)) = parser.line(line) {
+                crashes.extend(parser.crashed());
+                parser.begin();
+            }
+        }
+        assert_eq!(parser.crashed(), None, "the last one ended");
+        assert_eq!(crashes.len(), 1);
+        assert!(crashes[0].contains("aborting"), "{crashes:?}");
+        let count = Count {
+            passed: 1,
+            failed: 1,
+        };
+        assert_eq!(parser.count, count);
     }
 }

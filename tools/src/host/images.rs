@@ -69,20 +69,25 @@ pub fn ensure(path: &Path, bytes: u64) -> Result<bool> {
     }
 }
 
-/// Makes a sparse image of `bytes`, rounded up to sectors; what was there before is lost.
+/// Makes a sparse image of `bytes`, rounded up to sectors.
 ///
 /// # Errors
-/// If the file cannot be made, for instance for want of the folder.
+/// [`Failure::Host`] if the file is there already or cannot be made so large; then none is left.
 pub fn create(path: &Path, bytes: u64) -> Result<()> {
-    File::create(path)
-        .and_then(|file| file.set_len(bytes.next_multiple_of(SECTOR_BYTES)))
-        .map_err(|error| {
-            Failure::Host(format!(
-                "{}: cannot make the image: {}",
-                path.display(),
-                reason(&error)
-            ))
-        })?;
+    let failed = |error: std::io::Error| {
+        Failure::Host(format!(
+            "{}: cannot make the image: {}",
+            path.display(),
+            reason(&error)
+        ))
+    };
+    let file = File::create_new(path).map_err(failed)?;
+    let sized = file.set_len(bytes.next_multiple_of(SECTOR_BYTES));
+    sized.map_err(|error| {
+        // An empty file in its place would be no disk; if it stays, that is told the next time.
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })?;
     Ok(())
 }
 
@@ -102,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_cannot_be_made_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("disk.img");
+        let error = ensure(&path, u64::MAX / 2).unwrap_err().to_string();
+        assert!(error.contains("cannot make the image"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn an_image_that_exists_is_never_changed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("disk.img");
@@ -110,6 +124,7 @@ mod tests {
         std::fs::write(&path, [7; 2048]).expect("filled");
         assert!(!ensure(&path, 4096).expect("there"));
         assert_eq!(std::fs::read(&path).expect("there"), [7; 2048]);
+        assert!(create(&path, 4096).is_err(), "it is there");
         std::fs::write(&path, "").expect("emptied");
         assert!(
             ensure(&path, 4096)

@@ -4,13 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Failure;
-use crate::ui::Ui;
+use crate::ui::{Step, Ui};
 
 /// The program that runs guests.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The package that has it on Debian and Ubuntu.
 const PACKAGE: &str = "qemu-system-x86";
+
+/// Fetches the package lists; by itself `apt-get` reports success when it could fetch none.
+const UPDATE: [&str; 3] = ["update", "-o", "APT::Update::Error-Mode=any"];
+
+/// A fresh machine may be upgrading itself: `apt-get` waits for that, for two minutes.
+const WAIT_FOR_OTHERS: [&str; 2] = ["-o", "DPkg::Lock::Timeout=120"];
 
 /// Folders that hold system programs even where `PATH` does not say so.
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
@@ -81,9 +87,22 @@ pub fn advice(has_apt: bool) -> String {
     } else {
         format!(
             "{PROGRAM} is missing: install it (Fedora: `dnf install qemu-system-x86-core`, \
-             Arch: `pacman -S qemu-system-x86`, macOS: `brew install qemu`) and try again"
+             Arch: `pacman -S qemu-system-x86`) and try again"
         )
     }
+}
+
+/// Refuses hosts on which the guest cannot be built or run.
+///
+/// # Errors
+/// [`Failure::Host`] names what is needed.
+fn check_host(system: &str, processor: &str) -> Result<(), Failure> {
+    if (system, processor) == ("linux", "x86_64") {
+        return Ok(());
+    }
+    Err(Failure::Host(format!(
+        "Galago needs Linux on x86-64 and this is {system} on {processor}; use such a machine, or a virtual one"
+    )))
 }
 
 /// Makes sure that QEMU is there: finds it, or installs it, or says in one line what to do.
@@ -91,6 +110,7 @@ pub fn advice(has_apt: bool) -> String {
 /// # Errors
 /// [`Failure::Host`] if it is missing and cannot be installed.
 pub fn ensure(ui: &Ui) -> Result<(), Failure> {
+    check_host(std::env::consts::OS, std::env::consts::ARCH)?;
     if find_program(PROGRAM).is_some() {
         return Ok(());
     }
@@ -99,11 +119,15 @@ pub fn ensure(ui: &Ui) -> Result<(), Failure> {
     if !has_apt || right == Right::None {
         return Err(Failure::Host(advice(has_apt)));
     }
-    let mut step = ui.step(&format!("Installing {PACKAGE}"));
+    let step = ui.step(&format!("Installing {PACKAGE}"));
     // The package lists of a fresh machine or container are empty or old: fetch them on failure.
-    if install(right, &mut step).is_err() {
-        apt_get(right, &["update"], &mut step)?;
-        install(right, &mut step)?;
+    if install(right, &step).is_err() {
+        let installed = apt_get(right, &UPDATE, &step).and_then(|()| install(right, &step));
+        installed.map_err(|error| {
+            Failure::Host(format!(
+                "{error}; mend that, or install {PACKAGE} another way, and try again"
+            ))
+        })?;
     }
     if find_program(PROGRAM).is_none() {
         return Err(Failure::Host(format!(
@@ -114,7 +138,7 @@ pub fn ensure(ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-fn install(right: Right, step: &mut crate::ui::Step) -> Result<(), Failure> {
+fn install(right: Right, step: &Step) -> Result<(), Failure> {
     apt_get(
         right,
         &["install", "--yes", "--no-install-recommends", PACKAGE],
@@ -139,7 +163,7 @@ fn right_to_install() -> Right {
     }
 }
 
-fn apt_get(right: Right, arguments: &[&str], step: &mut crate::ui::Step) -> Result<(), Failure> {
+fn apt_get(right: Right, arguments: &[&str], step: &Step) -> Result<(), Failure> {
     let mut command = match right {
         Right::Root => Command::new("apt-get"),
         Right::Sudo | Right::None => {
@@ -149,6 +173,7 @@ fn apt_get(right: Right, arguments: &[&str], step: &mut crate::ui::Step) -> Resu
         }
     };
     command
+        .args(WAIT_FOR_OTHERS)
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive");
     let ended = super::lines::run(&mut command, |line| step.progress(line))
@@ -183,6 +208,18 @@ mod tests {
             assert!(text.contains(PROGRAM) && text.contains("install"), "{text}");
         }
         assert!(advice(true).contains("sudo apt-get install --no-install-recommends"));
+    }
+
+    #[test]
+    fn other_hosts_are_refused_in_one_line() {
+        assert!(check_host("linux", "x86_64").is_ok());
+        for (system, processor) in [("macos", "aarch64"), ("linux", "aarch64")] {
+            let text = check_host(system, processor).unwrap_err().to_string();
+            assert!(
+                text.contains(processor) && text.lines().count() == 1,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The project's own source: what git tracks, or without git everything but `target` and hidden
-    /// folders.
+    /// The project's own source: what git tracks, or without git everything but `target`, `.git` and
+    /// images.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -128,7 +128,7 @@ fn tracked(root: &Path) -> Option<Vec<PathBuf>> {
     )
 }
 
-/// Files and links below `root`, but for `target`, images and what is hidden at the top.
+/// Files and links below `root`, but for `target`, `.git` and images.
 fn walk(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];

@@ -2,13 +2,16 @@
 //!
 //! Progress goes to standard error, results to standard output, so that a result can be piped on.
 
+mod plain;
 mod table;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use console::{Emoji, style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub use plain::Plain;
 pub use table::Table;
 
 static TICK: Emoji<'_, '_> = Emoji("✓", "ok");
@@ -23,6 +26,12 @@ pub fn respect_no_color() {
         console::set_colors_enabled(false);
         console::set_colors_enabled_stderr(false);
     }
+}
+
+/// A line of result, or several. Whoever reads it may have gone (`| head`); the work still goes on.
+pub fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
 }
 
 /// Where progress goes.

@@ -16,7 +16,7 @@ use crate::guest::{Disk, Guest, Machine, Prepared};
 use crate::host::folder::TempFolder;
 use crate::host::images;
 use crate::tree::{self, Tree};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 /// Size of each disk.
 const DISK_BYTES: u64 = 1 << 30;
@@ -60,11 +60,11 @@ pub fn run(options: &Demo) -> Result<()> {
     power_off(guest, &ui)?;
 
     let summary = story.summary();
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+    ui::print(&if options.json {
+        serde_json::to_string_pretty(&summary)?
     } else {
-        print!("{summary}");
-    }
+        summary.to_string()
+    });
     match summary.broken().as_slice() {
         [] => Ok(()),
         broken => Err(Failure::Check(broken.join("; ")).into()),

@@ -12,7 +12,7 @@ use crate::cli::{Measure, Measurement};
 use crate::guest::{Accelerator, Disk, Guest, Machine, Prepared};
 use crate::host::folder::TempFolder;
 use crate::host::images;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 /// Size of each disk.
 const DISK_BYTES: u64 = 1 << 30;
@@ -41,11 +41,11 @@ pub fn run(options: &Measure) -> Result<()> {
             figures.add(taken);
         }
     }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+    ui::print(&if options.json {
+        serde_json::to_string_pretty(&figures)?
     } else {
-        print!("{figures}");
-    }
+        figures.to_string()
+    });
     Ok(())
 }
 
@@ -88,6 +88,8 @@ impl Bench {
         let path = |number| self.folder.path().join(format!("{disks}-{number}.img"));
         machine.disks = Disk::numbered((0..disks).map(path));
         for disk in &machine.disks {
+            // The measurement before had one of this name.
+            let _ = std::fs::remove_file(&disk.image);
             images::create(&disk.image, DISK_BYTES)?;
         }
         Ok(machine)
