@@ -15,17 +15,16 @@ const FOLDER_FILES: u64 = 40;
 
 /// A small generator of pseudo-random numbers (xorshift64*, Vigna 2016).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+struct Random(u64);
 
 impl Random {
     /// The sequence of this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
     }
 
     /// The next number.
-    pub fn number(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -33,13 +32,12 @@ impl Random {
     }
 
     /// The next number below `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> u64 {
         self.number() % bound
     }
 
     /// So many bytes.
-    #[must_use]
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
             bytes.extend_from_slice(&self.number().to_le_bytes());

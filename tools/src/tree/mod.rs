@@ -12,5 +12,5 @@ mod pack;
 pub use self::checksum::checksum;
 pub use self::entries::{Content, Entry, Tree};
 pub use self::import::checked_import;
-pub use self::made_up::{Random, made_up};
+pub use self::made_up::made_up;
 pub use self::pack::{pack, unpack};
