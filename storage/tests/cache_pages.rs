@@ -379,3 +379,27 @@ fn blocks_are_counted_as_they_are_taken() {
     rig.run(async |cache| cache.write(write_of(file, 0, &[2; PAGE], 1)).await.unwrap());
     assert_eq!(blocks(&mut rig), 1, "an overwrite takes no more room");
 }
+
+/// Whoever measures is told what the cache did: no more and no less.
+#[test]
+fn what_the_cache_did_is_counted() {
+    let mut rig = Rig::new(Config::default());
+    let file = rig.file(9, &[1; 3 * PAGE]);
+    rig.sync();
+    rig.content(file).unwrap();
+    let work = rig.run(async |cache| cache.work().await.unwrap());
+    assert_eq!(
+        (work.checksums, work.bytes_checksummed),
+        (3, 3 * PAGE as u64)
+    );
+    assert_eq!((work.writes_below, work.reads_below, work.syncs), (1, 0, 1));
+    assert_eq!((work.hits, work.misses), (3, 0));
+    assert_eq!(work.bytes_copied, 6 * PAGE as u64);
+    let mut other = Rig::new(Config::default());
+    other.below.state().now = rig.below.state().checkpoint.clone();
+    other.content(file).unwrap();
+    let work = other.run(async |cache| cache.work().await.unwrap());
+    assert_eq!((work.misses, work.reads_below, work.checksums), (3, 1, 0));
+    let calls = ["usage", "getattr", "read"].map(|name| other.below.calls(name));
+    assert_eq!(work.calls_below, calls.iter().sum::<u64>());
+}

@@ -107,7 +107,10 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 return Err(other.err().unwrap_or(Error::Protocol));
             }
         };
-        self.count(|statistics| statistics.pages_fetched += count);
+        self.count(|statistics| {
+            statistics.pages_fetched += count;
+            statistics.reads_below += 1;
+        });
         for (at, page) in pages.iter_mut().enumerate().skip(bytes / BLOCK_BYTES) {
             let valid = bytes.saturating_sub(at * BLOCK_BYTES);
             let page = Rc::get_mut(page).expect("the call that filled the page is over");

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     file::{
         Attachment, AttributeChange, Attributes, FileNumber, FileService, Timestamp, Usage,
-        VolumeFormat, Write,
+        VolumeFormat, Work, Write,
     },
 };
 
@@ -92,6 +92,21 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
         let mut usage = self.0.query(async |lower: &L| lower.usage().await).await?;
         usage.blocks_free = usage.blocks_free.saturating_sub(self.0.blocks_not_below());
         Ok(usage)
+    }
+
+    async fn work(&self) -> Result<Work> {
+        let statistics = self.statistics();
+        Ok(Work {
+            hits: statistics.hits,
+            misses: statistics.misses,
+            bytes_copied: statistics.bytes_copied,
+            calls_below: statistics.calls_below,
+            reads_below: statistics.reads_below,
+            writes_below: statistics.writes_below,
+            checksums: statistics.checksums,
+            bytes_checksummed: statistics.checksums * BLOCK_BYTES as u64,
+            syncs: statistics.syncs,
+        })
     }
 
     async fn numbers(&self, first: FileNumber, mut bitmap: Sink<'_>) -> Result<usize> {

@@ -9,6 +9,8 @@ pub struct Statistics {
     pub misses: u64,
     /// Pages fetched from below, read-ahead included.
     pub pages_fetched: u64,
+    /// Read calls that brought them.
+    pub reads_below: u64,
     /// Pages given up to make room.
     pub evictions: u64,
     /// Pages written down, replays not counted.

@@ -173,6 +173,47 @@ pub struct Usage {
     pub stores_present: u32,
 }
 
+/// What the cache has done since it began, for whoever measures. Everything only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// Pages read that were in the cache.
+    pub hits: u64,
+    /// Pages read or modified that had to be fetched from below.
+    pub misses: u64,
+    /// Bytes copied from and to callers.
+    pub bytes_copied: u64,
+    /// Calls of any kind to the layer below, replays not counted.
+    pub calls_below: u64,
+    /// Those of `calls_below` that read data.
+    pub reads_below: u64,
+    /// Those of `calls_below` that wrote data.
+    pub writes_below: u64,
+    /// Checksums computed, one a block.
+    pub checksums: u64,
+    /// Bytes that they were computed of.
+    pub bytes_checksummed: u64,
+    /// Checkpoints made.
+    pub syncs: u64,
+}
+
+impl Work {
+    /// The counters by name.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("cache_hits", self.hits),
+            ("cache_misses", self.misses),
+            ("cache_bytes_copied", self.bytes_copied),
+            ("cache_calls_below", self.calls_below),
+            ("cache_reads_below", self.reads_below),
+            ("cache_writes_below", self.writes_below),
+            ("checksums", self.checksums),
+            ("bytes_checksummed", self.bytes_checksummed),
+            ("syncs", self.syncs),
+        ]
+    }
+}
+
 /// How to make a volume of all the stores there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeFormat {
@@ -258,6 +299,10 @@ pub trait FileService {
     }
     /// How full the volume is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
+    /// What the cache has done. Only the cache counts.
+    fn work(&self) -> impl Future<Output = Result<Work>> {
+        core::future::ready(Ok(Work::default()))
+    }
     /// Writes into `bitmap` which file numbers are in use, from `first` (a multiple of 8) on: bit
     /// `i % 8` of byte `i / 8` for number `first + i`. Returns the number of bytes that carry
     /// information; beyond them nothing is in use.
@@ -387,4 +432,27 @@ pub trait FileStore {
     fn sync(&self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>>;
     /// How full the store is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cache_did_in_an_age_fits_a_message() {
+        let work = Work {
+            hits: u64::MAX,
+            misses: u64::MAX,
+            bytes_copied: u64::MAX,
+            calls_below: u64::MAX,
+            reads_below: u64::MAX,
+            writes_below: u64::MAX,
+            checksums: u64::MAX,
+            bytes_checksummed: u64::MAX,
+            syncs: u64::MAX,
+        };
+        let message = crate::transport::encode(&Ok::<_, crate::Error>(work)).unwrap();
+        let found: Result<Work> = crate::transport::decode(&message).unwrap();
+        assert_eq!(found, Ok(work));
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Attachment, AttributeChange, Attributes, Checkpoint, FileNumber, FileService, FileStore,
-    ResyncRange, StoreFormat, StoreInfo, Timestamp, Usage, VolumeFormat, Write,
+    ResyncRange, StoreFormat, StoreInfo, Timestamp, Usage, VolumeFormat, Work, Write,
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
@@ -60,6 +60,7 @@ enum ServiceRequest {
     File(FileRequest),
     Sync,
     EarlySyncWanted,
+    Work,
     Numbers {
         first: FileNumber,
     },
@@ -187,6 +188,9 @@ impl<T: Transport> FileService for Client<T> {
     }
     async fn usage(&self) -> Result<Usage> {
         self.plain(&ServiceRequest::File(FileRequest::Usage)).await
+    }
+    async fn work(&self) -> Result<Work> {
+        self.plain(&ServiceRequest::Work).await
     }
     async fn numbers(&self, first: FileNumber, bitmap: Sink<'_>) -> Result<usize> {
         ask(
@@ -323,6 +327,7 @@ pub async fn serve<S: FileService>(
         Ok(ServiceRequest::File(request)) => serve_file!(service, request, send, receive),
         Ok(ServiceRequest::Sync) => serving!(service.sync()),
         Ok(ServiceRequest::EarlySyncWanted) => serving!(service.early_sync_wanted()),
+        Ok(ServiceRequest::Work) => serving!(service.work()),
         Ok(ServiceRequest::Numbers { first }) => serving!(service.numbers(first, receive)),
     };
     serving.await

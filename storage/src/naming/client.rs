@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     buffer::{Sink, Source},
     clock::Clock,
-    file::{FileService, VolumeFormat},
+    file::{FileService, VolumeFormat, Work},
     vfs::{Descriptor, FileSystem, OpenFlags, SeekFrom, SetTime, Stat, StatFs},
 };
 
@@ -261,6 +261,11 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
     async fn statfs(&self) -> Result<StatFs> {
         self.look(async |volume| self.naming.statfs(volume).await)
             .await
+    }
+
+    async fn work(&self) -> Result<Work> {
+        self.admit().await?;
+        self.naming.below.work().await
     }
 
     async fn sync(&self) -> Result<u64> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result,
     buffer::{Sink, Source},
-    file::VolumeFormat,
+    file::{VolumeFormat, Work},
 };
 
 pub use entries::{DirectoryEntry, ENTRY_BYTES_MAX, Entries, push_entry};
@@ -237,6 +237,8 @@ pub trait FileSystem {
     ) -> impl Future<Output = Result<()>>;
     /// How full the volume is.
     fn statfs(&self) -> impl Future<Output = Result<StatFs>>;
+    /// What the cache has done since it began.
+    fn work(&self) -> impl Future<Output = Result<Work>>;
     /// Makes everything durable; returns the timestamp of the checkpoint.
     fn sync(&self) -> impl Future<Output = Result<u64>>;
 }

@@ -7,7 +7,7 @@ use super::{Descriptor, FileSystem, OpenFlags, PATH_BYTES_MAX, SeekFrom, SetTime
 use crate::{
     Error, Result,
     buffer::{Sink, Source},
-    file::VolumeFormat,
+    file::{VolumeFormat, Work},
     transport::{Message, Serving, Transport, answer, ask, decode, serving},
 };
 
@@ -77,6 +77,7 @@ enum Request {
         modified: SetTime,
     },
     Statfs,
+    Work,
     Sync,
 }
 
@@ -238,6 +239,9 @@ impl<T: Transport> FileSystem for Client<T> {
     async fn statfs(&self) -> Result<StatFs> {
         self.plain(&Request::Statfs).await
     }
+    async fn work(&self) -> Result<Work> {
+        self.plain(&Request::Work).await
+    }
     async fn sync(&self) -> Result<u64> {
         self.plain(&Request::Sync).await
     }
@@ -304,6 +308,7 @@ pub async fn serve<F: FileSystem>(
         Request::Chown { uid, gid } => serving!(system.chown(path, uid, gid)),
         Request::Utimes { accessed, modified } => serving!(system.utimes(path, accessed, modified)),
         Request::Statfs => serving!(system.statfs()),
+        Request::Work => serving!(system.work()),
         Request::Sync => serving!(system.sync()),
     };
     serving.await

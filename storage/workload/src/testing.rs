@@ -13,7 +13,7 @@ use storage::{
     Error, Result,
     block::{BlockDevice, Geometry, SECTOR_BYTES},
     buffer::{Sink, Source},
-    file::VolumeFormat,
+    file::{VolumeFormat, Work},
     vfs::{
         Descriptor, DirectoryEntry, FileSystem, Kind, OpenFlags, SeekFrom, SetTime, Stat, StatFs,
         push_entry,
@@ -393,6 +393,9 @@ impl FileSystem for MemoryFs {
     }
     async fn statfs(&self) -> Result<StatFs> {
         Err(Error::BadArgument)
+    }
+    async fn work(&self) -> Result<Work> {
+        Ok(Work::default())
     }
     async fn sync(&self) -> Result<u64> {
         Ok(1)

@@ -7,7 +7,6 @@ use alloc::{
     vec::Vec,
 };
 
-use abi::Counters;
 use applications::{
     arguments::{Arguments, Takes},
     benches, text,
@@ -23,7 +22,10 @@ use workload::{
     },
 };
 
-use super::{command, system::growing};
+use super::{
+    command,
+    system::{Counts, growing},
+};
 use crate::{
     output::Failure,
     shell::{Command, Context, Outcome},
@@ -96,13 +98,17 @@ fn parameters(arguments: &Arguments, preset: usize) -> Result<Parameters, Failur
 /// Counters at two moments of the transactions, with how many were done by then: what a
 /// transaction costs is the difference, free of what comes before and after.
 #[derive(Default)]
-struct Window(Option<[(Counters, u32); 2]>);
+struct Window(Option<[(Counts, u32); 2]>);
 
 impl Window {
-    fn look(&mut self, progress: &Progress) -> Result<(), Failure> {
+    async fn look(&mut self, context: &Context<'_>, progress: &Progress) -> Result<(), Failure> {
         if progress.phase == Phase::Transactions {
-            let now = (inspect::counters()?, progress.done);
-            self.0 = Some([self.0.map_or(now, |window| window[0]), now]);
+            let now = (growing(context).await?, progress.done);
+            let first = match self.0.take() {
+                Some([first, _]) => first,
+                None => now.clone(),
+            };
+            self.0 = Some([first, now]);
         }
         Ok(())
     }
@@ -113,8 +119,8 @@ impl Window {
             return Vec::new();
         };
         let transactions = u64::from(last.saturating_sub(*first));
-        let pairs = growing(before).into_iter().zip(growing(after));
-        let cost = |((name, before), (_, after)): ((_, u64), (_, u64))| {
+        let pairs = before.iter().zip(after);
+        let cost = |(&(name, before), &(_, after)): (&(_, u64), &(_, u64))| {
             let hundreds = after.saturating_sub(before).saturating_mul(100);
             hundreds.checked_div(transactions).map(|cost| (name, cost))
         };
@@ -124,14 +130,14 @@ impl Window {
 
 async fn postmark(context: &Context<'_>) -> Outcome {
     let parameters = parameters(context.arguments, 1)?;
-    let before = inspect::counters()?;
+    let before = growing(context).await?;
     let cpu_before = cpu()?;
     let mut window = Window::default();
     let job = Job::Run(parameters);
     let JobOutcome::Run(report) = carry_out(context, job, &mut window).await? else {
         return Err(Error::Protocol.into());
     };
-    let after = inspect::counters()?;
+    let after = growing(context).await?;
     context.output.lines(report.lines()).await;
     let mut result = serde_json::to_value(&report)?;
     let costs = window.costs();
@@ -140,7 +146,7 @@ async fn postmark(context: &Context<'_>) -> Outcome {
             .map(Into::into)
             .to_vec(),
     ];
-    for ((name, before), (_, after)) in growing(&before).into_iter().zip(growing(&after)) {
+    for ((name, before), (_, after)) in before.into_iter().zip(after) {
         let difference = after.saturating_sub(before);
         result["counters"][name] = difference.into();
         let mut row = vec![name.replace('_', " "), text::count(difference)];
@@ -255,7 +261,7 @@ async fn carry_out(
         if !status.running {
             break;
         }
-        window.look(&status.progress)?;
+        window.look(context, &status.progress).await?;
         let Progress {
             phase,
             done,

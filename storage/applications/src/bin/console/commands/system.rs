@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use storage::vfs::FileSystem as _;
 
 use super::{command, volume};
-use crate::shell::{Command, Context, Outcome};
+use crate::{
+    output::Failure,
+    shell::{Command, Context, Outcome},
+};
 
 pub const COMMANDS: &[Command] = &[
     command!(
@@ -223,8 +226,19 @@ async fn restarts(context: &Context<'_>) -> Outcome {
     Ok(json!({ "roles": described }))
 }
 
-/// The counters that only grow, by name.
-pub fn growing(counters: &Counters) -> [(&'static str, u64); 10] {
+/// Counters by name.
+pub type Counts = Vec<(&'static str, u64)>;
+
+/// The counters that only grow: the kernel's, and the cache's if it answers.
+pub async fn growing(context: &Context<'_>) -> Result<Counts, Failure> {
+    let mut counts = kernel_counts(&inspect::counters()?).to_vec();
+    if let Ok(work) = context.system().work().await {
+        counts.extend(work.named());
+    }
+    Ok(counts)
+}
+
+fn kernel_counts(counters: &Counters) -> [(&'static str, u64); 10] {
     [
         ("calls", counters.calls),
         ("replies", counters.replies),
@@ -242,16 +256,16 @@ pub fn growing(counters: &Counters) -> [(&'static str, u64); 10] {
 async fn stats(context: &Context<'_>) -> Outcome {
     let counters = inspect::counters()?;
     let mut result = json!({});
-    for (name, value) in growing(&counters) {
+    for (name, value) in growing(context).await? {
         let shown = match name {
-            "bytes_copied" => text::bytes(value),
+            "bytes_copied" | "cache_bytes_copied" | "bytes_checksummed" => text::bytes(value),
             "idle_ns" => text::duration(value),
             _ => text::count(value),
         };
         let label = name.trim_end_matches("_ns").replace('_', " ");
         context
             .output
-            .line(&format!("{label:<16}{shown:>16}"))
+            .line(&format!("{label:<20}{shown:>16}"))
             .await;
         result[name] = value.into();
     }
@@ -260,7 +274,7 @@ async fn stats(context: &Context<'_>) -> Outcome {
     let total = text::bytes(counters.frames_total.saturating_mul(page));
     context
         .output
-        .line(&format!("{:<16}{free:>16} of {total}", "memory free"))
+        .line(&format!("{:<20}{free:>16} of {total}", "memory free"))
         .await;
     result["frames_free"] = counters.frames_free.into();
     result["frames_total"] = counters.frames_total.into();
