@@ -267,3 +267,16 @@ fn a_kernel_that_panics_writes_what_nobody_has_read_of_the_log() {
         &["the log was read", "this is not read", "kernel panic"],
     );
 }
+
+#[test]
+fn quotas_beyond_the_memory_are_told_at_boot() {
+    let told = |bed: Bed| {
+        let guest = bed.boot_formatted();
+        let console = guest.console().tail(200).join("\n");
+        power_off(guest);
+        console.contains("the quotas come to")
+    };
+    assert!(!told(Bed::new(1)));
+    let more = |stack: &str| stack.replacen("quota = \"32 MiB\"", "quota = \"2 GiB\"", 1);
+    assert!(told(Bed::new(1).with_stack(more)));
+}

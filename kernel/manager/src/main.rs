@@ -20,7 +20,8 @@ use alloc::{rc::Rc, vec::Vec};
 
 use abi::DeathReport;
 use futures_util::FutureExt;
-use runtime::{manage, time};
+use runtime::{inspect, manage, start, time};
+use stack::Stack;
 
 use crate::stack_of_tasks::Tasks;
 
@@ -48,6 +49,9 @@ async fn run() {
             return;
         }
     };
+    if !start::is_restart() {
+        compare_with_memory(&tasks.stack);
+    }
     tasks.start();
     runtime::spawn(heartbeat::run(tasks.clone()));
     runtime::spawn(deaths(tasks.clone()));
@@ -55,6 +59,20 @@ async fn run() {
         requests::answer(tasks.clone(), request)
     })
     .await;
+}
+
+/// Says so if the tasks are promised more memory than there is.
+fn compare_with_memory(stack: &Stack) {
+    let promised: u64 = stack.tasks.iter().map(|task| task.quota_pages).sum();
+    let there_is = inspect::counters().map_or(u64::MAX, |counters| counters.frames_total);
+    if promised > there_is {
+        let mebibytes = |pages: u64| pages * abi::PAGE_BYTES as u64 >> 20;
+        log::warn!(
+            "the quotas come to {} MiB, the memory to {}: a task may die for want of it within its quota",
+            mebibytes(promised),
+            mebibytes(there_is)
+        );
+    }
 }
 
 /// Deals with deaths. Those that the kernel tells of at once are taken in the order in which they
