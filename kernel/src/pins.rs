@@ -104,12 +104,14 @@ impl Pins {
             .filter(move |pin| pin.chain.contains(&call))
     }
 
-    /// The requests whose device writes to a frame that is still where its owner expects it.
-    pub fn writing_to(&self, frame: Frame) -> impl Iterator<Item = CallId> + '_ {
+    /// The requests whose device writes to one of these frames, which are sorted, while it still is where
+    /// its owner expects it; once for each such page.
+    pub fn writing_to<'a>(&'a self, frames: &'a [Frame]) -> impl Iterator<Item = CallId> + 'a {
         self.slots
             .iter()
             .flatten()
-            .filter(move |pin| pin.written && pin.frame == frame && !pin.chain.is_empty())
+            .filter(|pin| pin.written && !pin.chain.is_empty())
+            .filter(|pin| frames.binary_search(&pin.frame).is_ok())
             .map(|pin| pin.token)
     }
 
@@ -227,6 +229,6 @@ mod tests {
         pins.add(vec![pin(1, written, 10, &[written])]);
         pins.add(vec![pin(1, detached, 10, &[])]);
         pins.add(vec![pin(1, CallId::new(4, 1), 11, &[CallId::new(4, 1)])]);
-        assert!(pins.writing_to(Frame(10)).eq([written]));
+        assert!(pins.writing_to(&[Frame(10), Frame(12)]).eq([written]));
     }
 }

@@ -275,8 +275,12 @@ impl Kernel {
                     Err(_) => doomed.insert(pin.owner),
                 }
             }
-            for frame in swapped {
-                ending.extend(self.pins.writing_to(frame));
+            swapped.sort_unstable();
+            for request in self.pins.writing_to(&swapped) {
+                // Pages of a request follow each other.
+                if ending.last() != Some(&request) {
+                    ending.push(request);
+                }
             }
             if call != first
                 && let Some(caller) = self.calls.fail(call, Error::PeerDied)
