@@ -120,6 +120,10 @@ pub enum Command {
     SetMmx(u64),
     /// Answer what is in that register.
     GetMmx,
+    /// Divide by zero in the floating-point unit, with the exception due at its next instruction.
+    SpoilFloats,
+    /// Have the floating-point unit raise what is due.
+    UseFloats,
     /// Pin what this request lends to be read, and hold it.
     Pin,
     /// Pin what this request lends to be written, and hold it.

@@ -152,6 +152,18 @@ impl Probe {
                 // SAFETY: as above.
                 unsafe { core::arch::asm!("movq {}, mm0", out(reg) value) }
             }
+            Command::SpoilFloats => {
+                let unmasked = 0x037b_u16;
+                // SAFETY: compiled code uses vector registers instead.
+                unsafe {
+                    core::arch::asm!(
+                        "fninit", "fldcw [{}]", "fldz", "fld1", "fdivrp",
+                        in(reg) &unmasked,
+                    );
+                }
+            }
+            // SAFETY: as above.
+            Command::UseFloats => unsafe { core::arch::asm!("fwait") },
             Command::BusAddress => value = self.bus.get(),
             Command::Unpin => device::unpin(self.kept.get()),
             Command::DeviceQuiesced => kernel = said(device::device_quiesced()),

@@ -76,6 +76,9 @@ async fn registers(bench: &mut Bench) -> Outcome {
     a.ask(Command::SetMmx(SECRET)).await.map_err(error)?;
     let seen = b.ask(Command::GetMmx).await.map_err(error)?.value;
     ensure!(seen != SECRET, "one task reads what another left behind");
+    a.ask(Command::SpoilFloats).await.map_err(error)?;
+    let used = b.ask(Command::UseFloats).await;
+    ensure!(used.is_ok(), "one task gets what another is due: {used:?}");
     Ok(())
 }
 
