@@ -66,7 +66,7 @@ fn compare_with_memory(stack: &Stack) {
     let promised: u64 = stack.tasks.iter().map(|task| task.quota_pages).sum();
     let there_is = inspect::counters().map_or(u64::MAX, |counters| counters.frames_total);
     if promised > there_is {
-        let mebibytes = |pages: u64| pages * abi::PAGE_BYTES as u64 >> 20;
+        let mebibytes = |pages: u64| (pages * abi::PAGE_BYTES as u64) >> 20;
         log::warn!(
             "the quotas come to {} MiB, the memory to {}: a task may die for want of it within its quota",
             mebibytes(promised),
