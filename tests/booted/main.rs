@@ -15,3 +15,4 @@ mod kills;
 mod manager;
 mod readme;
 mod reset;
+mod script;

@@ -1,7 +1,7 @@
 //! `boot`: the guest's console on this terminal.
 //!
 //! The terminal is put into raw mode, so that every key reaches the guest, Ctrl-C too. Ctrl-A is kept
-//! for us: `Ctrl-A x` leaves, `Ctrl-A Ctrl-A` sends one. What is piped in is held back until the guest
+//! for us: `Ctrl-A x` switches the guest off, `Ctrl-A Ctrl-A` sends one. What is piped in is held back until the guest
 //! takes commands, and at its end the guest is switched off.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
@@ -24,6 +24,9 @@ const ESCAPE: u8 = 1;
 /// How often the guest is looked after.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long the guest may take to sync and switch itself off when the user leaves.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long a guest that closed its console may take to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -39,7 +42,7 @@ pub fn run(options: &cli::Machine) -> Result<()> {
     let machine = Request::check(options)?.prepare(&ui)?;
     let interactive = std::io::stdin().is_terminal();
     if interactive {
-        ui.note("Ctrl-A x leaves");
+        ui.note("Ctrl-A x switches the guest off");
     }
     let raw = interactive.then(RawTerminal::enter).transpose()?;
     let mut guest = Guest::boot(&machine, Some(screen()))?;
@@ -49,10 +52,22 @@ pub fn run(options: &cli::Machine) -> Result<()> {
     let (ended, end) = channel();
     let keyboard = guest.console().keyboard()?;
     std::thread::spawn(move || ended.send(relay(keyboard, interactive)));
-    let result = look_after(&mut guest, &end);
+    let result = match look_after(&mut guest, &end) {
+        Ok(Ended::Left) => guest.power_off(POWER_OFF_LIMIT, |_| {}),
+        Ok(Ended::Over) => Ok(()),
+        Err(error) => Err(error),
+    };
     drop(raw);
     ui::print("");
     result
+}
+
+/// How it ended.
+enum Ended {
+    /// The guest is off.
+    Over,
+    /// The user wants to leave.
+    Left,
 }
 
 /// Where the guest's console goes.
@@ -75,7 +90,7 @@ enum Relayed {
 }
 
 /// Waits for the guest's end, or the user's wish to leave.
-fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<()> {
+fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<Ended> {
     loop {
         let end = guest.wait_end(POLL)?;
         if let Some(failure) = guest.host_failure() {
@@ -83,13 +98,13 @@ fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<()> {
         }
         if let Some(end) = end {
             if end.status.success() {
-                return Ok(());
+                return Ok(Ended::Over);
             }
             let how = processes::describe(end.status);
             return Err(guest.failure(format!("the guest ended with {how}")).into());
         }
         match relayed.try_recv() {
-            Ok(Relayed::Left) => return Ok(()),
+            Ok(Relayed::Left) => return Ok(Ended::Left),
             // A guest that is just ending takes nothing either; that is told by its end.
             Ok(Relayed::NotTaken(error)) if guest.wait_end(END_LIMIT)?.is_none() => {
                 let what = format!("the guest takes no input: {}", reason(&error));

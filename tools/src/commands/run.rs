@@ -23,6 +23,11 @@ pub fn run(options: &Run) -> Result<()> {
     if commands.is_empty() {
         return Err(Failure::Usage("no command in -c; write for instance -c 'ls /'".into()).into());
     }
+    let ends = commands.iter().position(|command| command == "poweroff");
+    if ends.is_some_and(|index| index + 1 < commands.len()) {
+        let what = "`poweroff` ends the machine: expected no command after it".into();
+        return Err(Failure::Usage(what).into());
+    }
     let ui = Ui::new(options.json);
     let machine = Request::check(&options.machine)?.prepare(&ui)?;
     let limit = Duration::from_secs(options.timeout);
@@ -35,13 +40,27 @@ pub fn run(options: &Run) -> Result<()> {
     let ready = guest.wait_ready(limit)?;
     printer.event(&ready);
     for command in &commands {
-        match command.as_str() {
+        let outcome = match command.as_str() {
             "poweroff" => return guest.power_off(limit, |event| printer.event(event)),
-            "reboot" | "reset" => guest.restart(command, limit, |event| printer.event(event))?,
-            _ => one(&mut guest, command, limit, &mut printer)?,
+            "reboot" | "reset" => guest.restart(command, limit, |event| printer.event(event)),
+            _ => one(&mut guest, command, limit, &mut printer),
+        };
+        match outcome {
+            Ok(()) => {}
+            // What went well before is kept all the same.
+            Err(error) if is_refusal(&error) => {
+                let _ = guest.power_off(POWER_OFF_LIMIT, |event| printer.event(event));
+                return Err(error);
+            }
+            Err(error) => return Err(error),
         }
     }
     guest.power_off(POWER_OFF_LIMIT, |event| printer.event(event))
+}
+
+/// Whether a command failed, and not the guest.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Failure::Check(_)))
 }
 
 fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<()> {
