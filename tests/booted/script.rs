@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Error;
 use clap::Parser as _;
 use galago::Failure;
-use galago::cli::{self, Cli};
+use galago::cli::Cli;
 use galago::commands::run;
 
 use crate::bed::Bed;
@@ -16,13 +16,7 @@ fn script(folder: &Path, commands: &str) -> Result<(), Error> {
     let words = ["galago", "run", "--json", "--disk"].map(Into::into);
     let words = words.into_iter().chain([disk.into_os_string()]);
     let cli = Cli::try_parse_from(words.chain(["-c".into(), commands.into()]));
-    let Ok(Cli {
-        command: cli::Command::Run(options),
-    }) = cli
-    else {
-        panic!("`{commands}`: {cli:?}")
-    };
-    run(&options)
+    run(cli.expect("as the help says"))
 }
 
 #[test]
