@@ -13,8 +13,10 @@
 
 mod archive;
 pub mod build;
+mod complaints;
 mod console;
 mod description;
+mod ending;
 mod events;
 mod inbox;
 pub mod kernel_tests;

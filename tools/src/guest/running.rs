@@ -1,4 +1,4 @@
-//! A running guest: what boots it, asks it, resets it, and ends it.
+//! A running guest: what boots it, asks it, and waits for it.
 
 use std::marker::PhantomData;
 use std::process::{ExitStatus, Stdio};
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::complaints::Complaints;
 use super::console::{Console, Tap};
 use super::events::{Done, Event};
 use super::inbox::{Arrival, Inbox};
@@ -23,14 +24,8 @@ use crate::host::qemu;
 /// How long QEMU may take to open its files and connect.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long QEMU may take from the reset button to the reset.
-const RESET_LIMIT: Duration = Duration::from_secs(20);
-
 /// How long what an ended QEMU has said may take to arrive.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-
-/// What QEMU puts before what it says.
-const NAME_BEFORE_COMPLAINTS: &str = "qemu-system-x86_64: ";
 
 /// Console lines shown with an error.
 const TAIL_LINES: usize = 40;
@@ -50,9 +45,9 @@ pub struct Guest {
     child: Child,
     console: Console,
     link: Link,
-    monitor: Monitor,
-    inbox: Arc<Inbox>,
-    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
+    pub(super) monitor: Monitor,
+    pub(super) inbox: Arc<Inbox>,
+    complaints: Complaints,
     _folder: TempFolder,
     _stays_on_its_thread: PhantomData<*const ()>,
 }
@@ -78,11 +73,11 @@ impl Guest {
             .stderr(Stdio::piped());
         let mut child = Child::spawn(&mut command, Ending::Kill)
             .with_context(|| format!("cannot start {}", qemu::PROGRAM))?;
-        let complaints = collect_complaints(&mut child);
+        let complaints = Complaints::of(&mut child);
         let deadline = Instant::now() + START_LIMIT;
         let mut connect = |listener| -> Result<_> {
             let mut ended = || !matches!(child.ended(), Ok(None));
-            accept(listener, deadline, &mut ended)?.ok_or_else(|| not_started(&complaints).into())
+            accept(listener, deadline, &mut ended)?.ok_or_else(|| complaints.not_started().into())
         };
         let (console, link) = (connect(&listeners.console)?, connect(&listeners.link)?);
         let monitor = connect(&listeners.monitor)?;
@@ -92,7 +87,7 @@ impl Guest {
             link: Link::new(link, inbox.clone())?,
             // QEMU opens its control line before its disks, so this is where a bad disk shows.
             monitor: Monitor::new(monitor, inbox.clone())
-                .map_err(|_| anyhow::Error::new(not_started(&complaints)))?,
+                .map_err(|_| anyhow::Error::new(complaints.not_started()))?,
             child,
             inbox,
             complaints,
@@ -184,7 +179,8 @@ impl Guest {
         })
     }
 
-    fn wait<T>(
+    /// The same for whatever arrives.
+    pub(super) fn wait<T>(
         &mut self,
         doing: &str,
         limit: Duration,
@@ -213,84 +209,9 @@ impl Guest {
         }
     }
 
-    /// Tells the guest to `reboot` or `reset` and waits until it takes commands again. Every event on
-    /// the way goes to `each`.
-    ///
-    /// # Errors
-    /// [`Failure::Check`] if the guest refuses; else as [`Guest::wait_ready`].
-    pub fn restart(
-        &mut self,
-        command: &str,
-        limit: Duration,
-        mut each: impl FnMut(&Event),
-    ) -> Result<()> {
-        let id = self.start(command)?;
-        self.wait(&format!("`{command}`"), limit, |arrival| match arrival {
-            Arrival::Event(event) => {
-                each(event);
-                refused(event, id, command)
-            }
-            Arrival::Reset { .. } => Some(Ok(())),
-            _ => None,
-        })??;
-        self.wait_for("booting", limit, |event| {
-            each(event);
-            (event.kind() == "ready").then_some(())
-        })
-    }
-
-    /// Presses the machine's reset button. The next boot says `ready` as the first did.
-    ///
-    /// # Errors
-    /// [`Failure::Host`] if QEMU does not do it.
-    pub fn reset(&mut self) -> Result<()> {
-        self.monitor.execute("system_reset", &json!({}))?;
-        // QEMU answers before it resets. What comes until it has is the old boot's; what of that is
-        // still on its way on COM2 carries numbers that no later command has.
-        let deadline = Instant::now() + RESET_LIMIT;
-        loop {
-            match self.inbox.next(deadline) {
-                Some(Arrival::Reset { by_guest: false }) => return Ok(()),
-                Some(Arrival::Closed) | None => {
-                    return Err(Failure::Host("QEMU did not reset the machine".into()).into());
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
     /// QEMU's control line, for what is done to the machine.
     pub fn monitor(&mut self) -> &mut Monitor {
         &mut self.monitor
-    }
-
-    /// Tells the guest to switch the machine off and waits until it has. Every event on the way goes
-    /// to `each`.
-    ///
-    /// # Errors
-    /// [`Failure::Check`] if the guest refuses, [`Failure::Guest`] if it is not off by
-    /// `limit`.
-    pub fn power_off(mut self, limit: Duration, mut each: impl FnMut(&Event)) -> Result<()> {
-        const COMMAND: &str = "poweroff";
-        let id = self.start(COMMAND)?;
-        self.wait(&format!("`{COMMAND}`"), limit, |arrival| match arrival {
-            Arrival::Event(event) => {
-                each(event);
-                refused(event, id, COMMAND)
-            }
-            Arrival::Closed => Some(Ok(())),
-            _ => None,
-        })??;
-        match self.wait_end(limit)? {
-            Some(end) if end.status.success() => Ok(()),
-            Some(end) => {
-                let how = describe(end.status);
-                Err(self
-                    .failure(format!("the guest ended with {how} when told to power off"))
-                    .into())
-            }
-            None => Err(self.failure("the guest did not power off".into()).into()),
-        }
     }
 
     /// What the host has failed in since the last look, without waiting.
@@ -331,7 +252,7 @@ impl Guest {
             Ok(Some(end)) => describe(end.status),
             _ => "its serial line closed".into(),
         };
-        match complaint(&self.complaints) {
+        match self.complaints.line() {
             Some(text) => format!("{how}; QEMU: {text}"),
             None => how,
         }
@@ -350,55 +271,8 @@ pub fn succeeded(command: &str, done: Done) -> Result<Value> {
     Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
 }
 
-/// That a command for the machine's end was refused: after that it goes on.
-fn refused(event: &Event, id: u64, command: &str) -> Option<Result<()>> {
-    let done = event.done(id).filter(|done| !done.ok)?;
-    Some(succeeded(command, done).map(drop))
-}
-
 fn disk_full(node: &str) -> Failure {
     Failure::Host(format!(
         "the host has no space left for the image of {node}; free some and boot again"
     ))
-}
-
-fn collect_complaints(child: &mut Child) -> Arc<std::sync::Mutex<Vec<u8>>> {
-    const KEPT_BYTES: usize = 16 << 10;
-    let text = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let ours = text.clone();
-    if let Some(pipe) = child.process().stderr.take() {
-        std::thread::spawn(move || {
-            super::link::read_lines(pipe, |line| {
-                if let Ok(mut text) = ours.lock()
-                    && text.len() + line.len() < KEPT_BYTES
-                {
-                    text.extend_from_slice(line);
-                    text.push(b'\n');
-                }
-            });
-        });
-    }
-    text
-}
-
-/// What QEMU said, on one line and without its own name.
-fn complaint(complaints: &std::sync::Mutex<Vec<u8>>) -> Option<String> {
-    let text = complaints.lock().ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let lines = text
-        .lines()
-        .map(|line| line.trim().trim_start_matches(NAME_BEFORE_COMPLAINTS));
-    let text = lines
-        .filter(|line| !line.is_empty())
-        .take(3)
-        .collect::<Vec<_>>()
-        .join("; ");
-    (!text.is_empty()).then_some(text)
-}
-
-fn not_started(complaints: &std::sync::Mutex<Vec<u8>>) -> Failure {
-    // The reason may still be on its way through the pipe.
-    std::thread::sleep(Duration::from_millis(50));
-    let reason = complaint(complaints).unwrap_or_else(|| "it gives no reason".into());
-    Failure::Host(format!("QEMU did not start: {reason}"))
 }
