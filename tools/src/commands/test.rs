@@ -67,11 +67,8 @@ fn kernel(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
                 .as_ref()
                 .is_none_or(|filter| test.name.contains(filter))
             {
-                cargo_test::print_result(
-                    ui,
-                    &format!("kernel: {}", test.name),
-                    test.failed.as_deref(),
-                );
+                let name = format!("kernel: {}", test.name);
+                step.above(|| ui.result(&name, test.failed.as_deref()));
                 count.add(test.failed.is_none());
             }
         },

@@ -73,15 +73,6 @@ pub fn run(cargo: &mut Command, ui: &Ui, each: bool) -> Result<Count> {
     Ok(parser.count)
 }
 
-/// The line of one test.
-pub fn print_result(ui: &Ui, name: &str, failed: Option<&str>) {
-    let step = ui.step(name);
-    match failed {
-        None => step.done(""),
-        Some(reason) => step.failed(reason),
-    }
-}
-
 struct Report {
     ui: Ui,
     each: bool,
@@ -109,13 +100,14 @@ impl Report {
             Some(Seen::Program(name)) => {
                 self.program_gone();
                 self.parser.begin();
-                let next = self.ui.step(&name);
-                if let Some(step) = self.step.replace(next) {
+                // One line on the screen at a time.
+                if let Some(step) = self.step.take() {
                     step.forget();
                 }
+                self.step = Some(self.ui.step(&name));
             }
             Some(Seen::Test { name, passed }) if self.each => {
-                step.above(|| print_result(&self.ui, &name, (!passed).then_some("see below")));
+                step.above(|| self.ui.result(&name, (!passed).then_some("see below")));
             }
             Some(Seen::Test { name, .. }) => step.progress(&name),
             Some(Seen::End { count, text }) => {

@@ -70,6 +70,14 @@ impl Ui {
         }
     }
 
+    /// The line of something that is over already: there is nothing to spin, perhaps beside a step that
+    /// does.
+    pub fn result(&self, name: &str, failed: Option<&str>) {
+        if !self.quiet {
+            line(name, failed.is_none(), failed.unwrap_or_default(), "");
+        }
+    }
+
     /// A line of its own, for what is worth knowing but no step.
     pub fn note(&self, text: &str) {
         if !self.quiet {
@@ -112,12 +120,12 @@ impl Step {
 
     /// Ends the step well, with its result in a few words.
     pub fn done(mut self, result: &str) {
-        self.end(TICK, result);
+        self.end(true, result);
     }
 
     /// Ends the step badly, with the reason.
     pub fn failed(mut self, reason: &str) {
-        self.end(CROSS, reason);
+        self.end(false, reason);
     }
 
     /// Ends the step without a line: what it did was no news.
@@ -131,19 +139,11 @@ impl Step {
         self.bar.suspend(print);
     }
 
-    fn end(&mut self, mark: Emoji<'_, '_>, result: &str) {
+    fn end(&mut self, good: bool, result: &str) {
         self.ended = true;
         self.bar.finish_and_clear();
         if !self.quiet {
-            let good = mark.0 == TICK.0;
-            let mark = style(mark).for_stderr();
-            let mark = if good {
-                mark.green()
-            } else {
-                mark.red().bold()
-            };
-            let colon = if result.is_empty() { "" } else { ": " };
-            eprintln!("{mark} {}{colon}{result}{}", self.name, self.time());
+            line(&self.name, good, result, &self.time());
         }
     }
 
@@ -164,9 +164,21 @@ impl Step {
 impl Drop for Step {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(CROSS, "");
+            self.end(false, "");
         }
     }
+}
+
+/// Says how something ended.
+fn line(name: &str, good: bool, result: &str, time: &str) {
+    let mark = style(if good { TICK } else { CROSS }).for_stderr();
+    let mark = if good {
+        mark.green()
+    } else {
+        mark.red().bold()
+    };
+    let colon = if result.is_empty() { "" } else { ": " };
+    eprintln!("{mark} {name}{colon}{result}{time}");
 }
 
 fn spinner() -> ProgressStyle {
