@@ -273,9 +273,14 @@ mod tests {
             .read_line(&mut line)
             .expect("a number");
         let grandchild: u32 = line.trim().parse().expect("a number");
+        // One that has ended stays, in state Z, until somebody has waited for it. The command line does
+        // not tell: while a program is being started in its place, a process has none.
         let alive = |id: u32| {
-            // A process that nobody has waited for yet has no command line any more.
-            std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            let state = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.chars().next());
+            state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
         };
         assert!(alive(grandchild));
         drop(child);
