@@ -1,5 +1,6 @@
 //! What the tests that cross crates have in common: an oracle, random operations, comparisons,
 //! and the stack to try them on.
+#![recursion_limit = "256"]
 #![forbid(unsafe_code)]
 
 pub mod compare;

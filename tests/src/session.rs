@@ -1,17 +1,36 @@
 //! A program that does random things, the model that knows what must come of it, and the
 //! checkpoints that were made meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
-use storage::vfs::FileSystem;
+use storage::{block::ram::RamDisk, vfs::FileSystem};
 
 use crate::{
     compare::same_tree,
     model::Model,
     operation::{Descriptors, Operation, random_operation, step},
     random::Random,
-    stack::TestClock,
+    stack::{CacheSize, TestClock, collapsed, disks, format},
 };
+
+/// Two disks with a volume of some files, synced, and the session that made them.
+#[must_use]
+pub fn volume(name: &str, seed: u64) -> (Vec<Option<Rc<RamDisk>>>, TestClock, Session) {
+    let (disks, clock) = (disks(2), TestClock::default());
+    let mut session = Session::new(name, seed, &clock);
+    let system = collapsed(&disks, &clock, CacheSize::Ample);
+    system.run(async {
+        let client = system.client(0);
+        format(&client, &session.what()).await;
+        for _ in 0..150 {
+            session.step(&client).await;
+        }
+        let checkpoint = session.sync(&client).await;
+        session.crashed(checkpoint);
+    });
+    drop(system);
+    (disks, clock, session)
+}
 
 /// A run of random operations on one volume.
 pub struct Session {
@@ -60,14 +79,12 @@ impl Session {
         self.tick();
         let operation = random_operation(&mut self.random, &self.model);
         let what = format!("{}: {operation:?}", self.what());
-        step(
-            system,
-            &mut self.model,
-            &mut self.descriptors,
-            &operation,
-            &what,
-        )
-        .await;
+        self.perform(system, &operation, &what).await;
+    }
+
+    async fn perform<F: FileSystem>(&mut self, system: &F, operation: &Operation, what: &str) {
+        let (model, descriptors) = (&mut self.model, &mut self.descriptors);
+        step(system, model, descriptors, operation, what).await;
     }
 
     /// Syncs; returns the checkpoint.
@@ -99,15 +116,8 @@ impl Session {
     /// Closes everything.
     pub async fn close_all<F: FileSystem>(&mut self, system: &F) {
         for handle in self.model.handles() {
-            let (what, operation) = (self.what(), Operation::Close(handle));
-            step(
-                system,
-                &mut self.model,
-                &mut self.descriptors,
-                &operation,
-                &what,
-            )
-            .await;
+            let what = self.what();
+            self.perform(system, &Operation::Close(handle), &what).await;
         }
     }
 }

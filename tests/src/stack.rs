@@ -13,7 +13,9 @@ use storage::{
     twinfs::TwinFs,
     vfs::FileSystem,
 };
-use storage_host::{Disk, Group, LogicalLink, System};
+use storage_host::{Disk, Group, Kill, LogicalLink, Moment, System, Victim};
+
+use crate::random::Random;
 
 /// Sectors of a test's disk: 32 MiB.
 pub const SECTORS: u64 = 65_536;
@@ -149,5 +151,22 @@ pub fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(test);
     if let Err(panic) = thread.expect("a thread").join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// A kill of one of the tasks below the cache, at one of the next messages after the first `messages`.
+#[must_use]
+pub fn random_kill(random: &mut Random, messages: u64) -> Kill {
+    let victims = [
+        Victim::Logical,
+        Victim::Store(0),
+        Victim::Store(1),
+        Victim::Driver(0),
+        Victim::Driver(1),
+    ];
+    Kill {
+        message: messages + random.below(60),
+        victim: random.pick(&victims),
+        moment: random.pick(&[Moment::Before, Moment::After]),
     }
 }

@@ -14,13 +14,12 @@ use std::{
 
 use futures_util::future::{join, join_all};
 use storage::vfs::FileSystem;
-use storage_host::{Kill, Moment, Victim};
 use tests::{
     compare::same_subtree,
     model::Model,
     operation::{Descriptors, random_operation_below, step},
     random::{Random, seeds},
-    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, tasks},
+    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, random_kill, tasks},
 };
 
 const PROGRAMS: u64 = 4;
@@ -105,7 +104,7 @@ fn at_once(seed: u64) {
                 for _ in 0..10 {
                     // The first rounds are without crashes.
                     if round > 1 && random.borrow_mut().one_in(4) {
-                        group.plan(kill(&mut random.borrow_mut(), group.messages()));
+                        group.plan(random_kill(&mut random.borrow_mut(), group.messages()));
                     }
                     program.run(&client, 8).await;
                 }
@@ -143,19 +142,4 @@ fn at_once(seed: u64) {
             program.check(&system.client(0)).await;
         }
     });
-}
-
-fn kill(random: &mut Random, messages: u64) -> Kill {
-    let victims = [
-        Victim::Logical,
-        Victim::Store(0),
-        Victim::Store(1),
-        Victim::Driver(0),
-        Victim::Driver(1),
-    ];
-    Kill {
-        message: messages + random.below(60),
-        victim: random.pick(&victims),
-        moment: random.pick(&[Moment::Before, Moment::After]),
-    }
 }

@@ -12,29 +12,9 @@ use storage::{
 };
 use tests::{
     random::{Random, seeds},
-    session::Session,
+    session::{Session, volume},
     stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, tasks},
 };
-
-type Disks = Vec<Option<Rc<RamDisk>>>;
-
-/// A volume with some files, synced.
-fn volume(name: &str, seed: u64) -> (Disks, TestClock, Session) {
-    let (disks, clock) = (disks(2), TestClock::default());
-    let mut session = Session::new(name, seed, &clock);
-    let system = collapsed(&disks, &clock, CacheSize::Ample);
-    system.run(async {
-        let client = system.client(0);
-        format(&client, &session.what()).await;
-        for _ in 0..150 {
-            session.step(&client).await;
-        }
-        let checkpoint = session.sync(&client).await;
-        session.crashed(checkpoint);
-    });
-    drop(system);
-    (disks, clock, session)
-}
 
 /// One of two disks begins to fail all writes, or everything, in the middle of work.
 #[test]

@@ -11,11 +11,10 @@ use storage::{
     block::ram::{Event, History, RamDisk},
     vfs::FileSystem,
 };
-use storage_host::{Kill, Moment, Victim};
 use tests::{
     random::{Random, seeds},
-    session::Session,
-    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, tasks},
+    session::{Session, volume},
+    stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, random_kill, tasks},
 };
 
 #[test]
@@ -77,20 +76,7 @@ fn survives_kills(seed: u64) -> (u64, u64) {
         format(&client, &session.what()).await;
         for step in 0..300 {
             if random.one_in(4) {
-                let victims = [
-                    Victim::Logical,
-                    Victim::Store(0),
-                    Victim::Store(1),
-                    Victim::Driver(0),
-                    Victim::Driver(1),
-                ];
-                let message = group.messages() + random.below(60);
-                let moment = random.pick(&[Moment::Before, Moment::After]);
-                group.plan(Kill {
-                    message,
-                    victim: random.pick(&victims),
-                    moment,
-                });
+                group.plan(random_kill(&mut random, group.messages()));
             }
             session.step(&client).await;
             if step % 60 == 59 {
@@ -290,18 +276,7 @@ fn a_missing_disk_costs_nothing_but_redundancy_and_comes_back_as_stale() {
 
 fn goes_on_without_a_disk(seed: u64) {
     let away = (seed % 2) as usize;
-    let (disks, clock) = (disks(2), TestClock::default());
-    let mut session = Session::new("degraded", seed, &clock);
-    let system = collapsed(&disks, &clock, CacheSize::Ample);
-    system.run(async {
-        let client = system.client(0);
-        format(&client, &session.what()).await;
-        for _ in 0..150 {
-            session.step(&client).await;
-        }
-        let checkpoint = session.sync(&client).await;
-        session.crashed(checkpoint);
-    });
+    let (disks, clock, mut session) = volume("degraded", seed);
     let mut one = disks.clone();
     one[away] = None;
     for disks in [&one, &one, &disks, &disks] {
