@@ -35,5 +35,8 @@ pub use error::Error;
 /// Bytes in a block of a file store and in a page of the cache.
 pub const BLOCK_BYTES: usize = 4096;
 
+/// The target of log records that are events: JSON objects for programs (`docs/console.md`).
+pub const EVENT: &str = "event";
+
 /// What every fallible operation of the stack returns.
 pub type Result<T> = core::result::Result<T, Error>;

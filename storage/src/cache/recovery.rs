@@ -46,6 +46,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         self.enter(Phase::Recovering);
         let began = self.clock.now_ns();
         self.crashed_ns.set(Some(began));
+        let (files, pages) = (self.log.borrow().len(), self.pool.borrow().counts().logged);
         let mut attempts = 0;
         let mut calls_best = 0;
         let outcome = loop {
@@ -72,6 +73,10 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     count.replay_ns_last = ns;
                     count.replay_ns_max = count.replay_ns_max.max(ns);
                 });
+                ::log::info!(
+                    target: crate::EVENT,
+                    r#"{{"event":"replay","files":{files},"pages":{pages},"duration_ns":{ns},"skipped":{cleared}}}"#
+                );
                 self.enter(Phase::Attached);
                 self.note_pressure();
             }

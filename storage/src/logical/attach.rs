@@ -32,10 +32,14 @@ impl<S: FileStore> Logical<S> {
             (part, self.stores.call(part.slot, load).await)
         });
         let mut loaded: Vec<Part> = Vec::new();
+        let mut penultimate = false;
         let mut failure = Error::NoCheckpoint;
         for (part, result) in join_all(loads).await {
             match result {
-                Ok(()) => loaded.push(part),
+                Ok(()) => {
+                    penultimate |= part.info.newest.timestamp > checkpoint.timestamp;
+                    loaded.push(part);
+                }
                 Err(error) => {
                     let timestamp = checkpoint.timestamp.0;
                     log::error!(
@@ -60,6 +64,11 @@ impl<S: FileStore> Logical<S> {
             } else {
                 ""
             }
+        );
+        log::info!(
+            target: crate::EVENT,
+            r#"{{"event":"load","checkpoint":{},"penultimate":{penultimate}}}"#,
+            attachment.checkpoint.0
         );
         *self.volume.borrow_mut() = Some(Rc::new(volume));
         Ok(attachment)
