@@ -25,6 +25,7 @@ pub mod error;
 pub mod file;
 pub mod logical;
 pub mod naming;
+pub mod surviving;
 pub mod transport;
 pub mod twinfs;
 pub mod vfs;

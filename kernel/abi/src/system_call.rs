@@ -65,7 +65,8 @@ pub const PORT_READ: u64 = 19;
 pub const PORT_WRITE: u64 = 20;
 /// `(pages, *mut u64)` Maps the first `pages` pages of the memory that outlives instances of this role,
 /// allocating (zeroed) what there is not yet, at most [`crate::ROLE_PAGES_MAX`] pages in a call; returns
-/// its address, writes how many of the pages were there before. Past the quota: death by `Quota`.
+/// its address, writes how many of the pages were there before. Past the quota: death by `Quota`. With 0
+/// pages it maps none and writes how many there are.
 pub const ROLE_MEMORY: u64 = 21;
 /// `(*mut u8, len)` Reads whole log records, each a line of text; returns the bytes written, at most
 /// [`crate::LOG_READ_BYTES_MAX`].

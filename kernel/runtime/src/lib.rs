@@ -32,6 +32,7 @@ pub mod manage;
 mod panic;
 mod serve;
 pub mod start;
+pub mod surviving;
 pub mod system;
 pub mod time;
 

@@ -233,7 +233,7 @@ pub fn port_write(port: u16, bytes: &[u8]) -> Result<()> {
 }
 
 /// Maps the first pages of the memory that outlives instances; returns its address, and how many of
-/// them existed.
+/// them existed. Of no pages: how many there are.
 pub fn role_memory(pages: u64) -> Result<(u64, u64)> {
     let mut existed = 0u64;
     let arguments = [pages, core::ptr::from_mut(&mut existed) as u64, 0, 0, 0, 0];

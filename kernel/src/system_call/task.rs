@@ -105,17 +105,21 @@ impl Kernel {
 
     /// Maps the first `pages` pages of the memory that outlives instances, allocating what there is
     /// not yet: all of it, or none. The frames are held twice: by the role, for good, and by the
-    /// mapping. Past the quota the task dies, with nothing allocated.
+    /// mapping. Past the quota the task dies, with nothing allocated. No pages: says how many there are.
     pub(super) fn role_memory(&mut self, role: usize, pages: u64, existed: u64) -> Outcome {
         let start = layout::role_memory(role);
         let task = &mut self.tasks[role];
         let space = task.space.as_mut().ok_or(Error::BadState)?;
         let old = task.role_memory.len() as u64;
-        if pages == 0 || pages.saturating_sub(old) > abi::ROLE_PAGES_MAX {
+        if pages.saturating_sub(old) > abi::ROLE_PAGES_MAX {
             return Err(Error::BadArgument);
         }
         if !space.is_valid(existed, size_of::<u64>() as u64, true) {
             return Err(Error::BadAddress);
+        }
+        if pages == 0 {
+            copy::write_value(space, existed, &old)?;
+            return Ok(Some(start));
         }
         let is_mapped = |page: &u64| space.frame_at(start + page * PAGE, true).is_some();
         let mapped = (0..pages).take_while(is_mapped).count() as u64;

@@ -251,10 +251,14 @@ fn flood(role: u64) -> (u64, i64) {
 }
 
 fn role_memory() -> (u64, i64) {
+    let counted = system::role_memory(0);
     let (address, existed) = match system::role_memory(3) {
         Ok(found) => found,
         Err(error) => return (0, error as i64),
     };
+    if counted != Ok((address, existed)) {
+        return (0, Error::BadState as i64);
+    }
     let last = (address + 3 * 4096 - 8) as *mut u64;
     // SAFETY: the last eight bytes of three pages that the kernel gave this role.
     let is_kept = unsafe {
