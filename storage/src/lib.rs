@@ -22,6 +22,7 @@ pub mod cache;
 pub mod checksum;
 pub mod clock;
 pub mod error;
+pub mod faulty;
 pub mod file;
 pub mod logical;
 pub mod naming;
