@@ -410,3 +410,28 @@ fn a_replay_goes_on_when_memory_below_is_short() {
     assert_eq!(rig.stored(file), None);
     rig.no_violations();
 }
+
+#[test]
+fn a_number_that_the_checkpoint_still_has_is_not_free() {
+    let mut rig = Rig::new(small());
+    let [kept, deleted] = [1, 300].map(|number| rig.file(number, b"text"));
+    rig.sync();
+    let in_use = |rig: &mut Rig, number: FileNumber| {
+        let mut bits = [0; 64];
+        let known = rig.run(async |cache| {
+            let bitmap = Sink::local(&mut bits);
+            cache.numbers(FileNumber(0), bitmap).await.expect("numbers")
+        });
+        let byte = number.0 as usize / 8;
+        byte < known && bits[byte] & 1 << (number.0 % 8) != 0
+    };
+    rig.run(async |cache| cache.delete(deleted).await.unwrap());
+    assert!(
+        in_use(&mut rig, deleted),
+        "after a crash of the system it is there again"
+    );
+    assert!(in_use(&mut rig, kept));
+    rig.sync();
+    assert!(!in_use(&mut rig, deleted));
+    assert!(in_use(&mut rig, kept));
+}

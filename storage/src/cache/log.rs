@@ -19,7 +19,7 @@
 //! call that died is in no record: its instance's memory is gone, and the checkpoint is older than
 //! the call, so after the replay it has not happened, and is issued again.
 
-use alloc::{collections::BTreeMap, rc::Rc};
+use alloc::{collections::BTreeMap, rc::Rc, vec::Vec};
 
 use super::files::File;
 use crate::file::FileNumber;
@@ -86,6 +86,17 @@ impl Log {
     /// Pages, size or attributes of the file changed.
     pub fn touched(&mut self, file: &Rc<File>) {
         self.record(file);
+    }
+
+    /// Which of the `count` numbers from `first` on are of files that the checkpoint has and that were
+    /// deleted, counted from `first`, in order.
+    pub fn deleted_from(&self, first: FileNumber, count: usize) -> Vec<usize> {
+        let end = FileNumber(first.0.saturating_add(count as u64));
+        let deleted = self.records.range(first..end);
+        deleted
+            .filter(|(_, record)| record.removed)
+            .map(|(number, _)| (number.0 - first.0) as usize)
+            .collect()
     }
 
     /// All records as they are.

@@ -159,6 +159,8 @@ struct Inner<L, C> {
     lower: L,
     clock: C,
     config: Config,
+    /// Names what is held since the cache began.
+    history: u64,
     link: RefCell<Link>,
     /// The link's phase changed.
     link_changed: Signal,
@@ -204,10 +206,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
     /// A cache over `lower`, to be attached or formatted before anything else.
     pub fn new(lower: L, clock: C, config: Config) -> Self {
         let config = config.bounded();
+        let history = clock.now_ns();
         Self(Rc::new(Inner {
             lower,
             clock,
             config,
+            history,
             link: RefCell::new(Link::default()),
             link_changed: Signal::default(),
             permits: Semaphore::new(config.calls_below),

@@ -1,6 +1,6 @@
 //! The calls of [`FileService`], and those among them that go down at once.
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, vec};
 
 use super::{
     Cache, Inner,
@@ -109,10 +109,34 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
         })
     }
 
+    async fn history(&self) -> Result<u64> {
+        Ok(self.0.history)
+    }
+
     async fn numbers(&self, first: FileNumber, mut bitmap: Sink<'_>) -> Result<usize> {
-        self.0
+        let known = self
+            .0
             .query(async |lower: &L| lower.numbers(first, bitmap.reborrow()).await)
-            .await
+            .await?;
+        self.0.add_deleted(first, bitmap, known)
+    }
+}
+
+impl<L, C> Inner<L, C> {
+    /// Adds to a bitmap of numbers, of which `known` bytes carry information, those of deleted files that the
+    /// last checkpoint has. Returns how many bytes carry information then.
+    fn add_deleted(&self, first: FileNumber, mut bitmap: Sink<'_>, known: usize) -> Result<usize> {
+        let deleted = self.log.borrow().deleted_from(first, bitmap.len() * 8);
+        let Some(&last) = deleted.last() else {
+            return Ok(known);
+        };
+        let mut bits = vec![0; known.max(last / 8 + 1)];
+        bitmap.copy_to(0, &mut bits[..known])?;
+        for bit in deleted {
+            bits[bit / 8] |= 1 << (bit % 8);
+        }
+        bitmap.copy_from(0, &bits)?;
+        Ok(bits.len())
     }
 }
 

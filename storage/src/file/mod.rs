@@ -14,7 +14,7 @@ use crate::{
     checksum::{Algorithm, Checksum},
 };
 
-pub use wire::{Client, StoreClient, serve, serve_store};
+pub use wire::{Client, StoreClient, serve, serve_store, stays_pending};
 
 /// Number of a file: logical above the logical layer, physical below it.
 #[derive(
@@ -297,15 +297,21 @@ pub trait FileService {
     fn early_sync_wanted(&self) -> impl Future<Output = Result<()>> {
         core::future::pending()
     }
+    /// Names what the service has held without a break: as long as it answers the same, nothing that was
+    /// promised to the caller is gone. A cache that begins anew from a checkpoint names another.
+    fn history(&self) -> impl Future<Output = Result<u64>> {
+        core::future::ready(Ok(0))
+    }
     /// How full the volume is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
     /// What the cache has done. Only the cache counts.
     fn work(&self) -> impl Future<Output = Result<Work>> {
         core::future::ready(Ok(Work::default()))
     }
-    /// Writes into `bitmap` which file numbers are in use, from `first` (a multiple of 8) on: bit
-    /// `i % 8` of byte `i / 8` for number `first + i`. Returns the number of bytes that carry
-    /// information; beyond them nothing is in use.
+    /// Writes into `bitmap` which file numbers must not be given to a new file, from `first` (a multiple
+    /// of 8) on: bit `i % 8` of byte `i / 8` for number `first + i`. Those are the numbers of files; of the
+    /// cache also those of files that were deleted and that the last checkpoint still has. Returns the
+    /// number of bytes that carry information; beyond them nothing is in use.
     fn numbers(&self, first: FileNumber, bitmap: Sink<'_>) -> impl Future<Output = Result<usize>>;
 }
 

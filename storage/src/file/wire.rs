@@ -14,7 +14,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     buffer::{Sink, Source},
     checksum::Checksum,
-    transport::{Message, Serving, Transport, answer, ask, decode, serving},
+    transport::{Message, Serving, Transport, answer, ask, decode, encode, serving},
 };
 
 /// What is the same above and below the logical layer.
@@ -61,6 +61,7 @@ enum ServiceRequest {
     Sync,
     EarlySyncWanted,
     Work,
+    History,
     Numbers {
         first: FileNumber,
     },
@@ -189,6 +190,9 @@ impl<T: Transport> FileService for Client<T> {
     async fn usage(&self) -> Result<Usage> {
         self.plain(&ServiceRequest::File(FileRequest::Usage)).await
     }
+    async fn history(&self) -> Result<u64> {
+        self.plain(&ServiceRequest::History).await
+    }
     async fn work(&self) -> Result<Work> {
         self.plain(&ServiceRequest::Work).await
     }
@@ -201,6 +205,12 @@ impl<T: Transport> FileService for Client<T> {
         )
         .await
     }
+}
+
+/// Whether a request is one that is made to stay pending ([`FileService::early_sync_wanted`]).
+#[must_use]
+pub fn stays_pending(request: &[u8]) -> bool {
+    encode(&ServiceRequest::EarlySyncWanted).is_ok_and(|pending| pending == request)
 }
 
 /// A [`FileStore`] behind a transport. It reports [`Error::PeerDied`] as it is: the logical layer
@@ -328,6 +338,7 @@ pub async fn serve<S: FileService>(
         Ok(ServiceRequest::Sync) => serving!(service.sync()),
         Ok(ServiceRequest::EarlySyncWanted) => serving!(service.early_sync_wanted()),
         Ok(ServiceRequest::Work) => serving!(service.work()),
+        Ok(ServiceRequest::History) => serving!(service.history()),
         Ok(ServiceRequest::Numbers { first }) => serving!(service.numbers(first, receive)),
     };
     serving.await

@@ -4,10 +4,13 @@
 
 extern crate alloc;
 
+use alloc::rc::Rc;
+
 use runtime::{start, time::SystemClock};
 use storage::{
     cache::{Cache, Config},
-    file::{Client, serve},
+    file::{Client, serve, stays_pending},
+    succession::Succession,
 };
 use storage_tasks::argument;
 
@@ -32,12 +35,21 @@ async fn run() {
     let cache = Cache::new(Client(logical), SystemClock::new(), config);
     let background = cache.clone();
     runtime::spawn(async move { background.background().await });
+    let callers = Rc::new(Succession::default());
     runtime::serve(CALLS_MAX, move |request| {
-        let cache = cache.clone();
+        let (cache, callers) = (cache.clone(), callers.clone());
         async move {
+            let mut turn = None;
+            if !stays_pending(request.message()) {
+                turn = callers.turn(request.from(), request.generation()).await;
+                if turn.is_none() {
+                    return;
+                }
+            }
             let (send, receive) = (request.send(), request.receive());
             let reply = serve(&cache, request.message(), send, receive).await;
             request.reply(&reply);
+            drop(turn);
         }
     })
     .await;
