@@ -58,6 +58,13 @@ pub enum Command {
         after_help = "Examples:\n  cargo galago measure\n  cargo galago measure --only postmark --json"
     )]
     Measure(Measure),
+    /// Crash every short workload at every point of its writes, mount, and compare
+    #[command(
+        name = "crash-states",
+        after_help = "Examples:\n  cargo galago crash-states\n  \
+                      cargo galago crash-states --calls 3 --shard 1/8 --json"
+    )]
+    CrashStates(CrashStates),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -168,6 +175,38 @@ pub struct Measure {
     /// Who executes the guests
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Choice,
+}
+
+/// Options of `crash-states`.
+#[derive(Debug, Args)]
+pub struct CrashStates {
+    /// Most calls of a workload
+    #[arg(long, value_name = "N", default_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub calls: u32,
+    /// Disks: one, or two that are mirrored [default: both]
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u32).range(1..=2))]
+    pub disks: Option<u32>,
+    /// Only this part of the workloads, for several machines
+    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = parse_shard)]
+    pub shard: (u32, u32),
+    /// Only this state, by the name that a failure has
+    #[arg(long, value_name = "NAME")]
+    pub state: Option<String>,
+    /// Print failures and the summary as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `I/N`: part I, counted from 1, of N.
+fn parse_shard(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text
+        .split_once('/')
+        .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+    match numbers {
+        Some((index, count)) if 1 <= index && index <= count => Ok((index, count)),
+        _ => Err("expected I/N, for instance 1/8: part 1 of 8".into()),
+    }
 }
 
 /// What can be measured.

@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod boot;
+mod checkers;
 mod demo;
 mod measure;
 mod progress;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::CrashStates(options) => checkers::crash_states(&options),
         Command::Test(options) => test::run(&options),
     }
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::checkers;
 use crate::Failure;
 use crate::cli::{Test, TestKind};
 use crate::guest::Prepared;
@@ -46,7 +47,17 @@ fn host(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
     let mut cargo = cargo_test::command(&prepared.project);
     cargo.args(["--workspace", "--exclude", BOOTED]);
     add_filter(&mut cargo, options, &[]);
-    cargo_test::run(&mut cargo, ui, false)
+    let mut count = cargo_test::run(&mut cargo, ui, false)?;
+    for (name, task, slice) in checkers::slices() {
+        if options
+            .filter
+            .as_ref()
+            .is_none_or(|filter| name.contains(filter))
+        {
+            count.add(checkers::slice(name, task, &slice)?);
+        }
+    }
+    Ok(count)
 }
 
 fn kernel(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {

@@ -8,5 +8,6 @@ pub mod images;
 pub mod interrupt;
 pub mod lines;
 pub mod processes;
+pub mod program;
 pub mod project;
 pub mod qemu;

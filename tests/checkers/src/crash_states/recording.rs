@@ -1,0 +1,294 @@
+//! A workload is run once; every crash state comes from what the disks recorded.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt, future::poll_fn, rc::Rc, task::Poll};
+
+use storage::{
+    block::ram::{History, Operation, RamDisk},
+    cache,
+    logical::Logical,
+    naming,
+    twinfs::TwinFs,
+    vfs::FileSystem,
+};
+use storage_host::System;
+use tests::{
+    model::Model,
+    stack::{Collapsed, FORMAT, TestClock},
+};
+
+use super::{
+    call::{Call, make_tree},
+    workload::{Workload, salt},
+};
+
+/// Sectors of a disk: the smallest volume there is, 4 MiB.
+const SECTORS: u64 = 8192;
+
+/// When the cache writes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// At a sync only.
+    Ample,
+    /// After every call.
+    Eager,
+}
+
+/// What a workload runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// How many disks are mirrored.
+    pub disks: usize,
+    /// When the cache writes back.
+    pub cache: Cache,
+    /// A disk that is much slower than the other.
+    pub slow: Option<usize>,
+}
+
+impl Setup {
+    /// All there are for so many disks.
+    #[must_use]
+    pub fn all(disks: usize) -> Vec<Self> {
+        let slow: &[Option<usize>] = if disks == 1 {
+            &[None]
+        } else {
+            &[None, Some(0), Some(1)]
+        };
+        let with = |cache| move |&slow| Self { disks, cache, slow };
+        let ample = slow.iter().map(with(Cache::Ample));
+        ample.chain(slow.iter().map(with(Cache::Eager))).collect()
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cache = match self.cache {
+            Cache::Ample => "ample",
+            Cache::Eager => "eager",
+        };
+        write!(f, "{}-{cache}", self.disks)?;
+        match self.slow {
+            Some(slow) => write!(f, "-slow{slow}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Disks, or what is left of a mirror.
+pub type Disks = Vec<Option<Rc<RamDisk>>>;
+
+/// The whole stack on disks.
+#[must_use]
+pub fn stack(disks: &Disks, clock: &TestClock, cache: Cache) -> Collapsed {
+    let store = |disk: &Option<Rc<RamDisk>>| Some(TwinFs::new(disk.clone()?, clock.clone()));
+    let logical = Logical::new(disks.iter().map(store).collect());
+    let config = cache::Config {
+        pages: 512,
+        dirty_percent: if cache == Cache::Eager { 0 } else { 40 },
+        ..cache::Config::default()
+    };
+    System::new(logical, clock.clone(), config, naming::Limits::default())
+}
+
+/// A volume with the tree, at rest.
+pub struct Base {
+    disks: Vec<Rc<RamDisk>>,
+    /// What is in it.
+    pub model: Model,
+}
+
+impl Base {
+    /// Makes it.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let disks: Disks = (0..count)
+            .map(|_| Some(Rc::new(RamDisk::new(SECTORS))))
+            .collect();
+        let (clock, mut model) = (TestClock::default(), Model::new());
+        clock.set(1);
+        model.at(1);
+        let system = stack(&disks, &clock, Cache::Ample);
+        system.run(async {
+            let client = system.client(0);
+            client.format(&FORMAT).await.expect("a new volume");
+            make_tree(&client, &mut model).await;
+            client.sync().await.expect("a sync");
+        });
+        let disks = disks.into_iter().flatten().collect();
+        Self { disks, model }
+    }
+
+    fn copy(&self) -> Vec<Rc<RamDisk>> {
+        let copy = |disk: &Rc<RamDisk>| Rc::new(disk.snapshot());
+        self.disks.iter().map(copy).collect()
+    }
+}
+
+/// A write or a flush that a disk took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Which disk.
+    pub disk: usize,
+    /// A flush.
+    pub flush: bool,
+}
+
+/// A call, by what the disks had taken when it began and when it returned.
+struct Span {
+    call: Call,
+    begin: usize,
+    end: usize,
+    /// The checkpoints before and after it.
+    before: u64,
+    after: u64,
+}
+
+/// What came of a workload.
+pub struct Recording {
+    /// What each disk held at first, and its events.
+    pub histories: Vec<History>,
+    /// The events of all disks, as they happened.
+    pub order: Vec<Taken>,
+    /// What is in each checkpoint.
+    pub checkpoints: BTreeMap<u64, Model>,
+    spans: Vec<Span>,
+}
+
+/// Lets everything else go on once.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Polls without a write or flush after which nothing more comes by itself: more than a slow disk takes.
+const QUIET_POLLS: usize = 3 * SLOW_POLLS as usize;
+/// How long a slow disk takes for a request, in polls.
+const SLOW_POLLS: u32 = 12;
+
+impl Recording {
+    /// Runs a workload, and a sync after it.
+    #[must_use]
+    pub fn new(base: &Base, setup: Setup, workload: &Workload) -> Self {
+        let (disks, clock) = (base.copy(), TestClock::default());
+        let order: Rc<RefCell<Vec<Taken>>> = Rc::default();
+        for (number, disk) in disks.iter().enumerate() {
+            disk.record();
+            match setup.slow {
+                Some(slow) if slow == number => disk.delay(SLOW_POLLS),
+                _ => disk.delay(u32::from(setup.disks > 1)),
+            }
+            let order = order.clone();
+            // Asked right before the disk takes it.
+            disk.fault(move |operation| {
+                let flush = operation == Operation::Flush;
+                if flush || matches!(operation, Operation::Write { .. }) {
+                    order.borrow_mut().push(Taken {
+                        disk: number,
+                        flush,
+                    });
+                }
+                Ok(())
+            });
+        }
+        let mut model = base.model.clone();
+        let mut checkpoints = BTreeMap::new();
+        let mut spans: Vec<Span> = Vec::new();
+        let held: Disks = disks.iter().cloned().map(Some).collect();
+        let system = stack(&held, &clock, setup.cache);
+        let taken = || order.borrow().len();
+        system.run(async {
+            let client = system.client(0);
+            let mut checkpoint = client.statfs().await.expect("a volume").checkpoint;
+            checkpoints.insert(checkpoint, model.clone());
+            let calls = workload.0.iter().copied().chain([Call::Sync]);
+            for (place, call) in calls.enumerate() {
+                clock.set(salt(place));
+                let begin = taken();
+                let before = model.clone();
+                model.at(salt(place));
+                let expected = call.model(&mut model, salt(place)).map(drop);
+                let found = call.system(&client, &before, salt(place)).await;
+                assert_eq!(found, expected, "{call}: found, expected");
+                if setup.cache == Cache::Eager {
+                    let mut quiet = 0;
+                    while quiet < QUIET_POLLS {
+                        let before = taken();
+                        yield_once().await;
+                        quiet = if taken() == before { quiet + 1 } else { 0 };
+                    }
+                }
+                let now = client.statfs().await.expect("a volume").checkpoint;
+                assert!(call.is_sync() || now == checkpoint, "{call}: it synced");
+                if now != checkpoint {
+                    checkpoints.insert(now, model.clone());
+                }
+                spans.push(Span {
+                    call,
+                    begin,
+                    end: taken(),
+                    before: checkpoint,
+                    after: now,
+                });
+                checkpoint = now;
+            }
+        });
+        let history = |disk: &Rc<RamDisk>| disk.history().expect("it records");
+        Self {
+            histories: disks.iter().map(history).collect(),
+            order: order.take(),
+            checkpoints,
+            spans,
+        }
+    }
+
+    /// When to crash: from the beginning of the workload's last call to the end. Before, a shorter
+    /// workload has done the same.
+    #[must_use]
+    pub fn crashes(&self) -> std::ops::RangeInclusive<usize> {
+        let last = self.spans.len().saturating_sub(2);
+        self.spans[last].begin..=self.order.len()
+    }
+
+    /// The checkpoints that a crash may lead back to when the disks had taken `taken` events: while a
+    /// sync is under way, that before and that after it; once it has returned, only that.
+    #[must_use]
+    pub fn allowed(&self, taken: usize) -> Vec<u64> {
+        let under_way =
+            |span: &&Span| span.begin <= taken && taken < span.end && span.call.is_sync();
+        if let Some(span) = self.spans.iter().find(under_way) {
+            return vec![span.before, span.after];
+        }
+        let ended = self.spans.iter().rfind(|span| span.end <= taken);
+        let at_first = self.spans.first().map(|span| span.before);
+        ended
+            .map(|span| span.after)
+            .or(at_first)
+            .into_iter()
+            .collect()
+    }
+
+    /// The same as if a disk had promised to flush and done nothing, that once. Returns whether it was asked
+    /// so often.
+    #[cfg(test)]
+    pub fn lose_flush(&mut self, disk: usize, flush: usize) -> bool {
+        let mut flushes = self
+            .order
+            .iter_mut()
+            .filter(|it| it.flush && it.disk == disk);
+        let lost = flushes.nth(flush).map(|taken| taken.flush = false);
+        lost.is_some()
+    }
+
+    /// Events before the first sync began.
+    #[cfg(test)]
+    pub fn before_sync(&self) -> usize {
+        let sync = self.spans.iter().find(|span| span.call.is_sync());
+        sync.map_or(0, |span| span.begin)
+    }
+}

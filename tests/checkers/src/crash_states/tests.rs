@@ -1,0 +1,94 @@
+//! The checker has to find what it looks for, and to look where it says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tests::stack::on_a_large_stack;
+
+use super::{
+    check,
+    recording::{Base, Cache, Recording, Setup},
+    state, workload,
+};
+
+const SINGLE: Setup = Setup {
+    disks: 1,
+    cache: Cache::Ample,
+    slow: None,
+};
+
+/// States that the oracle refuses, of all.
+fn refused(recording: &Recording) -> (usize, usize) {
+    let mut crashes = check::Crashes::new(recording);
+    let states = state::all(recording);
+    let refused = states.iter().filter(|state| {
+        let disks = crashes.disks(state);
+        catch_unwind(AssertUnwindSafe(|| check::check(&disks, recording, state))).is_err()
+    });
+    (refused.count(), states.len())
+}
+
+/// A disk that answers a flush without one loses what was synced, or more.
+#[test]
+fn a_flush_that_is_left_out_is_found() {
+    on_a_large_stack(|| {
+        let base = Base::new(1);
+        let workload = workload::find("overwrite:a").expect("a workload");
+        let record = || Recording::new(&base, SINGLE, &workload);
+        let (found, states) = refused(&record());
+        assert_eq!(found, 0, "of {states} states");
+        assert!(states > 30, "{states} states");
+        // The first is that after the mount. The others: before the root block, and after it.
+        for flush in [1, 2] {
+            let mut recording = record();
+            assert!(recording.lose_flush(0, flush), "flush {flush} of a sync");
+            assert!(refused(&recording).0 > 0, "flush {flush} may be left out");
+        }
+        assert!(!record().lose_flush(0, 3), "a sync flushes twice");
+    });
+}
+
+#[test]
+fn an_eager_cache_writes_before_the_sync_and_an_ample_one_does_not() {
+    on_a_large_stack(|| {
+        for (disks, slow) in [(1, None), (2, Some(1))] {
+            let base = Base::new(disks);
+            let workload = workload::find("write:c").expect("a workload");
+            let before = |cache| {
+                let setup = Setup { disks, cache, slow };
+                Recording::new(&base, setup, &workload).before_sync()
+            };
+            assert_eq!(before(Cache::Ample), 0, "{disks} disks");
+            assert!(before(Cache::Eager) > 2, "{disks} disks");
+        }
+    });
+}
+
+#[test]
+fn workloads_are_all_those_whose_every_call_changes_something() {
+    on_a_large_stack(|| {
+        let base = Base::new(1);
+        let names = |calls| -> Vec<String> {
+            let all = workload::all(&base.model, calls);
+            all.iter().map(ToString::to_string).collect()
+        };
+        let one = names(1);
+        assert!(one.contains(&"rename:a:d/b".into()), "{one:?}");
+        // There is no `c` yet, and nothing to sync.
+        assert!(
+            !one.contains(&"unlink:c".into()) && !one.contains(&"sync".into()),
+            "{one:?}"
+        );
+        let two = names(2);
+        assert!(
+            two.len() > 500 && two.contains(&"create:c+fsync:a".into()),
+            "{}",
+            two.len()
+        );
+        for name in &two {
+            assert_eq!(
+                workload::find(name).map(|it| it.to_string()).as_ref(),
+                Some(name)
+            );
+        }
+    });
+}
