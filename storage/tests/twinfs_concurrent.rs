@@ -16,7 +16,7 @@ use twinfs_support::*;
 
 #[test]
 fn calls_on_different_files_overlap_and_all_take_effect() {
-    for (seed, config) in [(1, Config::default()), (2, small_cache())] {
+    for (seed, config) in [(1, Config::default()), (2, small_cache()), (3, in_place())] {
         let disk = disk(64);
         let store = fresh(&disk, config, 16);
         disk.delay(4);

@@ -23,6 +23,7 @@ use super::{
     cache::{Parent, RANKS, Slot},
     epoch::has_way_back,
     fetch::Leaving,
+    record::Base,
     root::Root,
     volume::Volume,
 };
@@ -56,7 +57,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let blocks = leaving.len();
         self.write_out(leaving).await?;
 
-        self.write_root(checkpoint).await.map_err(|error| {
+        let base = self.write_root(checkpoint).await.map_err(|error| {
             let timestamp = checkpoint.timestamp.0;
             log::error!("whether checkpoint {timestamp} is on the medium is not known: {error}");
             Error::NotLoaded
@@ -66,7 +67,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             volume.previous = way_back.then_some(volume.root.checkpoint);
             volume.writing = !way_back;
             volume.root.checkpoint = checkpoint;
-            volume.begin_epoch();
+            volume.begin_epoch(base);
             Ok(())
         })?;
         log::debug!(
@@ -79,26 +80,26 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
 
     /// What makes the blocks on the medium a checkpoint. If it does not come to its end, the volume
     /// fails.
-    async fn write_root(&self, checkpoint: Checkpoint) -> Result<()> {
+    async fn write_root(&self, checkpoint: Checkpoint) -> Result<Base> {
         let guard = self.fail_if_dropped();
         self.disk.flush().await?;
-        let root = self.with(|volume| {
+        let (root, base) = self.with(|volume| {
             volume.root.blocks_free = volume.blocks.free();
             volume.root.inodes_free = volume.inodes.free();
-            Ok(Box::new(
-                Root {
-                    checkpoint,
-                    ..volume.root.clone()
-                }
-                .encode(),
-            ))
+            let root = Root {
+                checkpoint,
+                ..volume.root.clone()
+            };
+            let block = Box::new(root.encode());
+            let base = root.base(&block);
+            Ok((block, base))
         })?;
         self.disk
             .write(Root::place(checkpoint.timestamp), Source::local(&*root))
             .await?;
         self.disk.flush().await?;
         guard.done();
-        Ok(())
+        Ok(base)
     }
 }
 

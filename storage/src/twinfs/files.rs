@@ -74,15 +74,28 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
     }
 
     /// Makes zeros of what the last block has beyond `size`, so that it is zeros if the file grows.
-    async fn clear_tail(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
+    pub(super) async fn clear_tail(
+        &self,
+        file: FileNumber,
+        size: u64,
+        modified_ns: u64,
+    ) -> Result<()> {
         let block = BLOCK_BYTES as u64;
         let used = (size % block) as usize;
         if used == 0 {
             return Ok(());
         }
         let mut data = block_buffer();
-        self.read_blocks(file, size - used as u64, Sink::local(&mut data))
-            .await?;
+        let start = size - used as u64;
+        match self.read_blocks(file, start, Sink::local(&mut data)).await {
+            // The file becomes shorter all the same. What is behind its end must not come back with
+            // the block: it stays unreadable until it is written.
+            Err(Error::Corrupt) => {
+                let spoil = |volume: &mut Volume| volume.spoil(file, start / block);
+                return self.run(spoil).await;
+            }
+            result => result?,
+        };
         if data[used..].iter().all(|&byte| byte == 0) {
             return Ok(());
         }

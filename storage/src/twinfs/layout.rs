@@ -16,10 +16,10 @@
 use super::pointer::POINTERS_PER_BLOCK;
 use crate::{BLOCK_BYTES, Error, Result};
 
-/// First block of the area reserved for the resynchronisation log (paper, section V-C).
-const LOG_START: u64 = 1;
-/// Blocks of that area.
-const LOG_BLOCKS: u64 = 255;
+/// First block of the resynchronisation log (paper, section V-C).
+pub const LOG_START: u64 = 1;
+/// Blocks of that log.
+pub const LOG_BLOCKS: u64 = 255;
 /// The two places of the root block. A checkpoint with timestamp T is in `ROOT_BLOCKS[T % 2]`.
 pub const ROOT_BLOCKS: [u64; 2] = [0, LOG_START + LOG_BLOCKS];
 /// First block of the static areas.

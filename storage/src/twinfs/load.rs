@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use super::{
-    TwinFs,
+    Overwrite, TwinFs,
     cache::Block,
     epoch::has_way_back,
     io,
@@ -133,8 +133,18 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let mut volume = Volume::new(*root, self.config.cache_blocks);
         volume.previous = previous;
         volume.writing = !newest_is_it;
+        volume.overwrite = self.config.overwrite;
+        if volume.overwrite == Overwrite::Unlogged {
+            log::warn!(
+                "data are overwritten without a log: a power failure loses what was overwritten"
+            );
+        }
         self.volume.replace(Some(volume));
-        Ok(())
+        let resynchronised = self.resynchronise().await;
+        if resynchronised.is_err() {
+            self.forget().await;
+        }
+        resynchronised
     }
 
     /// Discards everything in memory, once nothing of it is being written any more.

@@ -32,6 +32,7 @@
 //! | `fetch` `io` | running steps, reading what they miss, writing what must leave |
 //! | `files` `read` `write` `plan` | the file calls |
 //! | `load` `checkpoint` `epoch` | format, info, load; sync; the first write after it |
+//! | `record` `overwrites` `log` `resync` | overwriting in place: the log's bytes, which versions can be there, writing it, a crash |
 //!
 //! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
 //! device before a pointer to them is in memory (see `write`). Where that is not enough, because it is not
@@ -51,9 +52,13 @@ mod inode;
 mod io;
 mod layout;
 mod load;
+mod log;
+mod overwrites;
 mod plan;
 mod pointer;
 mod read;
+mod record;
+mod resync;
 mod root;
 mod volume;
 mod write;
@@ -82,6 +87,37 @@ pub struct Config {
     pub cache_blocks: usize,
     /// `format` makes one inode for so many blocks; at least 1.
     pub blocks_per_inode: u64,
+    /// What becomes of data that are written anew.
+    pub overwrite: Overwrite,
+}
+
+/// What becomes of unprotected data that the last checkpoint has when they are written anew, and so
+/// what a crash of the machine leaves of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// They go to another place. After a crash every file is exactly as in the checkpoint.
+    #[default]
+    Relocate,
+    /// They go where they are, once their checksums are in the resynchronisation log (paper,
+    /// section V). After a crash each block of a file is as in the checkpoint or as it was
+    /// overwritten since, verified; a torn one is an error, or comes from another store.
+    InPlace,
+    /// As `InPlace`, without the log: only to measure what that costs. After a crash every block
+    /// that was overwritten is an error.
+    Unlogged,
+}
+
+impl core::str::FromStr for Overwrite {
+    type Err = ();
+
+    fn from_str(text: &str) -> core::result::Result<Self, ()> {
+        match text {
+            "relocate" => Ok(Self::Relocate),
+            "in-place" => Ok(Self::InPlace),
+            "unlogged" => Ok(Self::Unlogged),
+            _ => Err(()),
+        }
+    }
 }
 
 impl Default for Config {
@@ -89,6 +125,7 @@ impl Default for Config {
         Self {
             cache_blocks: 4096,
             blocks_per_inode: 4,
+            overwrite: Overwrite::default(),
         }
     }
 }
@@ -106,6 +143,8 @@ pub struct TwinFs<D, C> {
     /// Who begins to write after a checkpoint: the others wait.
     opening: Mutex<()>,
     overwrite_ended: Signal,
+    /// Who writes the resynchronisation log: one at a time, for all who wait.
+    logging: Mutex<()>,
     request_blocks: Cell<u64>,
 }
 
@@ -128,6 +167,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             write_back: Mutex::new(()),
             opening: Mutex::new(()),
             overwrite_ended: Signal::default(),
+            logging: Mutex::new(()),
             request_blocks: Cell::new(1),
         }
     }
@@ -185,11 +225,12 @@ impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
         self.load_checkpoint(checkpoint).await
     }
 
-    /// Always empty. A block that the checkpoint refers to is never overwritten: protected ones have
-    /// twins, others are relocated. So after a reload every file has exactly the contents of the
-    /// checkpoint, on every store alike, and there is nothing that could differ.
-    async fn resync_ranges(&self, _skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
-        self.with(|_| Ok(heapless::Vec::new()))
+    /// What the log had when the checkpoint was loaded; empty after the next `sync`.
+    async fn resync_ranges(&self, skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
+        self.with(|volume| {
+            let from = volume.resync_ranges.iter().skip(skip as usize);
+            Ok(from.copied().take(4).collect())
+        })
     }
 
     /// Does nothing: there are no overwrites in place to be announced (see `resync_ranges`).

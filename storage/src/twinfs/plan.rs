@@ -4,9 +4,11 @@
 use alloc::vec::Vec;
 
 use super::{
+    Overwrite,
     allocator::Purpose,
     cache::Slot,
     file_tree::{Found, Pointers},
+    overwrites::{Key, Ticket},
     pointer::Pointer,
     volume::{Freed, Run, Step, Volume},
 };
@@ -21,6 +23,8 @@ pub struct Target {
     pub new: Pointer,
     /// It goes to a block, or a pair, that was taken for it.
     pub fresh: bool,
+    /// Which version of a block of the last checkpoint it is; 0 if there is no record of it.
+    pub version: u32,
 }
 
 impl Target {
@@ -28,6 +32,27 @@ impl Target {
     pub fn is_in_place(&self) -> bool {
         !self.fresh && self.old.right == self.new.right
     }
+
+    /// It goes where it is, over what the last checkpoint has there.
+    fn is_overwrite(&self) -> bool {
+        self.is_in_place() && !self.new.modified
+    }
+}
+
+/// What becomes of blocks that the last checkpoint has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BlockKind {
+    /// They go to their other twins.
+    Protected,
+    /// They go to free blocks.
+    Relocated,
+    /// They go where they are.
+    InPlace,
+}
+
+/// A block, as the log names it. Neither number of a volume is larger: see `layout` and `file_tree`.
+fn key(file: FileNumber, block: u64) -> Key {
+    (file.0 as u32, block as u32)
 }
 
 /// A write of consecutive blocks of a file, planned.
@@ -40,6 +65,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// Whether the file's blocks are pairs.
     pub protected: bool,
+    /// Stands for the records that have to be on the medium first.
+    pub ticket: Option<Ticket>,
 }
 
 /// What a plan is for.
@@ -60,7 +87,7 @@ pub struct Request {
 impl Volume {
     /// Plans a write. Whatever fails or is missed, no block stays taken but indirect ones, which are
     /// in the tree and part of the file.
-    pub fn plan(&mut self, request: Request) -> Step<Plan> {
+    pub fn plan(&mut self, request: Request, checksums: &[Checksum]) -> Step<Plan> {
         let Request {
             file, first, count, ..
         } = request;
@@ -75,7 +102,8 @@ impl Volume {
             (_, true) => Purpose::Metadata,
             _ => Purpose::Data,
         };
-        self.check_room((slot, offset), &request, protected, purpose)?;
+        let kind = self.kind_of_blocks(protected, &request);
+        self.check_room((slot, offset), &request, kind, purpose)?;
 
         let mut places: Vec<Pointers> = Vec::new();
         let mut block = first;
@@ -89,7 +117,7 @@ impl Volume {
         for pointers in &places {
             for index in 0..pointers.count {
                 let old = self.data_pointer(pointers.slot, pointers.at(index), protected)?;
-                let target = self.choose(pointers.slot, old, protected);
+                let target = self.choose(pointers.slot, old, kind);
                 fresh += u64::from(target.fresh);
                 targets.push(target);
             }
@@ -106,11 +134,13 @@ impl Volume {
                 target.new.block = blocks.next().ok_or(Error::NoSpace)?;
             }
         }
+        let ticket = self.announce(file, first, &mut targets, checksums);
         let plan = Plan {
             file,
             first,
             targets,
             protected,
+            ticket,
         };
         self.begin_overwrite(&plan);
         Ok(plan)
@@ -121,9 +151,10 @@ impl Volume {
         &mut self,
         inode: (Slot, usize),
         request: &Request,
-        protected: bool,
+        kind: BlockKind,
         purpose: Purpose,
     ) -> Step<()> {
+        let protected = kind == BlockKind::Protected;
         let (mut data, mut indirect) = (0, 0);
         let (mut block, end) = (request.first, request.first + request.count);
         while block < end {
@@ -137,7 +168,7 @@ impl Volume {
                     for index in 0..pointers.count {
                         let old =
                             self.data_pointer(pointers.slot, pointers.at(index), protected)?;
-                        data += u64::from(self.choose(pointers.slot, old, protected).fresh);
+                        data += u64::from(self.choose(pointers.slot, old, kind).fresh);
                     }
                 }
             }
@@ -152,22 +183,75 @@ impl Volume {
     }
 
     /// What becomes of a block that is written; a fresh one has no place yet.
-    fn choose(&self, slot: Slot, old: Pointer, protected: bool) -> Target {
+    fn choose(&self, slot: Slot, old: Pointer, kind: BlockKind) -> Target {
         let modified = old.modified && self.is_modified(slot);
+        let fresh = old.is_null() || !modified && kind == BlockKind::Relocated;
+        let overwritten = !fresh && !modified && kind == BlockKind::InPlace;
         let mut new = Pointer {
-            modified: true,
-            protected,
+            // Of one that has no twin the bit says that the checkpoint does not know it.
+            modified: !overwritten,
+            protected: kind == BlockKind::Protected,
             ..Pointer::default()
         };
-        let fresh = old.is_null() || !(modified || protected);
         if !fresh {
             new.block = old.block;
-            new.right = if modified { old.right } else { !old.right };
+            new.right = old.right != (new.protected && !modified);
         }
         Target {
             old: Pointer { modified, ..old },
             new,
             fresh,
+            version: 0,
+        }
+    }
+
+    /// What becomes of the blocks of a write that the last checkpoint has.
+    fn kind_of_blocks(&self, protected: bool, request: &Request) -> BlockKind {
+        if protected {
+            return BlockKind::Protected;
+        }
+        // What is cleared behind the end of a file must be as it was if the file is that long again.
+        let in_place = !request.shrinking
+            && match self.overwrite {
+                Overwrite::Relocate => false,
+                Overwrite::InPlace => self.overwrites.has_room(request.count),
+                Overwrite::Unlogged => true,
+            };
+        if in_place {
+            BlockKind::InPlace
+        } else {
+            BlockKind::Relocated
+        }
+    }
+
+    /// Makes the records of what is overwritten in place.
+    fn announce(
+        &mut self,
+        file: FileNumber,
+        first: u64,
+        targets: &mut [Target],
+        checksums: &[Checksum],
+    ) -> Option<Ticket> {
+        if self.overwrite == Overwrite::Unlogged {
+            return None;
+        }
+        let mut any = false;
+        for ((block, target), &checksum) in (first..).zip(targets).zip(checksums) {
+            if target.is_overwrite() {
+                target.version = self.overwrites.announce(key(file, block), checksum);
+                any = true;
+            }
+        }
+        any.then(|| self.overwrites.ticket())
+    }
+
+    /// The data of a plan have been written.
+    pub fn written(&mut self, plan: &Plan) {
+        for (block, target) in (plan.first..).zip(&plan.targets) {
+            if target.version > 0 {
+                self.overwrites
+                    .written(key(plan.file, block), target.version);
+            }
         }
     }
 

@@ -23,10 +23,11 @@
 use super::{
     layout::{Layout, ROOT_BLOCKS, TOP_POINTERS_MAX, TREES},
     pointer::{POINTER_BYTES, Pointer},
+    record::Base,
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
-    checksum::Algorithm,
+    checksum::{Algorithm, Checksum},
     file::{Checkpoint, StoreInfo, Timestamp},
 };
 
@@ -102,6 +103,14 @@ impl Root {
     /// The place of this checkpoint's root block.
     pub fn place(timestamp: Timestamp) -> u64 {
         ROOT_BLOCKS[(timestamp.0 % 2) as usize]
+    }
+
+    /// What the log blocks that belong to this checkpoint say; `encoded` is its block.
+    pub fn base(&self, encoded: &[u8; BLOCK_BYTES]) -> Base {
+        Base {
+            timestamp: self.checkpoint.timestamp,
+            root: Checksum(Fields(encoded).u64(CHECKSUM)),
+        }
     }
 
     /// What the store is, as far as one root says.

@@ -11,15 +11,18 @@ use alloc::{rc::Rc, vec::Vec};
 use hashbrown::HashSet;
 
 use super::{
+    Overwrite,
     allocator::Allocator,
     cache::{Block, Cache, Kind, Node, Parent, Rank, STATIC_RANK, Slot},
     layout::{INODES_PER_BLOCK, Layout, TOP_POINTERS_MAX, Tree},
+    overwrites::Overwrites,
     pointer::{POINTER_BYTES, POINTERS_PER_BLOCK, Pointer},
+    record::Base,
     root::Root,
 };
 use crate::{
     BLOCK_BYTES, Error,
-    file::{Attributes, FileNumber},
+    file::{Attributes, FileNumber, ResyncRange},
 };
 
 /// Why a step did not happen.
@@ -102,6 +105,14 @@ pub struct Volume {
     pub lost: HashSet<u64>,
     /// See [`Overwriting`].
     pub overwriting: Overwriting,
+    /// What becomes of data that the last checkpoint has and that are written anew.
+    pub overwrite: Overwrite,
+    /// What the log blocks since the last checkpoint say that they belong to.
+    pub base: Base,
+    /// Blocks of the last checkpoint that were overwritten in place since.
+    pub overwrites: Overwrites,
+    /// Those of them that a crash may have left differing between stores, in order.
+    pub resync_ranges: Vec<ResyncRange>,
     /// The volume in memory can no longer become a checkpoint: nothing but `load` changes anything
     /// any more.
     pub failed: bool,
@@ -120,6 +131,10 @@ impl Volume {
             pending: Vec::new(),
             lost: HashSet::new(),
             overwriting: Vec::new(),
+            overwrite: Overwrite::default(),
+            base: root.base(&root.encode()),
+            overwrites: Overwrites::default(),
+            resync_ranges: Vec::new(),
             failed: false,
             root,
         };
@@ -137,9 +152,12 @@ impl Volume {
         self.root.layout.twin_offset
     }
 
-    /// Begins the time after a checkpoint: nothing is modified.
-    pub fn begin_epoch(&mut self) {
+    /// Begins the time after a checkpoint: nothing is modified, nothing overwritten.
+    pub fn begin_epoch(&mut self, base: Base) {
         self.epoch += 1;
+        self.base = base;
+        self.overwrites = Overwrites::default();
+        self.resync_ranges = Vec::new();
         self.clear_top_bits();
         self.blocks.release_held();
         self.inodes.release_held();

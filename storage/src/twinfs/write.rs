@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   plan     one step: find the pointers, take what blocks are needed, choose each block's place
+//!   log      what is overwritten in place is announced on the medium (see `log`)
 //!   write    the data go to their places, contiguous ones in one request, many in flight
 //!   commit   one step: the pointers get places and checksums, the inode its size and times
 //! ```
@@ -12,8 +13,9 @@
 //! | --- | --- |
 //! | a hole | a free block, or pair if the file is protected |
 //! | protected, not modified since the checkpoint | its other twin |
-//! | unprotected, not modified since the checkpoint | a free block; the old one is held until the next checkpoint |
-//! | modified since the checkpoint | where it is |
+//! | unprotected, of the checkpoint, `Overwrite::Relocate` | a free block; the old one is held until the next checkpoint |
+//! | unprotected, of the checkpoint, `Overwrite::InPlace` | where it is, once its checksum is in the log; as above if the log is full |
+//! | modified or taken since the checkpoint | where it is |
 //!
 //! Until the commit no pointer has changed, so a write that fails leaves the file as it was and gives
 //! back what it took. Only one thing cannot be taken back: a block that was being overwritten where
@@ -85,20 +87,46 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         checksums: &[Checksum],
         modified_ns: u64,
     ) -> Result<()> {
-        let plan = self.run(|volume| volume.plan(request)).await?;
+        loop {
+            let done = self
+                .try_write_planned(request, &data, checksums, modified_ns)
+                .await?;
+            if done {
+                return Ok(());
+            }
+            // The log is closed, and stays so while this call lasts: now everything is relocated.
+        }
+    }
+
+    /// False if the log does not take the records of the plan; then nothing has happened.
+    async fn try_write_planned(
+        &self,
+        request: Request,
+        data: &crate::buffer::Source<'_>,
+        checksums: &[Checksum],
+        modified_ns: u64,
+    ) -> Result<bool> {
+        let plan = self.run(|volume| volume.plan(request, checksums)).await?;
         let mut guard = PlanGuard {
             store: self,
             plan: &plan,
             armed: true,
+            begun: false,
             in_flight: false,
         };
         self.begin_writing().await?;
+        if let Some(ticket) = plan.ticket
+            && !self.log_until(ticket).await?
+        {
+            return Ok(false);
+        }
         let offset = self.with(|volume| Ok(volume.twin_offset()))?;
         let places: Vec<u64> = plan
             .targets
             .iter()
             .map(|target| target.new.place(offset))
             .collect();
+        guard.begun = true;
         guard.in_flight = true;
         let runs = io::runs(&places, self.request_blocks.get())
             .map(|(place, index, len)| (place, data.slice(index * BLOCK_BYTES, len * BLOCK_BYTES)))
@@ -106,6 +134,10 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         let written = self.disk.write_runs(runs).await;
         guard.in_flight = false;
         written?;
+        self.with(|volume| {
+            volume.written(&plan);
+            Ok(())
+        })?;
         self.run(|volume| volume.commit(&plan, request.size, checksums, modified_ns))
             .await?;
         guard.armed = false;
@@ -114,7 +146,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         if self.settle().await.is_err() {
             log::warn!("blocks that are no longer used could not be freed yet");
         }
-        Ok(())
+        Ok(true)
     }
 
     fn end_overwrite(&self, plan: &Plan) -> Result<()> {
@@ -144,6 +176,7 @@ struct PlanGuard<'a, D: BlockDevice, C> {
     store: &'a TwinFs<D, C>,
     plan: &'a Plan,
     armed: bool,
+    begun: bool,
     in_flight: bool,
 }
 
@@ -159,7 +192,8 @@ impl<D: BlockDevice, C> Drop for PlanGuard<'_, D, C> {
             }
             // A call dropped half-way leaves requests that may still reach the medium, at places
             // that are about to be used for something else: only `load` waits for those.
-            if self.in_flight || self.plan.targets.iter().any(Target::is_in_place) {
+            let overwritten = self.begun && self.plan.targets.iter().any(Target::is_in_place);
+            if self.in_flight || overwritten {
                 volume.failed = true;
             }
             Ok(())

@@ -14,7 +14,7 @@ pub fn argument<T: FromStr>(key: &str, default: T) -> T {
         return default;
     };
     text.parse().unwrap_or_else(|_| {
-        log::warn!("argument {key}={text} is not a number in bounds, and is ignored");
+        log::warn!("argument {key}={text} makes no sense here, and is ignored");
         default
     })
 }

@@ -26,6 +26,7 @@ async fn run() {
     let defaults = Config::default();
     let config = Config {
         cache_blocks: argument("cache_blocks", defaults.cache_blocks),
+        overwrite: argument("overwrite", defaults.overwrite),
         ..defaults
     };
     let store = Rc::new(TwinFs::with_config(

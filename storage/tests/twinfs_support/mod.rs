@@ -17,7 +17,7 @@ use storage::{
         AttributeChange, Attributes, Checkpoint, Class, FileNumber, FileStore, MAPPING_FILE,
         StoreFormat, Timestamp, Write,
     },
-    twinfs::{Config, TwinFs},
+    twinfs::{Config, Overwrite, TwinFs},
 };
 
 pub const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -77,7 +77,14 @@ pub fn disk(mebibytes: u64) -> Disk {
 pub fn small_cache() -> Config {
     Config {
         cache_blocks: 0,
-        blocks_per_inode: 4,
+        ..Config::default()
+    }
+}
+
+pub fn in_place() -> Config {
+    Config {
+        overwrite: Overwrite::InPlace,
+        ..Config::default()
     }
 }
 
