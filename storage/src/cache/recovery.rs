@@ -89,7 +89,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
 
     /// Attaches and replays once. Returns whether the log was cleared instead.
     async fn roll_forward(self: &Rc<Self>) -> Result<bool> {
-        let attachment = self.lower.attach().await?;
+        let attachment = self.lower.resume().await?;
         let (base, syncing, volume) = {
             let link = self.link.borrow();
             (

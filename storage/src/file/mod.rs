@@ -251,8 +251,15 @@ impl VolumeFormat {
 /// `format` with [`crate::Error::NotLoaded`]: a call that was queued for its predecessor must not
 /// take effect before the cache has replayed what the predecessor lost.
 pub trait FileService {
-    /// Begins or, after a restart of what is below, resumes the use of the service.
+    /// Begins the use of the service. After a crash of the machine the layers below first make equal
+    /// what it left differing, which may end with a checkpoint (paper, section V-D).
     fn attach(&self) -> impl Future<Output = Result<Attachment>>;
+    /// Begins it again after a restart of what is below, for a caller that has attached before and
+    /// will write again all that it wrote since the checkpoint: whatever a caller that cannot do so
+    /// would need first is left out.
+    fn resume(&self) -> impl Future<Output = Result<Attachment>> {
+        self.attach()
+    }
     /// Makes a new, empty volume on all stores and attaches to it. Everything they held is lost.
     fn format(&self, format: &VolumeFormat) -> impl Future<Output = Result<Attachment>>;
     /// Creates an empty file of this number with these attributes.

@@ -65,6 +65,7 @@ enum ServiceRequest {
     Numbers {
         first: FileNumber,
     },
+    Resume,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,6 +141,9 @@ impl<T: Transport> Client<T> {
 impl<T: Transport> FileService for Client<T> {
     async fn attach(&self) -> Result<Attachment> {
         self.plain(&ServiceRequest::Attach).await
+    }
+    async fn resume(&self) -> Result<Attachment> {
+        self.plain(&ServiceRequest::Resume).await
     }
     async fn format(&self, format: &VolumeFormat) -> Result<Attachment> {
         self.plain(&ServiceRequest::Format(*format)).await
@@ -330,6 +334,7 @@ pub async fn serve<S: FileService>(
     let serving: Serving<'_> = match decode(request) {
         Err(error) => return answer(Err::<(), _>(error)),
         Ok(ServiceRequest::Attach) => serving!(service.attach()),
+        Ok(ServiceRequest::Resume) => serving!(service.resume()),
         Ok(ServiceRequest::Format(format)) => serving!(service.format(&format)),
         Ok(ServiceRequest::Create { file, attributes }) => {
             serving!(service.create(file, &attributes))

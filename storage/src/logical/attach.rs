@@ -16,8 +16,9 @@ use crate::{
 };
 
 impl<S: FileStore> Logical<S> {
-    /// Loads the newest checkpoint that the stores have in common.
-    pub(super) async fn load(&self) -> Result<Attachment> {
+    /// Loads the newest checkpoint that the stores have in common; if `first`, copies are made equal
+    /// again that a crash of the machine left differing.
+    pub(super) async fn load(&self, first: bool) -> Result<Attachment> {
         let parts = self.ask_all().await?;
         let Choice {
             checkpoint,
@@ -52,11 +53,15 @@ impl<S: FileStore> Logical<S> {
         }
         let volume = Volume::new(&loaded, checkpoint.timestamp).ok_or(failure)?;
         self.open_mapping(&volume).await?;
+        let checkpoint = volume.checkpoint.get();
+        if first {
+            self.resynchronise(&volume).await?;
+        }
         let attachment = volume.attachment();
         log::info!(
             "volume {:032x}: checkpoint {} loaded on {} of {} stores{}",
             attachment.volume,
-            attachment.checkpoint.0,
+            checkpoint.0,
             attachment.stores_present,
             attachment.stores,
             if attachment.stores_present < attachment.stores {
@@ -68,7 +73,7 @@ impl<S: FileStore> Logical<S> {
         log::info!(
             target: crate::EVENT,
             r#"{{"event":"load","checkpoint":{},"penultimate":{penultimate}}}"#,
-            attachment.checkpoint.0
+            checkpoint.0
         );
         *self.volume.borrow_mut() = Some(Rc::new(volume));
         Ok(attachment)
@@ -173,6 +178,6 @@ impl<S: FileStore> Logical<S> {
         for (slot, result) in made.await {
             result.inspect_err(|error| log::error!("file store {slot} was not made: {error}"))?;
         }
-        self.load().await
+        self.load(true).await
     }
 }

@@ -28,6 +28,11 @@ impl<S: FileStore> Logical<S> {
     pub(super) async fn take_checkpoint(&self) -> Result<Timestamp> {
         let volume = &*self.volume()?;
         let _barrier = self.barrier.lock().await;
+        self.take_checkpoint_of(volume).await
+    }
+
+    /// As [`Self::take_checkpoint`], for who has the barrier.
+    pub(super) async fn take_checkpoint_of(&self, volume: &Volume) -> Result<Timestamp> {
         for round in 0..COPIES_MAX {
             let checkpoint = volume.next_checkpoint()?;
             let failures = match self.take_on_all(volume, checkpoint).await {

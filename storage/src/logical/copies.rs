@@ -56,7 +56,7 @@ pub(super) struct Settled<T> {
 }
 
 /// Bytes copied at a time when copies are made equal.
-const EQUALISE_BYTES: usize = 16 * BLOCK_BYTES;
+pub(super) const EQUALISE_BYTES: usize = 16 * BLOCK_BYTES;
 
 impl<S: FileStore> Logical<S> {
     /// Calls all copies at once.
@@ -75,7 +75,7 @@ impl<S: FileStore> Logical<S> {
         .await
     }
 
-    async fn on_one<T>(
+    pub(super) async fn on_one<T>(
         &self,
         volume: &Volume,
         copy: Copy,
@@ -186,7 +186,12 @@ impl<S: FileStore> Logical<S> {
     }
 
     /// Strikes a copy that cannot be kept up off the mapping: the others go on without it.
-    async fn strike_off(&self, volume: &Volume, file: FileNumber, bad: Copy) -> Result<()> {
+    pub(super) async fn strike_off(
+        &self,
+        volume: &Volume,
+        file: FileNumber,
+        bad: Copy,
+    ) -> Result<()> {
         log::error!(
             "file {}: its copy {} on part {} of the volume is lost; the others go on",
             file.0,

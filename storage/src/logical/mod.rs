@@ -8,7 +8,7 @@
 //!   │ copies       on one copy, on all copies     │   entry     their bytes
 //!   │ checkpoint   sync                           │   choose    which stores, which checkpoint
 //!   │ attach       format, attach                 │   volume    what is loaded
-//!   │ stores       calls, deaths                  │
+//!   │ stores       calls, deaths                  │   resync    copies after a power failure
 //!   └─────────────────────────────────────────────┘
 //!        file store calls, physical numbers
 //! ```
@@ -29,6 +29,7 @@ mod copies;
 mod entry;
 mod mapping;
 mod mapping_io;
+mod resync;
 mod service;
 mod stores;
 mod volume;

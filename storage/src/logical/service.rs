@@ -23,7 +23,15 @@ impl<S: FileStore> FileService for Logical<S> {
         let _barrier = self.barrier.lock().await;
         match self.volume() {
             Ok(volume) => Ok(volume.attachment()),
-            Err(_) => self.load().await,
+            Err(_) => self.load(true).await,
+        }
+    }
+
+    async fn resume(&self) -> Result<Attachment> {
+        let _barrier = self.barrier.lock().await;
+        match self.volume() {
+            Ok(volume) => Ok(volume.attachment()),
+            Err(_) => self.load(false).await,
         }
     }
 
