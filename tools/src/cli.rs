@@ -1,5 +1,7 @@
 //! The command line: what there is to type, with an example for each command.
 
+pub mod campaign;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +67,13 @@ pub enum Command {
                       cargo galago crash-states --calls 3 --shard 1/8 --json"
     )]
     CrashStates(CrashStates),
+    /// Put guests through experiments by the thousand, each repeatable by its number
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  cargo galago campaign kill --count 300\n  \
+                      cargo galago campaign summary target/campaigns/kill-1.jsonl"
+    )]
+    Campaign(campaign::Campaign),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -234,7 +243,9 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent_and_every_command_has_an_example() {
         Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let campaigns = cli.find_subcommand("campaign").expect("a command");
+        for command in cli.get_subcommands().chain(campaigns.get_subcommands()) {
             let help = command
                 .get_after_help()
                 .map(ToString::to_string)

@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 mod boot;
+mod campaign;
 mod checkers;
 mod demo;
 mod measure;
@@ -27,5 +28,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Measure(options) => measure::run(&options),
         Command::CrashStates(options) => checkers::crash_states(&options),
         Command::Test(options) => test::run(&options),
+        Command::Campaign(options) => campaign::run(&options),
     }
 }

@@ -192,21 +192,44 @@ impl Guest {
             if let Some(found) = arrival.as_ref().and_then(&mut wanted) {
                 return Ok(found);
             }
-            let what = match arrival {
-                Some(Arrival::Event(_)) => continue,
-                Some(Arrival::DiskFull(node)) => return Err(disk_full(&node).into()),
-                Some(Arrival::Reset { .. }) => format!("the guest reset itself while {doing}"),
-                Some(Arrival::Closed) => {
-                    let how = self.how_it_ended();
-                    format!("the guest ended ({how}) while {doing}")
-                }
+            match arrival {
+                Some(Arrival::Event(_)) => {}
+                Some(other) => return Err(self.trouble(other, doing)),
                 None => {
                     let seconds = limit.as_secs();
-                    format!("the guest hangs: {doing} did not end in {seconds} s")
+                    let what = format!("the guest hangs: {doing} did not end in {seconds} s");
+                    return Err(self.failure(what).into());
                 }
-            };
-            return Err(self.failure(what).into());
+            }
         }
+    }
+
+    /// The next event, or nothing by `deadline`.
+    ///
+    /// # Errors
+    /// [`Failure::Guest`] if the guest ends or resets itself before; [`Failure::Host`] if the host has
+    /// no space left for an image.
+    pub fn event(&mut self, doing: &str, deadline: Instant) -> Result<Option<Event>> {
+        match self.inbox.next(deadline) {
+            Some(Arrival::Event(event)) => Ok(Some(event)),
+            Some(other) => Err(self.trouble(other, doing)),
+            None => Ok(None),
+        }
+    }
+
+    /// What an arrival that is no event means for who waits for one.
+    fn trouble(&mut self, arrival: Arrival, doing: &str) -> anyhow::Error {
+        let what = match arrival {
+            Arrival::DiskFull(node) => return disk_full(&node).into(),
+            Arrival::Closed => {
+                let how = self.how_it_ended();
+                format!("the guest ended ({how}) while {doing}")
+            }
+            Arrival::Reset { .. } | Arrival::Event(_) => {
+                format!("the guest reset itself while {doing}")
+            }
+        };
+        self.failure(what).into()
     }
 
     /// QEMU's control line, for what is done to the machine.

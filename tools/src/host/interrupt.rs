@@ -1,5 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP: give the terminal back, end the children, remove the folders, leave.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
 use super::processes;
@@ -7,6 +8,10 @@ use super::processes;
 type Restore = Box<dyn Fn() + Send>;
 
 static RESTORE: Mutex<Option<Restore>> = Mutex::new(None);
+
+/// The first signal only asks, and whether it has come.
+static ASKS: AtomicBool = AtomicBool::new(false);
+static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// The exit status after Ctrl-C, as shells have it.
 pub const STATUS: i32 = 130;
@@ -17,6 +22,10 @@ pub(super) fn install() {
     ONCE.call_once(|| {
         // It fails only where a program has a handler of its own, which then decides.
         let _ = ctrlc::set_handler(|| {
+            if ASKS.load(Ordering::Relaxed) && !ASKED.swap(true, Ordering::Relaxed) {
+                eprintln!("\nending what is under way; once more ends it at once");
+                return;
+            }
             restore_terminal();
             eprintln!("\ninterrupted");
             processes::end_all_and_exit(STATUS);
@@ -49,4 +58,16 @@ pub fn restore_terminal() {
     {
         restore();
     }
+}
+
+/// From now on the first signal only asks to end: see [`asked`]. The second ends as ever.
+pub fn ask_first() {
+    install();
+    ASKS.store(true, Ordering::Relaxed);
+}
+
+/// Whether a signal has asked to end.
+#[must_use]
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
 }

@@ -27,7 +27,7 @@ use super::{CHUNK_BYTES, join, walk};
 use crate::Go;
 
 /// A hash as text, 64 hexadecimal digits.
-fn digits(digest: &[u8]) -> [u8; 64] {
+pub(crate) fn digits(digest: &[u8]) -> [u8; 64] {
     let mut text = [b'0'; 64];
     for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

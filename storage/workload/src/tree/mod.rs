@@ -5,6 +5,7 @@ mod hash;
 mod list;
 mod paths;
 mod remove;
+pub mod survey;
 
 #[cfg(test)]
 mod tests;

@@ -111,3 +111,34 @@ fn what_has_no_name_is_not_removed() {
     let result = block_on(remove(&system, b"/src/", &mut |_| Go::On));
     assert_eq!(result, Ok(Go::On));
 }
+
+/// The hash of an empty input and of `hello` were computed with `sha256sum`.
+#[test]
+fn a_survey_tells_every_path_and_every_block() {
+    let system = tree();
+    let mut lines = Vec::new();
+    block_on(survey::survey(&system, b"/src", &mut |path, entry| {
+        lines.push((path.to_vec(), entry));
+        Go::On
+    }))
+    .expect("survey");
+    let paths: Vec<_> = lines.iter().map(|(path, _)| path.as_slice()).collect();
+    assert_eq!(
+        paths,
+        [&b"a"[..], b"a-b", b"a/x", b"big", b"empty", b"link"]
+    );
+    assert_eq!(lines[0].1, survey::Entry::Directory);
+    let hello = survey::Entry::File {
+        size: 6,
+        blocks: alloc::vec![Ok(*b"5891b5b522d5df08")],
+    };
+    assert_eq!(lines[2].1, hello);
+    assert_eq!(lines[5].1, survey::Entry::Link(b"a/x".to_vec()));
+    let survey::Entry::File { size, blocks } = &lines[3].1 else {
+        panic!("no file: {:?}", lines[3]);
+    };
+    assert_eq!((*size, blocks.len()), (200_000, 49));
+    assert!(blocks[..48].windows(2).all(|pair| pair[0] == pair[1]));
+    assert_ne!(blocks[48], blocks[47], "the last one is shorter");
+    assert_eq!(system.open_count(), 0);
+}

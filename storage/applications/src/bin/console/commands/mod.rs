@@ -1,6 +1,7 @@
 //! The commands, in groups.
 
 mod bench;
+mod contents;
 mod disks;
 mod files;
 mod help;
@@ -18,6 +19,7 @@ pub const GROUPS: &[(&str, &[Command])] = &[
     ("Files", files::COMMANDS),
     ("Names and attributes", names::COMMANDS),
     ("Trees", trees::COMMANDS),
+    ("Contents", contents::COMMANDS),
     ("Disks", disks::COMMANDS),
     ("Volume", volume::COMMANDS),
     ("Tasks", system::COMMANDS),

@@ -1,0 +1,177 @@
+//! The command line of `campaign`: kinds of experiments, and the summary of what they wrote.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::host::accelerator::Choice;
+
+/// The kinds of campaigns, and their summary.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Campaign {
+    /// Kill tasks while files are written: nobody may notice
+    #[command(after_help = "Examples:\n  cargo galago campaign kill --count 300\n  \
+                      cargo galago campaign kill --targets logical,twinfs.0 --seed 7 --out kills.jsonl\n  \
+                      cargo galago campaign kill --count 10701 --shard 3/32 --out kills-3.jsonl")]
+    Kill(Kill),
+    /// Cut the power while files are written: what was synced must be there
+    #[command(
+        after_help = "Examples:\n  cargo galago campaign power-cut --count 200\n  \
+                      cargo galago campaign power-cut --stack single-faulty --seed 7\n  \
+                      cargo galago campaign power-cut --how reset --stack mirror"
+    )]
+    PowerCut(PowerCut),
+    /// Count and tabulate what campaigns wrote; shards are merged
+    #[command(
+        after_help = "Ends with status 1 if there is a visible failure.\n\nExamples:\n  \
+                      cargo galago campaign summary kills-*.jsonl\n  \
+                      cargo galago campaign summary kills.jsonl --plot replay.svg --json"
+    )]
+    Summary(Summary),
+}
+
+/// Options of every kind of campaign.
+#[derive(Clone, Debug, Args)]
+pub struct Experiments {
+    /// How many experiments: the numbers from 0 to N-1
+    #[arg(long, value_name = "N", default_value = "100",
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub count: u64,
+    /// With an experiment's number, all that its choices follow from
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub seed: u64,
+    /// Only the experiments whose number leaves I when divided by N
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    pub shard: Shard,
+    /// Only this experiment, to repeat it; nothing is written
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["shard", "out"])]
+    pub only: Option<u64>,
+    /// Where a line for each experiment goes; those that are there are not done again
+    /// [default: a file under target/campaigns]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Guests at once [default: one for each core, at most four]
+    #[arg(short, long, value_name = "J", value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub jobs: Option<u64>,
+    /// Who executes the guests
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+}
+
+/// Options of `campaign kill`.
+#[derive(Clone, Debug, Args)]
+pub struct Kill {
+    /// What every campaign has.
+    #[command(flatten)]
+    pub experiments: Experiments,
+    /// The tasks to kill, by name or group (`drivers`, `stores`, `all`); `all` are those of the stack
+    #[arg(
+        long,
+        value_name = "TASK,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub targets: Vec<String>,
+    /// Stack description, by name (see qemu/stacks) or file
+    #[arg(long, value_name = "NAME|FILE", default_value = "mirror")]
+    pub stack: String,
+}
+
+/// Options of `campaign power-cut`.
+#[derive(Clone, Debug, Args)]
+pub struct PowerCut {
+    /// What every campaign has.
+    #[command(flatten)]
+    pub experiments: Experiments,
+    /// What is cut
+    #[arg(long, value_enum, default_value = "power")]
+    pub how: How,
+    /// Stack description, by name (see qemu/stacks) or file; `power` needs one with the filter `faulty`
+    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
+    pub stack: String,
+}
+
+/// How a machine is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// The power: of what the disks have not flushed, any part in any order is on the medium.
+    Power,
+    /// The reset button: the disks keep what they were given.
+    Reset,
+    /// QEMU is killed: the host keeps what it was given.
+    QemuKill,
+}
+
+impl How {
+    /// As it is typed.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Reset => "reset",
+            Self::QemuKill => "qemu-kill",
+        }
+    }
+}
+
+/// Options of `campaign summary`.
+#[derive(Clone, Debug, Args)]
+pub struct Summary {
+    /// What campaigns wrote.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the time of each replay over the size of its log, as SVG
+    #[arg(long, value_name = "SVG")]
+    pub plot: Option<PathBuf>,
+}
+
+/// A part of a campaign that needs to know nothing of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Its place among the shards, from zero.
+    pub index: u64,
+    /// How many there are; at least one.
+    pub of: u64,
+}
+
+impl Shard {
+    /// Whether an experiment belongs to it.
+    #[must_use]
+    pub fn has(self, number: u64) -> bool {
+        number % self.of == self.index
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(index, of)| {
+            let (index, of) = (index.parse().ok()?, of.parse().ok()?);
+            (index < of).then_some(Self { index, of })
+        });
+        parts.ok_or_else(|| "expected I/N with I from 0 to N-1, for instance 0/8".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_experiment_belongs_to_one_shard() {
+        let shards: Vec<Shard> = (0..5)
+            .map(|index| format!("{index}/5").parse().expect("a shard"))
+            .collect();
+        for number in 0..100 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(number)).count(), 1);
+        }
+        for wrong in ["5/5", "1", "a/b", "0/0", "-1/2", "1/2/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}

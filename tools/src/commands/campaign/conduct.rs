@@ -1,0 +1,221 @@
+//! Conducting a campaign: who makes which experiment, and when it ends.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::experiment::{Kind, perform};
+use super::progress::Progress;
+use super::record::{Identity, Outcome, Record};
+use super::results::Results;
+use super::rig::{Rig, Workshop};
+use super::summary;
+use crate::Failure;
+use crate::cli::campaign::Experiments;
+use crate::guest::{Description, Prepared};
+use crate::host::interrupt;
+use crate::ui::{self, Ui};
+
+/// Guests at once where nobody says: each keeps a core busy.
+const JOBS_MAX: usize = 4;
+
+/// How often progress is shown.
+const SHOWN_EVERY: Duration = Duration::from_millis(500);
+
+/// Experiments in a row that the host may spoil before the campaign stops.
+const HARNESS_MAX: u32 = 3;
+
+/// A campaign as it was asked for.
+pub struct Campaign<'a> {
+    /// Its kind, as it is typed.
+    pub name: &'static str,
+    /// The stack.
+    pub stack: &'a str,
+    /// Options that choices depend on, as they are typed.
+    pub options: String,
+    /// What every campaign has.
+    pub experiments: &'a Experiments,
+    /// The stack's description.
+    pub description: Description,
+}
+
+impl Campaign<'_> {
+    /// Makes the experiments that are not done yet.
+    pub fn conduct(self, kind: &dyn Kind) -> Result<()> {
+        let identity = Identity {
+            campaign: self.name.into(),
+            seed: self.experiments.seed,
+            stack: self.stack.into(),
+            options: self.options.clone(),
+        };
+        let ui = Ui::new(false);
+        let prepared = Prepared::new(&ui)?;
+        let machine = prepared.machine(self.stack, 512)?;
+        let accelerator = prepared.accelerator(self.experiments.accel, &machine, &ui);
+        let workshop = Workshop {
+            accelerator,
+            stack: self.stack.into(),
+            description: self.description.clone(),
+            prepared,
+        };
+        match self.experiments.only {
+            Some(number) => only(kind, &identity, number, &workshop),
+            None => self.all(kind, &identity, &workshop, ui),
+        }
+    }
+
+    fn all(&self, kind: &dyn Kind, identity: &Identity, workshop: &Workshop, ui: Ui) -> Result<()> {
+        let path = self.path(workshop);
+        let mut results = Results::open(&path, identity)?;
+        let shard = self.experiments.shard;
+        let numbers: VecDeque<u64> = (0..self.experiments.count)
+            .filter(|&number| shard.has(number) && !results.has(number))
+            .collect();
+        let wanted = numbers.len() as u64;
+        ui.note(&format!("results go to {}", path.display()));
+        interrupt::ask_first();
+        let mut progress = Progress::new(ui, &format!("{} campaign", self.name), wanted);
+        let queue = Queue {
+            numbers: Mutex::new(numbers),
+            stop: AtomicBool::new(false),
+        };
+        let outcome = std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..self.jobs(wanted) {
+                let (sender, queue) = (sender.clone(), &queue);
+                scope.spawn(move || work(kind, identity, workshop, queue, &sender));
+            }
+            drop(sender);
+            let mut spoilt = 0;
+            let mut outcome: Result<()> = Ok(());
+            loop {
+                progress.show();
+                if interrupt::asked() {
+                    queue.stop();
+                }
+                let record = match receiver.recv_timeout(SHOWN_EVERY) {
+                    Ok(Ok(record)) => record,
+                    Ok(Err(error)) => {
+                        queue.stop();
+                        outcome = Err(error);
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                };
+                progress.add(&record);
+                spoilt = if record.outcome == Outcome::Harness {
+                    spoilt + 1
+                } else {
+                    0
+                };
+                if let Err(error) = results.add(&record) {
+                    queue.stop();
+                    outcome = Err(error.into());
+                } else if spoilt >= HARNESS_MAX {
+                    queue.stop();
+                    let why = record.why.unwrap_or_default();
+                    let what =
+                        format!("{spoilt} experiments in a row failed for the host's sake: {why}");
+                    outcome = Err(Failure::Host(what).into());
+                }
+            }
+            outcome
+        });
+        progress.end();
+        let left = queue.left();
+        drop(results);
+        let figures = summary::of_files(std::slice::from_ref(&path))?;
+        ui::print(&figures.to_string());
+        outcome?;
+        if left > 0 || interrupt::asked() {
+            ui.note(&format!(
+                "{left} experiments are left; the same command goes on with them"
+            ));
+            std::process::exit(interrupt::STATUS);
+        }
+        figures.verdict()
+    }
+
+    fn jobs(&self, wanted: u64) -> u64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.experiments.jobs;
+        jobs.unwrap_or(cores.min(JOBS_MAX) as u64).min(wanted)
+    }
+
+    fn path(&self, workshop: &Workshop) -> PathBuf {
+        let Experiments { seed, shard, .. } = self.experiments;
+        self.experiments.out.clone().unwrap_or_else(|| {
+            let part = match shard.of {
+                1 => String::new(),
+                of => format!("-{}-of-{of}", shard.index),
+            };
+            let folder = workshop.prepared.project.target().join("campaigns");
+            folder.join(format!("{}-{seed}{part}.jsonl", self.name))
+        })
+    }
+}
+
+/// Experiments that nobody has begun.
+struct Queue {
+    numbers: Mutex<VecDeque<u64>>,
+    stop: AtomicBool,
+}
+
+impl Queue {
+    fn next(&self) -> Option<u64> {
+        if self.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.pop_front()
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn left(&self) -> usize {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.len()
+    }
+}
+
+/// One thread: a rig, and experiment after experiment on it.
+fn work(
+    kind: &dyn Kind,
+    identity: &Identity,
+    workshop: &Workshop,
+    queue: &Queue,
+    records: &Sender<Result<Record>>,
+) {
+    let mut rig = match Rig::new(workshop) {
+        Ok(rig) => rig,
+        Err(error) => {
+            let _ = records.send(Err(error));
+            return;
+        }
+    };
+    while let Some(number) = queue.next() {
+        let record = perform(kind, identity, number, &mut rig);
+        // Nobody hears it any more if the campaign has failed.
+        let _ = records.send(Ok(record));
+    }
+}
+
+/// One experiment, to be looked at.
+fn only(kind: &dyn Kind, identity: &Identity, number: u64, workshop: &Workshop) -> Result<()> {
+    let mut rig = Rig::new(workshop)?;
+    let record = perform(kind, identity, number, &mut rig);
+    ui::print(&serde_json::to_string_pretty(&record)?);
+    match record.outcome {
+        Outcome::Recovered | Outcome::StoppedAsDocumented => Ok(()),
+        Outcome::Harness => Err(Failure::Host(record.why.unwrap_or_default()).into()),
+        Outcome::VisibleFailure => Err(Failure::Check(record.why.unwrap_or_default()).into()),
+    }
+}

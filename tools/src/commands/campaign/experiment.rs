@@ -1,0 +1,107 @@
+//! An experiment: what is chosen, what comes of it, and what is kept of it.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::heard::Heard;
+use super::load::Plan;
+use super::moment::Moment;
+use super::record::{Identity, Outcome, Record};
+use super::rig::{Rig, Setting, is_hosts};
+use crate::Failure;
+
+/// A kind of campaign.
+pub trait Kind: Sync {
+    /// What experiment `number` is to be. It follows from the campaign's seed and the number alone.
+    fn choose(&self, number: u64) -> Choices;
+
+    /// Makes it: works below the directory `top`, injects, looks whether all is well.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] and [`Failure::Guest`] are Galago's fault, anything else the host's.
+    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<()>;
+}
+
+/// What was chosen.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    /// What goes on meanwhile.
+    pub plan: Plan,
+    /// When it is injected.
+    pub moment: Moment,
+    /// What.
+    pub fault: String,
+    /// Into whom.
+    pub target: String,
+    /// The machine.
+    pub setting: Setting,
+    /// The guest must have just booted.
+    pub fresh: bool,
+}
+
+/// Makes experiment `number` and says what came of it. Afterwards the rig is fit for the next.
+pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<'_>) -> Record {
+    let begun = Instant::now();
+    let choices = kind.choose(number);
+    let result = attempt(kind, &choices, number, rig);
+    let heard = rig.heard();
+    let result = result.and_then(|()| no_death_of_its_own(&choices.target, &heard));
+    let mut record = Record {
+        number,
+        identity: identity.clone(),
+        workload: choices.plan.describe(),
+        recovery_ns: heard
+            .recovery_of(&choices.target)
+            .or_else(|| heard.recoveries.iter().map(|(_, ns)| *ns).max()),
+        fault: choices.fault,
+        target: choices.target,
+        moment: choices.moment.describe(),
+        outcome: Outcome::Recovered,
+        why: None,
+        deaths: heard.death_lines(),
+        last_words: Vec::new(),
+        replay: heard.replay,
+        penultimate: heard.penultimate,
+        host_ms: begun.elapsed().as_millis() as u64,
+        console: Vec::new(),
+        repeat: format!("{} --only {number}", identity.command()),
+    };
+    if let Err(error) = result {
+        record.outcome = if is_hosts(&error) {
+            Outcome::Harness
+        } else {
+            Outcome::VisibleFailure
+        };
+        record.why = Some(format!("{error:#}"));
+        record.last_words = heard.words;
+        record.console = match error.downcast_ref() {
+            Some(Failure::Guest { tail, .. }) => tail.clone(),
+            _ => rig.console(),
+        };
+        rig.discard();
+    }
+    record
+}
+
+fn attempt(kind: &dyn Kind, choices: &Choices, number: u64, rig: &mut Rig<'_>) -> Result<()> {
+    let subject = rig.ready(choices.setting, choices.fresh)?;
+    subject.heard = Heard::default();
+    kind.carry_out(choices, &format!("/e{number}"), rig)
+}
+
+/// Nobody may die but the target, those who are ended with it, and `logical`, which ends itself when a
+/// store is gone (docs/manager.md).
+fn no_death_of_its_own(target: &str, heard: &Heard) -> Result<()> {
+    const ENDED_WITH: [&str; 3] = ["killed", "injected kill", "exit: status 75"];
+    let own = heard
+        .deaths
+        .iter()
+        .find(|(task, words)| task != target && !ENDED_WITH.iter().any(|it| words.starts_with(it)));
+    match own {
+        Some((task, words)) => {
+            Err(Failure::Check(format!("{task} died of its own: {words}")).into())
+        }
+        None => Ok(()),
+    }
+}

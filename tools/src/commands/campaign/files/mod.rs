@@ -1,0 +1,137 @@
+//! Mixtures of file operations: programs that type commands on the console, each in a directory of its
+//! own and knowing what must come of it.
+//!
+//! Nothing of the guest's is believed: what is in a file follows from a formula that is written down, and
+//! what is in a tree from the operations alone.
+
+mod contents;
+mod operation;
+mod program;
+mod state;
+mod survey;
+
+use anyhow::Result;
+
+use self::program::Program;
+use super::random::Random;
+use super::subject::Subject;
+use crate::Failure;
+use crate::guest::Event;
+
+/// Programs at once; the console takes eight commands at a time.
+const PROGRAMS_MAX: u64 = 4;
+
+/// Programs at work.
+pub struct Files {
+    top: String,
+    programs: Vec<Program>,
+    /// Operations that are to be begun, and that have been.
+    wanted: u64,
+    begun: u64,
+}
+
+impl Files {
+    /// Programs that do `wanted` operations together below the directory `top`, which is made.
+    pub fn begin(
+        subject: &mut Subject,
+        top: &str,
+        random: &mut Random,
+        wanted: u64,
+    ) -> Result<Self> {
+        subject.run(&format!("mkdir {top}"))?;
+        let count = 1 + random.below(PROGRAMS_MAX);
+        let mut programs = Vec::new();
+        for number in 0..count {
+            let program = Program::new(format!("{top}/p{number}"), random.part(number));
+            subject.run(&format!("mkdir {}", program.top))?;
+            programs.push(program);
+        }
+        Ok(Self {
+            top: top.to_owned(),
+            programs,
+            wanted,
+            begun: 0,
+        })
+    }
+
+    /// Operations begun so far.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Lets every program that waits for nothing do its next operation, as long as any are left.
+    pub fn go_on(&mut self, subject: &mut Subject) -> Result<()> {
+        for index in 0..self.programs.len() {
+            if self.begun == self.wanted {
+                break;
+            }
+            if self.programs[index].waits() {
+                continue;
+            }
+            let known = self.programs.iter().map(Program::known).collect();
+            self.programs[index].go_on(&mut subject.guest, known)?;
+            self.begun += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether everything has been done.
+    pub fn is_over(&self) -> bool {
+        self.begun == self.wanted && !self.programs.iter().any(Program::waits)
+    }
+
+    /// Hands an event to the program that waits for it.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] if an operation failed, or a file held what it must not hold.
+    pub fn take(&mut self, event: &Event) -> Result<()> {
+        for index in 0..self.programs.len() {
+            if let Some(known) = self.programs[index].take(event)? {
+                // A sync: what was done by all when it began is on the disks.
+                for (program, state) in self.programs.iter_mut().zip(known) {
+                    program.is_synced(state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The console died: what was asked of it may have been done, or not.
+    pub fn answers_are_lost(&mut self, subject: &mut Subject) -> Result<()> {
+        for program in &mut self.programs {
+            program.answer_is_lost(subject)?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether everything is there, no more and no less.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] names what is not.
+    pub fn verify(&self, subject: &mut Subject) -> Result<()> {
+        self.programs
+            .iter()
+            .try_for_each(|program| program.verify(subject))
+    }
+
+    /// Looks, after the machine was cut off, whether everything is there that was synced, and nothing that
+    /// never was.
+    ///
+    /// # Errors
+    /// [`Failure::Check`] names what is not.
+    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<()> {
+        self.programs
+            .iter()
+            .try_for_each(|program| program.verify_after_cut(subject))
+    }
+
+    /// Removes all of it.
+    pub fn remove(self, subject: &mut Subject) -> Result<()> {
+        subject.run(&format!("rm -r {}", self.top)).map(drop)
+    }
+}
+
+/// A check that did not hold.
+fn wrong(what: String) -> anyhow::Error {
+    Failure::Check(what).into()
+}

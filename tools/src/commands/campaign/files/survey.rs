@@ -1,0 +1,201 @@
+//! What `blocks` shows of a tree, against what is known of it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::state::{Node, State};
+
+/// Bytes of a block.
+const BLOCK_BYTES: usize = 4096;
+
+/// Digits that stand for a block.
+const DIGITS: usize = 16;
+
+/// Differences that are told.
+const TOLD_MAX: usize = 4;
+
+/// A line of `blocks`: kind, size, hashes, name.
+struct Line<'a> {
+    kind: &'a str,
+    size: u64,
+    blocks: Vec<&'a str>,
+    name: &'a str,
+    target: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.splitn(4, ' ');
+        let (kind, size, hashes, rest) =
+            (words.next()?, words.next()?, words.next()?, words.next()?);
+        let (name, target) = match rest.split_once(" -> ") {
+            Some((name, target)) if kind == "l" => (name, Some(target)),
+            _ => (rest, None),
+        };
+        let blocks = if hashes == "-" {
+            Vec::new()
+        } else {
+            hashes.split(',').collect()
+        };
+        Some(Self {
+            kind,
+            size: size.parse().ok()?,
+            blocks,
+            name,
+            target,
+        })
+    }
+}
+
+fn hash(block: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in Sha256::digest(block).iter().take(DIGITS / 2) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// A block of a file as it reads in a file of `size` bytes: without what is behind the end, with zeros
+/// for what is behind its own.
+fn block(bytes: &[u8], index: usize, size: usize) -> Vec<u8> {
+    let (start, end) = (index * BLOCK_BYTES, size.min((index + 1) * BLOCK_BYTES));
+    let mut block = bytes
+        .get(start..end.min(bytes.len()).max(start))
+        .unwrap_or_default()
+        .to_vec();
+    block.resize(end - start, 0);
+    block
+}
+
+impl State {
+    /// What `lines` show that is not this state, in words; nothing if it is. A block may also be as in a
+    /// `later` state.
+    pub fn differences(&self, lines: &[String], later: &[Self]) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut seen = BTreeSet::new();
+        for text in lines {
+            match Line::parse(text) {
+                Some(line) => {
+                    differences.extend(self.difference(&line, later));
+                    seen.insert(line.name.to_owned());
+                }
+                None => differences.push(format!("a line that says nothing: {text}")),
+            }
+        }
+        let missing = self.names().filter(|(name, _)| !seen.contains(*name));
+        differences.extend(missing.map(|(name, _)| format!("{name} is missing")));
+        let more = differences.len().saturating_sub(TOLD_MAX);
+        differences.truncate(TOLD_MAX);
+        if more > 0 {
+            differences.push(format!("and {more} more"));
+        }
+        differences
+    }
+
+    fn difference(&self, line: &Line<'_>, later: &[Self]) -> Option<String> {
+        let name = line.name;
+        match (self.find(name), line.kind) {
+            (None, _) => Some(format!("{name} should not be there")),
+            (Some(Node::Directory), "d") => None,
+            (Some(Node::Link(target)), "l") => (line.target != Some(target.as_str()))
+                .then(|| format!("{name} points to {:?}, not to {target}", line.target)),
+            (Some(Node::File(file)), "f") => self.difference_of_file(*file, line, later),
+            (Some(_), kind) => Some(format!("{name} is of kind {kind}")),
+        }
+    }
+
+    fn difference_of_file(&self, file: u32, line: &Line<'_>, later: &[Self]) -> Option<String> {
+        let name = line.name;
+        let bytes = self.content(file)?;
+        if line.size != bytes.len() as u64 {
+            return Some(format!(
+                "{name} has {} bytes, not {}",
+                line.size,
+                bytes.len()
+            ));
+        }
+        for (index, found) in line.blocks.iter().enumerate() {
+            if *found == "!" {
+                return Some(format!("{name}: block {index} cannot be read"));
+            }
+            let versions = std::iter::once(self).chain(later);
+            let mut possible = versions.filter_map(|state| state.content(file));
+            if !possible.any(|other| hash(&block(other, index, bytes.len())) == *found) {
+                return Some(format!(
+                    "{name}: block {index} holds what was never written to it"
+                ));
+            }
+        }
+        let blocks = bytes.len().div_ceil(BLOCK_BYTES);
+        (line.blocks.len() != blocks).then(|| format!("{name}: {} blocks", line.blocks.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operation::Operation;
+    use super::*;
+
+    fn file(seed: u32, offset: usize, length: usize) -> Operation {
+        Operation::Fill {
+            path: "a".into(),
+            offset,
+            length,
+            seed,
+        }
+    }
+
+    fn last(state: &State, operation: &Operation) -> State {
+        state.after(operation).pop().expect("a result")
+    }
+
+    /// What the guest would show.
+    fn lines(state: &State) -> Vec<String> {
+        let bytes = state.content_of("a").expect("a file");
+        let hashes: Vec<String> = bytes.chunks(BLOCK_BYTES).map(hash).collect();
+        vec![format!("f {} {} a", bytes.len(), hashes.join(","))]
+    }
+
+    #[test]
+    fn what_is_there_is_told_from_what_is_not() {
+        let state = last(&State::default(), &file(1, 0, 9000));
+        let shown = lines(&state);
+        assert!(state.differences(&shown, &[]).is_empty());
+        let told = |lines: &[&str]| {
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            state.differences(&lines, &[]).join("; ")
+        };
+        assert!(told(&[]).contains("a is missing"));
+        assert!(told(&[&shown[0], "d 0 - b"]).contains("b should not be there"));
+        assert!(told(&["l 1 - a -> b"]).contains("of kind l"));
+        let other = lines(&last(&state, &file(2, 4096, 1)));
+        assert!(told(&[&other[0]]).contains("block 1 holds"));
+        let size = shown[0].replace("9000", "9001");
+        assert!(told(&[&size]).contains("9001 bytes"));
+    }
+
+    #[test]
+    fn blocks_may_be_newer_but_not_older_and_not_longer() {
+        let first = last(&State::default(), &file(1, 0, 9000));
+        let second = last(&first, &file(2, 0, 5000));
+        let third = last(&second, &file(3, 8000, 4000));
+        let later = [second.clone(), third.clone()];
+        let shown = lines(&second);
+        assert!(
+            first.differences(&shown, &later).is_empty(),
+            "overwritten in place"
+        );
+        assert!(
+            !second.differences(&lines(&first), &[third]).is_empty(),
+            "older"
+        );
+        let bad = shown[0]
+            .split(',')
+            .next()
+            .map(|it| format!("{it},!,! a"))
+            .expect("a line");
+        assert!(first.differences(&[bad], &later)[0].contains("cannot be read"));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a guest tells while an experiment goes on: deaths, recoveries, replays, errors.
+
+use super::record::Replay;
+use crate::guest::Event;
+
+/// Texts of a kind that are kept.
+const KEPT_MAX: usize = 16;
+
+/// All that was heard since it was last asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Task, cause, reason, as far as there is room.
+    pub deaths: Vec<(String, String)>,
+    /// Deaths that are not in `deaths`.
+    pub deaths_more: u64,
+    /// Who recovered, and how long it took.
+    pub recoveries: Vec<(String, u64)>,
+    /// The longest replay.
+    pub replay: Option<Replay>,
+    /// The newest checkpoint that a command told of.
+    pub checkpoint: u64,
+    /// A store went back to its penultimate checkpoint.
+    pub penultimate: bool,
+    /// Tasks that were taken out of the stack.
+    pub stopped: Vec<String>,
+    /// Errors and warnings of the log.
+    pub words: Vec<String>,
+    /// The console began anew.
+    pub consoles: u32,
+    /// The manager died: the kernel's log says so.
+    pub manager_died: bool,
+}
+
+impl Heard {
+    /// Takes note of an event.
+    pub fn note(&mut self, event: &Event) {
+        let text = |name: &str| event.text(name).unwrap_or_default().to_owned();
+        let number = |name: &str| event.number(name).unwrap_or(0);
+        let is = |name: &str| event.get(name).is_some_and(|it| *it == true);
+        match event.kind() {
+            "death" if self.deaths.len() < KEPT_MAX => {
+                let words = format!("{}: {}", text("cause"), text("reason"));
+                self.deaths.push((text("task"), words));
+            }
+            "death" => self.deaths_more += 1,
+            "recovery" if self.recoveries.len() < KEPT_MAX => {
+                self.recoveries.push((text("task"), number("duration_ns")));
+            }
+            "replay" => {
+                let replay = Replay {
+                    pages: number("pages"),
+                    files: number("files"),
+                    duration_ns: number("duration_ns"),
+                    skipped: is("skipped"),
+                };
+                let longer = |before: &Replay| before.duration_ns < replay.duration_ns;
+                if self.replay.as_ref().is_none_or(longer) {
+                    self.replay = Some(replay);
+                }
+            }
+            "load" => self.penultimate |= is("penultimate"),
+            "stopped" => keep(&mut self.stopped, text("task")),
+            "ready" => self.consoles += u32::from(is("restart")),
+            "log" => self.note_log(event),
+            "done" => {
+                let told = event.get("result").and_then(|it| it["checkpoint"].as_u64());
+                self.checkpoint = self.checkpoint.max(told.unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+
+    fn note_log(&mut self, event: &Event) {
+        let text = |name: &str| event.text(name).unwrap_or_default();
+        let died = text("text").starts_with("died: ");
+        self.manager_died |= died && text("task") == stack::MANAGER;
+        if matches!(text("level"), "error" | "warn") {
+            keep(
+                &mut self.words,
+                format!("{}: {}", text("task"), text("text")),
+            );
+        }
+    }
+
+    /// Deaths, a line each.
+    pub fn death_lines(&self) -> Vec<String> {
+        let line = |(task, words): &(String, String)| format!("{task}: {words}");
+        let more = (self.deaths_more > 0).then(|| format!("and {} more", self.deaths_more));
+        self.deaths.iter().map(line).chain(more).collect()
+    }
+
+    /// How long it took until the stack served again after the death of this task.
+    pub fn recovery_of(&self, task: &str) -> Option<u64> {
+        let mut found = self.recoveries.iter().filter(|(name, _)| name == task);
+        found.next().map(|(_, ns)| *ns)
+    }
+}
+
+fn keep(texts: &mut Vec<String>, text: String) {
+    if texts.len() < KEPT_MAX {
+        texts.push(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tasks_tell_is_understood() {
+        let mut heard = Heard::default();
+        for line in [
+            r#"{"event":"death","task":"cache","cause":"panic","reason":"at 5"}"#,
+            r#"{"event":"recovery","task":"cache","duration_ns":7}"#,
+            r#"{"event":"replay","files":1,"pages":2,"duration_ns":3,"skipped":false}"#,
+            r#"{"event":"replay","files":4,"pages":5,"duration_ns":6,"skipped":true}"#,
+            r#"{"event":"load","checkpoint":1,"penultimate":true}"#,
+            r#"{"event":"load","checkpoint":2,"penultimate":false}"#,
+            r#"{"event":"ready","restart":true}"#,
+            r#"{"event":"done","id":1,"ok":true,"result":{"checkpoint":8}}"#,
+            r#"{"event":"done","id":2,"ok":true,"result":{"checkpoint":7}}"#,
+            r#"{"event":"log","level":"warn","task":"logical","text":"odd"}"#,
+            r#"{"event":"log","level":"info","task":"logical","text":"even"}"#,
+            r#"{"event":"log","level":"info","task":"manager","text":"died: injected kill at 5"}"#,
+        ] {
+            heard.note(&Event::parse(line).expect("an event"));
+        }
+        assert_eq!(
+            heard.deaths,
+            [("cache".to_owned(), "panic: at 5".to_owned())]
+        );
+        assert!(heard.manager_died);
+        assert_eq!(heard.recovery_of("cache"), Some(7));
+        let longest = heard.replay.expect("a replay");
+        assert_eq!((longest.pages, longest.skipped), (5, true));
+        assert!(heard.penultimate);
+        assert_eq!(heard.checkpoint, 8);
+        assert_eq!((heard.consoles, heard.words.len()), (1, 1));
+    }
+}

@@ -1,0 +1,221 @@
+//! What goes on in the guest while something is injected: PostMark, or a mixture of operations.
+
+use anyhow::Result;
+
+use super::files::Files;
+use super::power_cut::exists;
+use super::random::Random;
+use super::subject::Subject;
+use crate::Failure;
+use crate::guest::{Done, Event};
+
+/// Milliseconds that a file or a transaction of PostMark takes, about.
+const OPERATION_MS: f64 = 1.3;
+
+/// What is to be done, before it is begun.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// PostMark, of so many files and transactions.
+    Postmark {
+        files: u64,
+        transactions: u64,
+        seed: u64,
+    },
+    /// So many operations of programs.
+    Files { operations: u64, random: Random },
+}
+
+impl Plan {
+    /// Chooses PostMark of a size; `scale` makes it longer.
+    pub fn postmark(random: &mut Random, scale: u64) -> Self {
+        Self::Postmark {
+            files: random.scaled(20, 120 * scale),
+            transactions: random.scaled(20, 160 * scale),
+            seed: random.below(1 << 31),
+        }
+    }
+
+    /// Chooses a mixture.
+    pub fn files(random: &mut Random) -> Self {
+        Self::Files {
+            operations: random.scaled(20, 120),
+            random: random.part(1),
+        }
+    }
+
+    /// About how long it takes, milliseconds, if it takes time.
+    pub fn expected_ms(&self) -> u64 {
+        match self {
+            Self::Postmark {
+                files,
+                transactions,
+                ..
+            } => ((files + transactions) as f64 * OPERATION_MS) as u64,
+            Self::Files { .. } => 0,
+        }
+    }
+
+    /// How many operations there are to count.
+    pub fn operations(&self) -> u64 {
+        match self {
+            Self::Postmark { .. } => 0,
+            Self::Files { operations, .. } => *operations,
+        }
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Postmark {
+                files,
+                transactions,
+                ..
+            } => format!("postmark, {files} files, {transactions} transactions"),
+            Self::Files { operations, .. } => format!("{operations} file operations"),
+        }
+    }
+
+    /// Begins it, below `top`.
+    pub fn begin(&self, subject: &mut Subject, top: &str) -> Result<Load> {
+        Ok(match self {
+            Self::Postmark {
+                files,
+                transactions,
+                seed,
+            } => {
+                let parameters = format!(
+                    "files={files} transactions={transactions} size=4k-28k subdirectories=4 \
+                     seed={seed} location={top} keep=true"
+                );
+                let id = subject
+                    .guest
+                    .start(&format!("bench postmark {parameters}"))?;
+                Load::Postmark(Postmark {
+                    parameters,
+                    top: top.to_owned(),
+                    id,
+                    done: None,
+                })
+            }
+            Self::Files { operations, random } => Load::Files(Files::begin(
+                subject,
+                top,
+                &mut random.clone(),
+                *operations,
+            )?),
+        })
+    }
+}
+
+/// PostMark at work.
+pub struct Postmark {
+    parameters: String,
+    top: String,
+    id: u64,
+    done: Option<Done>,
+}
+
+/// What is going on.
+pub enum Load {
+    /// PostMark.
+    Postmark(Postmark),
+    /// A mixture.
+    Files(Files),
+}
+
+impl Load {
+    /// Begins what is next.
+    pub fn go_on(&mut self, subject: &mut Subject) -> Result<()> {
+        match self {
+            Self::Postmark(_) => Ok(()),
+            Self::Files(files) => files.go_on(subject),
+        }
+    }
+
+    /// Operations that were begun.
+    pub fn begun(&self) -> u64 {
+        match self {
+            Self::Postmark(_) => 0,
+            Self::Files(files) => files.begun(),
+        }
+    }
+
+    /// Takes an event.
+    pub fn take(&mut self, event: &Event) -> Result<()> {
+        match self {
+            Self::Postmark(postmark) => {
+                if let Some(done) = event.done(postmark.id) {
+                    postmark.done = Some(done);
+                }
+                Ok(())
+            }
+            Self::Files(files) => files.take(event),
+        }
+    }
+
+    /// The console died.
+    pub fn answers_are_lost(&mut self, subject: &mut Subject) -> Result<()> {
+        match self {
+            Self::Postmark(_) => Ok(()),
+            Self::Files(files) => files.answers_are_lost(subject),
+        }
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Postmark(postmark) => postmark.done.is_some(),
+            Self::Files(files) => files.is_over(),
+        }
+    }
+
+    /// Looks whether it went well and everything is there. `cut_short`: PostMark's own task was killed, so
+    /// that it could not come to its end.
+    pub fn verify(&self, subject: &mut Subject, cut_short: bool) -> Result<()> {
+        match self {
+            Self::Postmark(postmark) => {
+                let done = postmark.done.as_ref();
+                let failed = done.filter(|done| !done.ok).map(|done| {
+                    let reason = done.error.clone().unwrap_or_default();
+                    format!("PostMark failed: {reason}")
+                });
+                let check = match failed {
+                    Some(_) if cut_short => "found ",
+                    Some(failed) => return Err(Failure::Check(failed).into()),
+                    None => "",
+                };
+                let Postmark { parameters, .. } = postmark;
+                subject
+                    .run(&format!("verify postmark {check}{parameters}"))
+                    .map(drop)
+            }
+            Self::Files(files) => files.verify(subject),
+        }
+    }
+
+    /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there.
+    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<()> {
+        match self {
+            Self::Postmark(Postmark {
+                parameters, top, ..
+            }) => {
+                // Unless it was synced, not even the directory needs to be there.
+                if !exists(subject, top)? {
+                    return Ok(());
+                }
+                subject
+                    .run(&format!("verify postmark found {parameters}"))
+                    .map(drop)
+            }
+            Self::Files(files) => files.verify_after_cut(subject),
+        }
+    }
+
+    /// Removes what it left.
+    pub fn remove(self, subject: &mut Subject) -> Result<()> {
+        match self {
+            Self::Postmark(postmark) => subject.run(&format!("rm -r {}", postmark.top)).map(drop),
+            Self::Files(files) => files.remove(subject),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A guest to make experiments on, its disks, and files on them that nobody touches.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::heard::Heard;
+use super::random::Random;
+use super::subject::{LIMIT, Subject};
+use crate::Failure;
+use crate::guest::{Accelerator, Description, Disk, Guest, Machine, Prepared};
+use crate::host::folder::TempFolder;
+use crate::host::images;
+
+/// Size of each disk.
+const DISK_BYTES: u64 = 512 << 20;
+
+/// Memory of a guest in MiB.
+const MEMORY_MIB: u32 = 512;
+
+/// Files that are there and synced before the first experiment, to be found as they were after the last.
+const KEPT: &str =
+    "postmark files=100 transactions=100 size=4k-28k location=/kept seed=7 keep=true";
+
+/// Experiments on one volume, before another one is made.
+const EXPERIMENTS_MAX: u32 = 200;
+
+/// Lines of the console that are kept of what went wrong.
+const CONSOLE_LINES: usize = 40;
+
+/// Sizes of the cache: the usual one, and some that make it write early and often.
+const CACHE_PAGES: [Option<u32>; 4] = [None, Some(2048), Some(512), Some(256)];
+
+/// Experiments in a row with the same cache, so that not each of them boots.
+const SAME_SETTING: u64 = 32;
+
+/// What of the machine an experiment may choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// Pages of the cache, where the stack's description leaves it the usual size.
+    pub cache_pages: Option<u32>,
+}
+
+impl Setting {
+    /// The machine of experiment `number`.
+    pub fn for_number(seed: u64, number: u64) -> Self {
+        let mut random = Random::new(!seed, number / SAME_SETTING);
+        Self {
+            cache_pages: *random.pick(&CACHE_PAGES),
+        }
+    }
+}
+
+/// What a campaign needs to boot guests.
+pub struct Workshop {
+    /// The guest's programs.
+    pub prepared: Prepared,
+    /// Who executes guests.
+    pub accelerator: Accelerator,
+    /// The stack's name or file.
+    pub stack: String,
+    /// What is in it.
+    pub description: Description,
+}
+
+impl Workshop {
+    fn machine(&self, setting: Setting, images: &[PathBuf]) -> Result<Machine> {
+        let mut machine = self.prepared.machine(&self.stack, MEMORY_MIB)?;
+        machine.accelerator = self.accelerator;
+        machine.disks = Disk::numbered(images.iter().cloned());
+        if let Some(pages) = setting.cache_pages {
+            let text = &mut machine.archive.description;
+            *text = text.replace("\"pages=16384\"", &format!("\"pages={pages}\""));
+        }
+        Ok(machine)
+    }
+
+    /// Disks that the stack cannot do without.
+    fn disks(&self) -> usize {
+        let tasks = self.description.stack.tasks.iter();
+        tasks
+            .filter(|task| task.device.is_some() && !task.optional)
+            .count()
+    }
+}
+
+/// What one thread makes experiments with.
+pub struct Rig<'a> {
+    workshop: &'a Workshop,
+    folder: TempFolder,
+    setting: Setting,
+    subject: Option<Subject>,
+    /// The images hold a volume.
+    formatted: bool,
+    experiments: u32,
+}
+
+impl<'a> Rig<'a> {
+    /// A rig without a guest yet.
+    pub fn new(workshop: &'a Workshop) -> Result<Self> {
+        let target = workshop.prepared.project.target();
+        Ok(Self {
+            workshop,
+            folder: TempFolder::new(target, "campaign-")?,
+            setting: Setting::default(),
+            subject: None,
+            formatted: false,
+            experiments: 0,
+        })
+    }
+
+    /// A guest with this setting, mounted. One that runs is taken as it is, unless it is to be `fresh`:
+    /// just booted.
+    pub fn ready(&mut self, setting: Setting, fresh: bool) -> Result<&mut Subject> {
+        if self.experiments >= EXPERIMENTS_MAX {
+            self.check_kept()?;
+            self.discard();
+        }
+        if setting != self.setting || fresh {
+            self.power_off()?;
+        }
+        self.setting = setting;
+        if self.subject.is_none() {
+            self.boot()?;
+        }
+        self.experiments += 1;
+        self.subject()
+    }
+
+    /// The guest that runs.
+    pub fn subject(&mut self) -> Result<&mut Subject> {
+        let subject = self.subject.as_mut();
+        subject.with_context(|| "no guest runs".to_owned())
+    }
+
+    /// What the guest told since the experiment began, to be told once.
+    pub fn heard(&mut self) -> Heard {
+        let heard = self
+            .subject
+            .as_mut()
+            .map(|it| std::mem::take(&mut it.heard));
+        heard.unwrap_or_default()
+    }
+
+    /// The end of the guest's console.
+    pub fn console(&self) -> Vec<String> {
+        let subject = self.subject.as_ref();
+        subject.map_or_else(Vec::new, |it| it.guest.console().tail(CONSOLE_LINES))
+    }
+
+    fn images(&self) -> Vec<PathBuf> {
+        let path = |number| self.folder.path().join(format!("{number}.img"));
+        (0..self.workshop.disks()).map(path).collect()
+    }
+
+    /// Boots from the images as they are, and mounts; on none, makes a volume.
+    fn boot(&mut self) -> Result<()> {
+        let images = self.images();
+        for image in &images {
+            images::ensure(image, DISK_BYTES)?;
+        }
+        let machine = self.workshop.machine(self.setting, &images)?;
+        let mut subject = Subject::new(Guest::boot(&machine, None)?);
+        subject.guest.wait_ready(LIMIT)?;
+        if self.formatted {
+            subject.run("mount")?;
+        } else {
+            subject.run("format yes")?;
+            subject.run("mount")?;
+            subject.run(&format!("bench {KEPT}"))?;
+            subject.run("sync")?;
+        }
+        self.formatted = true;
+        self.subject = Some(subject);
+        Ok(())
+    }
+
+    /// Ends the guest as a user would. Every file is on the disks then.
+    pub fn power_off(&mut self) -> Result<()> {
+        match self.subject.take() {
+            Some(subject) => subject.guest.power_off(LIMIT, |_| {}),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills QEMU and boots again from the images as they are. What was heard stays heard.
+    pub fn kill_qemu(&mut self) -> Result<()> {
+        let heard = self.heard();
+        self.subject = None;
+        self.boot()?;
+        let subject = self.subject()?;
+        subject.heard = heard;
+        Ok(())
+    }
+
+    /// Looks whether the files that nobody touches are as they were.
+    pub fn check_kept(&mut self) -> Result<()> {
+        match &mut self.subject {
+            Some(subject) => subject.run(&format!("verify {KEPT}")).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Throws guest and images away.
+    pub fn discard(&mut self) {
+        self.subject = None;
+        self.formatted = false;
+        self.experiments = 0;
+        for image in self.images() {
+            // What cannot be removed is told when it cannot be made anew.
+            let _ = std::fs::remove_file(image);
+        }
+    }
+}
+
+/// Whether the host is to blame.
+pub fn is_hosts(error: &anyhow::Error) -> bool {
+    !matches!(
+        error.downcast_ref(),
+        Some(Failure::Guest { .. } | Failure::Check(_))
+    )
+}

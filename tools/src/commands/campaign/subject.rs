@@ -1,0 +1,69 @@
+//! The guest that an experiment is made on, with an ear for all that it tells.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::heard::Heard;
+use crate::guest::{Done, Event, Guest, succeeded};
+
+/// How long a boot, a command or a recovery may take. Far more than it does, on a busy host too: what
+/// takes longer hangs.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// A running guest.
+pub struct Subject {
+    /// The guest.
+    pub guest: Guest,
+    /// What it told since an experiment began.
+    pub heard: Heard,
+}
+
+impl Subject {
+    /// Listens to a guest.
+    pub fn new(guest: Guest) -> Self {
+        Self {
+            guest,
+            heard: Heard::default(),
+        }
+    }
+
+    /// The next event, or nothing by `deadline`.
+    pub fn event(&mut self, doing: &str, deadline: Instant) -> Result<Option<Event>> {
+        let event = self.guest.event(doing, deadline)?;
+        if let Some(event) = &event {
+            self.heard.note(event);
+        }
+        Ok(event)
+    }
+
+    /// Runs a command to its end, well or not.
+    pub fn command(&mut self, command: &str) -> Result<Done> {
+        let id = self.guest.start(command)?;
+        let heard = &mut self.heard;
+        self.guest
+            .finish(id, command, LIMIT, |event| heard.note(event))
+    }
+
+    /// Runs a command that must succeed, and returns its result.
+    pub fn run(&mut self, command: &str) -> Result<Value> {
+        let done = self.command(command)?;
+        succeeded(command, done)
+    }
+
+    /// The lines that a command prints, which must succeed.
+    pub fn output(&mut self, command: &str) -> Result<Vec<String>> {
+        let id = self.guest.start(command)?;
+        let mut lines = Vec::new();
+        let heard = &mut self.heard;
+        let done = self.guest.finish(id, command, LIMIT, |event| {
+            heard.note(event);
+            if event.kind() == "output" && event.id() == Some(id) {
+                lines.push(event.text("text").unwrap_or_default().to_owned());
+            }
+        })?;
+        succeeded(command, done)?;
+        Ok(lines)
+    }
+}

@@ -1,0 +1,69 @@
+//! The time of each replay over the size of its log, drawn.
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use super::figures::replays;
+use crate::commands::campaign::record::Record;
+
+/// Width and height, pixels.
+const SIZE: (u32, u32) = (800, 500);
+
+/// Bytes of a page, in MiB.
+const PAGE_MIB: f64 = 4096.0 / 1_048_576.0;
+
+/// An SVG with a point for each replay.
+pub fn replays_drawn(records: &[&Record]) -> Result<String> {
+    let points: Vec<(f64, f64)> = replays(records)
+        .map(|(pages, ns)| (pages as f64 * PAGE_MIB, ns as f64 / 1e6))
+        .collect();
+    let most = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).fold(1.0, f64::max) * 1.05;
+    let (mib_max, ms_max) = (most(|point| point.0), most(|point| point.1));
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw: {error}");
+        area.fill(&WHITE).map_err(|error| failed(&error))?;
+        let mut chart = ChartBuilder::on(&area)
+            .margin(20)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..mib_max, 0.0..ms_max)
+            .map_err(|error| failed(&error))?;
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc("roll-forward log at the crash, MiB")
+            .y_desc("replay, ms")
+            .draw()
+            .map_err(|error| failed(&error))?;
+        let dots = points
+            .iter()
+            .map(|&point| Circle::new(point, 2, BLUE.mix(0.4).filled()));
+        chart.draw_series(dots).map_err(|error| failed(&error))?;
+        area.present().map_err(|error| failed(&error))?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::campaign::record::{Outcome, Replay};
+    use crate::commands::campaign::results::tests::record;
+
+    #[test]
+    fn each_replay_is_a_point() {
+        let mut records: Vec<Record> = (0..7).map(|it| record(it, Outcome::Recovered)).collect();
+        for record in &mut records[..5] {
+            record.replay = Some(Replay {
+                pages: 100 * record.number,
+                files: 1,
+                duration_ns: 5_000_000,
+                skipped: record.number == 4,
+            });
+        }
+        let svg = replays_drawn(&records.iter().collect::<Vec<_>>()).expect("drawn");
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert_eq!(svg.matches("<circle").count(), 4);
+        replays_drawn(&[]).expect("nothing is no error");
+    }
+}

@@ -1,0 +1,143 @@
+//! The figures of a campaign, for people.
+
+use std::fmt;
+
+use console::style;
+
+use super::figures::{Class, Figures, Outcomes, Times};
+use crate::commands::campaign::progress::duration;
+use crate::commands::campaign::record::Outcome;
+use crate::ui::Table;
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for campaign in &self.campaigns {
+            writeln!(f, "{campaign}")?;
+        }
+        writeln!(f)?;
+        let mut table = Table::new([
+            "fault",
+            "target",
+            "experiments",
+            "recovered",
+            "as documented",
+            "failed",
+            "recovery: median",
+            "p99",
+            "longest",
+        ]);
+        for row in &self.rows {
+            table.row(cells(&row.fault, &row.target, &row.outcomes, row.recovery));
+        }
+        if self.rows.len() > 1 {
+            table.row(cells("all", "", &self.outcomes, self.recovery));
+        }
+        write!(f, "{table}")?;
+        if !self.replay_by_log.is_empty() {
+            let headings = ["log at the crash", "replays", "median", "p99", "longest"];
+            let mut table = Table::new(headings);
+            for class in &self.replay_by_log {
+                table.row(replay_cells(&pages(class), class.replay));
+            }
+            if let Some(times) = self.replay {
+                table.row(replay_cells("all", times));
+            }
+            write!(f, "\n{table}")?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{} experiments in {} of guests' time; a penultimate checkpoint was loaded {} times, a replay \
+             skipped {} times",
+            self.experiments,
+            duration(self.host_s),
+            self.penultimate,
+            self.replays_skipped
+        )?;
+        self.what_is_wrong(f)
+    }
+}
+
+impl Figures {
+    fn what_is_wrong(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count(Outcome::VisibleFailure) {
+            0 => writeln!(f, "{}", style("no visible failure").green())?,
+            count => writeln!(
+                f,
+                "{}",
+                style(format!("{count} visible failures")).red().bold()
+            )?,
+        }
+        if self.count(Outcome::Harness) > 0 {
+            let count = self.count(Outcome::Harness);
+            writeln!(
+                f,
+                "{count} experiments were spoilt by the host and are to be done again"
+            )?;
+        }
+        if self.duplicates > 0 {
+            writeln!(f, "{} records were there twice", self.duplicates)?;
+        }
+        for line in &self.disagreements {
+            writeln!(f, "{} {line}", style("differs:").yellow())?;
+        }
+        for line in &self.failures {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+fn count(outcomes: &Outcomes, outcome: Outcome) -> String {
+    let count = outcomes.get(&outcome).copied().unwrap_or(0);
+    let text = style(count.to_string());
+    match outcome {
+        Outcome::VisibleFailure if count > 0 => text.red().bold().to_string(),
+        _ => text.to_string(),
+    }
+}
+
+fn cells(fault: &str, target: &str, outcomes: &Outcomes, recovery: Option<Times>) -> [String; 9] {
+    let time = |of: fn(&Times) -> f64| {
+        recovery
+            .as_ref()
+            .map_or_else(|| "-".into(), |it| ms(of(it)))
+    };
+    [
+        fault.into(),
+        target.into(),
+        outcomes.values().sum::<u64>().to_string(),
+        count(outcomes, Outcome::Recovered),
+        count(outcomes, Outcome::StoppedAsDocumented),
+        count(outcomes, Outcome::VisibleFailure),
+        time(|times| times.median_ms),
+        time(|times| times.p99_ms),
+        time(|times| times.max_ms),
+    ]
+}
+
+fn replay_cells(name: &str, times: Times) -> [String; 5] {
+    [
+        name.into(),
+        times.count.to_string(),
+        ms(times.median_ms),
+        ms(times.p99_ms),
+        ms(times.max_ms),
+    ]
+}
+
+fn pages(class: &Class) -> String {
+    match (class.pages_min, class.pages_max) {
+        (_, Some(0)) => "no page".into(),
+        (min, Some(max)) => format!("{min} to {max} pages"),
+        (min, None) => format!("{min} pages or more"),
+    }
+}
+
+fn ms(ms: f64) -> String {
+    if ms >= 100.0 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{ms:.1} ms")
+    }
+}
