@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The restart manager's role, the only one that the kernel knows.
-pub const MANAGER: usize = 0;
+pub const MANAGER: usize = abi::MANAGER as usize;
 
 /// How long a task runs before another that is ready gets its turn.
 const SLICE_NS: u64 = 10_000_000;

@@ -68,6 +68,15 @@ impl Bed {
         }
     }
 
+    /// The same, with filters before the disks that make them fail on request.
+    pub fn with_faulty_disks(self) -> Self {
+        let stack = match self.stack {
+            "single" => "single-faulty",
+            _ => "mirror-faulty",
+        };
+        Self { stack, ..self }
+    }
+
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -8,11 +8,13 @@
 
 mod bed;
 mod disks;
+mod faulty;
 mod files;
 mod host_program;
 mod import;
 mod kills;
 mod manager;
+mod power_cut;
 mod readme;
 mod reset;
 mod script;

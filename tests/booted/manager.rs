@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::bed::{Bed, LIMIT, number, or_explain, output, power_off, run};
 
-/// A task that fails as the file `/fault` says, see `tests/guest/src/faulty.rs`; the role is missing.
+/// A task that fails as the file `/fault` says, see `tests/guest/src/misbehaving.rs`; the role is missing.
 const FAULTY: &str = r#"
 [[task]]
-name = "faulty"
-program = "faulty"
+name = "misbehaving"
+program = "misbehaving"
 calls = ["naming"]
 quota = "4 MiB"
 "#;
@@ -42,7 +42,10 @@ fn end(guest: &mut Guest) -> (Option<i32>, String) {
 fn with_faulty_console(stack: &str) -> String {
     let program = "program = \"console\"";
     assert!(stack.contains(program), "{stack}");
-    stack.replace(program, "program = \"faulty\"\narguments = \"reads=log\"")
+    stack.replace(
+        program,
+        "program = \"misbehaving\"\narguments = \"reads=log\"",
+    )
 }
 
 fn assert_order(console: &str, parts: &[&str]) {
@@ -87,24 +90,28 @@ fn a_task_that_hangs_is_ended_and_the_others_go_on_meanwhile() {
     let mut guest = bed.boot_formatted();
     for (before, fault) in ["loop", "deaf"].into_iter().enumerate() {
         run(&mut guest, &format!("write /fault {fault}"));
-        assert_eq!(history(&mut guest, "faulty")["silent"], before, "{fault}");
+        assert_eq!(
+            history(&mut guest, "misbehaving")["silent"],
+            before,
+            "{fault}"
+        );
         let died = |event: &Event| {
             (event.kind() == "death").then(|| {
-                assert_eq!(event.text("task"), Some("faulty"), "{fault}: {event}");
+                assert_eq!(event.text("task"), Some("misbehaving"), "{fault}: {event}");
                 event.text("reason").unwrap_or_default().to_owned()
             })
         };
         let reason = or_explain(guest.wait_for(fault, LIMIT, died));
         assert_eq!(reason, "it did not answer", "{fault}");
         let serves = |event: &Event| {
-            let of_task = event.text("task") == Some("faulty");
+            let of_task = event.text("task") == Some("misbehaving");
             (event.kind() == "recovery" && of_task).then_some(())
         };
         or_explain(guest.wait_for(fault, LIMIT, serves));
-        assert_eq!(history(&mut guest, "faulty")["state"], "running");
+        assert_eq!(history(&mut guest, "misbehaving")["state"], "running");
     }
     let restarts = or_explain(Restarts::from_result(&run(&mut guest, "restarts")));
-    assert_eq!((restarts.of("faulty"), restarts.total()), (2, 2));
+    assert_eq!((restarts.of("misbehaving"), restarts.total()), (2, 2));
     power_off(guest);
 }
 
@@ -113,7 +120,7 @@ fn a_crash_loop_ends_the_stack_with_the_reason_and_what_was_written_is_kept() {
     let entry = format!("{FAULTY}role = \"console\"\n");
     for (fault, reason) in [
         ("panic", "last words: as ordered"),
-        ("exit", "faulty ended by itself"),
+        ("exit", "misbehaving ended by itself"),
     ] {
         let bed = Bed::new(2).with_stack(|stack| stack.to_owned() + &entry);
         let mut guest = bed.boot_formatted();
@@ -123,7 +130,8 @@ fn a_crash_loop_ends_the_stack_with_the_reason_and_what_was_written_is_kept() {
         run(&mut guest, &format!("write /fault {fault}"));
         let (status, console) = end(&mut guest);
         assert_eq!(status, GAVE_UP, "{fault}:\n{console}");
-        let last = "the stack stops: faulty has crashed too often, and nothing stands in for it";
+        let last =
+            "the stack stops: misbehaving has crashed too often, and nothing stands in for it";
         assert_order(&console, &[reason, last, "synced, checkpoint"]);
 
         let mut guest = bed.with_stack_of_the_repository().boot();

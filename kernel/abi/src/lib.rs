@@ -12,6 +12,7 @@ mod call;
 mod device;
 mod error;
 mod event;
+mod fault;
 mod start;
 pub mod system_call;
 mod task;
@@ -30,10 +31,11 @@ pub use call::{
 pub use device::{DeviceInfo, DmaAddress, MsiTarget};
 pub use error::Error;
 pub use event::{Event, EventKind};
+pub use fault::{Fault, Region, When};
 pub use start::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX, Peer, START_INFO_ADDRESS, Start, StartInfo};
 pub use task::{
-    Cause, Counters, DeathReport, LAST_WORDS_BYTES, Registers, Rights, Role, SpawnSpec, TaskInfo,
-    TaskState,
+    Cause, Counters, DeathReport, LAST_WORDS_BYTES, MANAGER, Registers, Rights, Role, SpawnSpec,
+    TaskInfo, TaskState,
 };
 pub use time::Scale;
 

@@ -94,3 +94,11 @@ pub const READ_ARCHIVE: u64 = 31;
 /// `(how)` Zero switches the machine off, one resets it; a value above one ends QEMU with that
 /// exit status through its debug-exit device.
 pub const POWER: u64 = 32;
+/// `(entry)` Says where the task goes on when a fault is injected into it.
+pub const FAULT_ENTRY: u64 = 33;
+/// `(role, fault, argument, seed, when)` Has the task of a role suffer a [`crate::Fault`]: at its next
+/// return to ring 3 it goes on at its `FAULT_ENTRY`, with these four words and the program counter
+/// where it was pushed on its stack, 128 bytes below what it uses: `fault argument seed when rip`, the
+/// first at the top. Returning over them takes it back as if nothing had been. `BadState` if the role has
+/// no instance, or one without such an entry.
+pub const INJECT: u64 = 34;

@@ -7,6 +7,9 @@ use crate::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX};
 /// Number of a role. A role is a place in the stack (`twinfs.1`); instances come and go in it.
 pub type Role = u64;
 
+/// The role of the restart manager, the only one that the kernel starts by itself.
+pub const MANAGER: Role = 0;
+
 /// Bytes of panic message or other last words that are kept of a dead instance.
 pub const LAST_WORDS_BYTES: usize = 256;
 

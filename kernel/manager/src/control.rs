@@ -1,4 +1,4 @@
-//! What the console asks of the manager: kills, the history of restarts, the stack, the end.
+//! What the console asks of the manager: kills and other faults, the history of restarts, the stack, the end.
 //!
 //! One definition for both ends, like the interfaces of the stack: [`Client`] asks over a transport,
 //! [`serve`] answers over what implements [`Control`]. Answers that are longer than a message are
@@ -12,6 +12,8 @@ use storage::{
     buffer::{Sink, Source},
     transport::{Message, Transport, answer, ask, decode},
 };
+
+use crate::injection::{Injection, Listed};
 
 /// Most bytes of an answer that is longer than a message.
 pub const ANSWER_BYTES_MAX: usize = 32 << 10;
@@ -111,6 +113,10 @@ enum Request {
     History,
     Stack,
     Shutdown(Shutdown),
+    Inject(Injection),
+    Injections,
+    SwitchOff(Option<u32>),
+    PowerCut { disk: Option<RoleName>, seed: u64 },
 }
 
 /// What the manager does for its clients.
@@ -135,6 +141,21 @@ pub trait Control {
     /// Ends the machine. The answer to all but [`Shutdown::Reset`] comes before: the last sync comes
     /// after it. A reset is at once, and has no answer.
     fn shutdown(&self, how: Shutdown) -> Result<()>;
+    /// Has something go wrong; returns a number for it. Who asks for a fault of its own, or of the
+    /// manager's, is answered before. [`Error::NotFound`] for a task or disk there is not;
+    /// [`Error::NotPermitted`] if no filter is before the disk, or the task was taken out for good;
+    /// [`Error::Busy`] if it is between two instances; [`Error::BadArgument`]; [`Error::NoMemory`] for more
+    /// than there can be.
+    fn inject(&self, injection: Injection) -> impl Future<Output = Result<u32>>;
+    /// What of that is in force, by number.
+    fn injections(&self) -> impl Future<Output = Vec<Listed>>;
+    /// Switches one off, or all; returns how many that were. [`Error::NotFound`].
+    fn switch_off(&self, number: Option<u32>) -> impl Future<Output = Result<u32>>;
+    /// The power of all disks fails, and the machine starts again; of what was not flushed, a part that
+    /// follows from the seed is on the disks, or on the one that is named. There is no answer but
+    /// [`Error::NotFound`] for a disk there is not, and [`Error::NotPermitted`] if no filter is before
+    /// it.
+    fn power_cut(&self, disk: Option<&str>, seed: u64) -> impl Future<Output = Result<()>>;
 }
 
 /// The manager behind a transport.
@@ -192,27 +213,57 @@ impl<T: Transport> Client<T> {
     }
 }
 
+impl<T: Transport> Client<T> {
+    /// As [`Control::inject`].
+    pub async fn inject(&self, injection: Injection) -> Result<u32> {
+        self.plain(&Request::Inject(injection)).await
+    }
+
+    /// As [`Control::injections`].
+    pub async fn injections(&self) -> Result<Vec<Listed>> {
+        decode(&self.long(&Request::Injections).await?)
+    }
+
+    /// As [`Control::switch_off`].
+    pub async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
+        self.plain(&Request::SwitchOff(number)).await
+    }
+
+    /// As [`Control::power_cut`].
+    pub async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
+        let disk = disk.map(name).transpose()?;
+        self.plain(&Request::PowerCut { disk, seed }).await
+    }
+}
+
 /// The name of a role as requests carry it; one that is too long is of no role.
 pub fn name(role: &str) -> Result<RoleName> {
     RoleName::try_from(role).map_err(|_| Error::NotFound)
 }
 
 /// Serves one request.
-pub fn serve(control: &impl Control, request: &[u8], mut receive: Sink<'_>) -> Message {
+pub async fn serve(control: &impl Control, request: &[u8], mut receive: Sink<'_>) -> Message {
     match decode(request) {
         Err(error) => answer(Err::<(), _>(error)),
         Ok(Request::Kill(role)) => answer(control.kill(&role)),
         Ok(Request::StartSeries(series)) => answer(control.start_series(series)),
         Ok(Request::SeriesProgress) => answer(Ok(control.series_progress())),
         Ok(Request::StopSeries) => answer(Ok(control.stop_series())),
-        Ok(Request::History) => answer(
-            postcard::to_allocvec(&control.history())
-                .map_err(|_| Error::Protocol)
-                .and_then(|bytes| long_answer(&mut receive, &bytes)),
-        ),
+        Ok(Request::History) => answer(encoded(&mut receive, &control.history())),
+        Ok(Request::Inject(injection)) => answer(control.inject(injection).await),
+        Ok(Request::Injections) => answer(encoded(&mut receive, &control.injections().await)),
+        Ok(Request::SwitchOff(number)) => answer(control.switch_off(number).await),
+        Ok(Request::PowerCut { disk, seed }) => {
+            answer(control.power_cut(disk.as_deref(), seed).await)
+        }
         Ok(Request::Stack) => answer(long_answer(&mut receive, control.stack().as_bytes())),
         Ok(Request::Shutdown(how)) => answer(control.shutdown(how)),
     }
+}
+
+fn encoded(receive: &mut Sink<'_>, value: &impl Serialize) -> Result<u32> {
+    let bytes = postcard::to_allocvec(value).map_err(|_| Error::Protocol)?;
+    long_answer(receive, &bytes)
 }
 
 fn long_answer(receive: &mut Sink<'_>, bytes: &[u8]) -> Result<u32> {

@@ -1,6 +1,6 @@
 //! Kills on request, and the end of the machine.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::rc::Rc;
 
 use abi::Cause;
 use manager::{
@@ -28,7 +28,7 @@ const LAST_LINES_NS: u64 = 300_000_000;
 
 /// How the machine ends: switched off, reset, or with a status for QEMU's debug-exit device.
 const POWER_OFF: u64 = 0;
-const RESET: u64 = 1;
+pub const RESET: u64 = 1;
 /// The stack could not go on.
 pub const GAVE_UP: u64 = 0x11;
 
@@ -56,20 +56,6 @@ impl Tasks {
             abi::Error::BadState => Error::Busy,
             _ => Error::NotPermitted,
         })
-    }
-
-    /// Whom a series may kill now.
-    fn candidates(&self, target: &Target) -> Vec<usize> {
-        let wanted = |task: &usize| match target {
-            Target::Role(name) => self.name(*task) == name.as_str(),
-            Target::All => {
-                matches!(self.stack.tasks[*task].role, Role::Driver | Role::Storage)
-            }
-        };
-        (0..self.stack.tasks.len())
-            .filter(wanted)
-            .filter(|&task| self.is_up(task))
-            .collect()
     }
 
     /// Begins a series of kills.
@@ -192,10 +178,17 @@ impl Tasks {
     }
 }
 
-/// Kills a role when the reply to who wanted that has had time to go out.
-fn kill_later(role: u64) {
+/// Does something when the reply to who wanted it has had time to go out.
+pub fn later(what: impl FnOnce() + 'static) {
     runtime::spawn(async move {
         time::sleep(LAST_LINES_NS).await;
+        what();
+    });
+}
+
+/// Kills a role when the reply to who wanted that has had time to go out.
+fn kill_later(role: u64) {
+    later(move || {
         let _ = manage::kill(role, Cause::Injected);
     });
 }

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod faults;
 mod heartbeat;
 mod kills;
 mod placement;

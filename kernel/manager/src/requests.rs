@@ -2,7 +2,10 @@
 
 use alloc::{rc::Rc, string::String, vec::Vec};
 
-use manager::control::{self, Control, Progress, RoleHistory, Series, Shutdown};
+use manager::{
+    control::{self, Control, Progress, RoleHistory, Series, Shutdown},
+    injection::{Injection, Listed},
+};
 use runtime::Request;
 use storage::Result;
 
@@ -14,7 +17,7 @@ pub async fn answer(tasks: Rc<Tasks>, request: Request) {
         tasks,
         from: request.from(),
     };
-    let reply = control::serve(&server, request.message(), request.receive());
+    let reply = control::serve(&server, request.message(), request.receive()).await;
     request.reply(&reply);
 }
 
@@ -63,5 +66,21 @@ impl Control for Server {
 
     fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.tasks.shutdown(how)
+    }
+
+    async fn inject(&self, injection: Injection) -> Result<u32> {
+        self.tasks.inject(injection, self.from).await
+    }
+
+    async fn injections(&self) -> Vec<Listed> {
+        self.tasks.injections().await
+    }
+
+    async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
+        self.tasks.switch_off(number).await
+    }
+
+    async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
+        self.tasks.power_cut(disk, seed).await
     }
 }

@@ -9,26 +9,25 @@ pub struct Running {
     pub series: Series,
     kills: u64,
     misses: u64,
+    choice: Choice,
+}
+
+/// Choices that follow from a seed.
+#[derive(Clone, Debug)]
+pub struct Choice {
     random: u64,
 }
 
-impl Running {
-    /// Nobody was killed yet.
+impl Choice {
+    /// The choices of this seed.
     #[must_use]
-    pub fn new(series: Series) -> Self {
-        Self {
-            kills: 0,
-            misses: 0,
-            random: series.seed,
-            series,
-        }
+    pub fn new(seed: u64) -> Self {
+        Self { random: seed }
     }
 
-    /// Whom to kill of these, if there are any: all of them are equally likely, and the same seed
-    /// gives the same choices.
+    /// One of these, if there are any: all of them are equally likely.
     pub fn choose(&mut self, candidates: &[usize]) -> Option<usize> {
         if candidates.is_empty() {
-            self.misses += 1;
             return None;
         }
         let index = (u128::from(self.next()) * candidates.len() as u128) >> 64;
@@ -42,6 +41,27 @@ impl Running {
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         value ^ (value >> 31)
+    }
+}
+
+impl Running {
+    /// Nobody was killed yet.
+    #[must_use]
+    pub fn new(series: Series) -> Self {
+        Self {
+            kills: 0,
+            misses: 0,
+            choice: Choice::new(series.seed),
+            series,
+        }
+    }
+
+    /// Whom to kill of these, if there are any: all of them are equally likely, and the same seed
+    /// gives the same choices.
+    pub fn choose(&mut self, candidates: &[usize]) -> Option<usize> {
+        let chosen = self.choice.choose(candidates);
+        self.misses += u64::from(chosen.is_none());
+        chosen
     }
 
     /// The chosen one was killed.

@@ -20,6 +20,7 @@ use stack::{Role, Stack};
 use storage::file::{self, FileService};
 
 use crate::{
+    faults::Active,
     heartbeat, kills,
     placement::{Placed, place},
 };
@@ -44,6 +45,10 @@ pub struct Tasks {
     pub series_runs: Cell<bool>,
     /// Counts series, so that an old one's timer does not drive a new one.
     pub series_number: Cell<u64>,
+    /// Faults on request that wait or repeat.
+    pub injections: RefCell<Vec<Active>>,
+    /// The highest number that one of them was given.
+    pub injection_number: Cell<u32>,
     /// The machine is about to end, this way.
     pub ending: Cell<Option<u64>>,
 }
@@ -77,6 +82,8 @@ impl Tasks {
             series: RefCell::default(),
             series_runs: Cell::default(),
             series_number: Cell::default(),
+            injections: RefCell::default(),
+            injection_number: Cell::default(),
             ending: Cell::default(),
             stack,
         })

@@ -8,7 +8,7 @@ use core::{
 use abi::{DmaAddress, INTERRUPTS_MAX, MsiTarget};
 use storage::buffer::{Lent, Side};
 
-use crate::{local::Local, system};
+use crate::{fault, local::Local, system};
 
 pub use crate::system::{
     Result, allocate_interrupt, configuration_read, configuration_write, device_quiesced,
@@ -30,6 +30,9 @@ static LINES: Local<[Line; INTERRUPTS_MAX]> = Local::new(
 );
 
 pub(crate) fn interrupted(id: u64) {
+    if fault::deaf_to_interrupts() {
+        return;
+    }
     let waker = {
         let mut lines = LINES.borrow();
         let Some(line) = lines.get_mut(id as usize) else {

@@ -2,7 +2,7 @@
 
 use core::arch::global_asm;
 
-use crate::{executor, logger, system, time};
+use crate::{executor, fault, logger, system, time};
 
 // The kernel leaves the stack as after a call: eight bytes off a multiple of 16.
 global_asm!(
@@ -17,6 +17,7 @@ global_asm!(
 pub fn __run(program: impl Future<Output = ()> + 'static) -> ! {
     time::install();
     logger::install();
+    fault::install();
     executor::run(program);
     system::exit(0)
 }

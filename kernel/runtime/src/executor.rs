@@ -8,7 +8,7 @@ use core::{
 
 use abi::{Event, EventKind};
 
-use crate::{call, device, inspect, local::Local, manage, serve, system, time};
+use crate::{call, device, fault, inspect, local::Local, manage, serve, system, time};
 
 /// Events taken in one wait.
 const EVENTS_MAX: usize = 32;
@@ -118,8 +118,13 @@ pub fn run(program: impl Future<Output = ()> + 'static) {
     let mut events = [Event::BLANK; EVENTS_MAX];
     loop {
         let mut polls = 0;
+        let turn = fault::turn();
         loop {
-            match poll_next() {
+            let polled = match turn {
+                fault::Turn::Poll => poll_next(),
+                fault::Turn::Stand | fault::Turn::Spin => Some(false),
+            };
+            match polled {
                 None => return,
                 Some(false) => break,
                 Some(true) => polls += 1,
@@ -129,11 +134,28 @@ pub fn run(program: impl Future<Output = ()> + 'static) {
             }
         }
         // What is due by now ends the wait at once.
-        let idle = TASKS.borrow().ready.is_empty();
+        let idle = match turn {
+            fault::Turn::Poll => TASKS.borrow().ready.is_empty(),
+            fault::Turn::Stand => true,
+            fault::Turn::Spin => false,
+        };
         let deadline_ns = if idle { time::next_deadline_ns() } else { 0 };
         let count = system::wait(&mut events, deadline_ns);
         events[..count].iter().for_each(dispatch);
         time::wake_due();
+    }
+}
+
+/// Forgets that a future was woken, for good: a fault on request. Of the program's own future and those
+/// that it has spawned, the seed picks one.
+pub(crate) fn lose_a_wake_up(seed: u64) {
+    let mut tasks = TASKS.borrow();
+    let waiting: Vec<usize> = (0..tasks.slots.len())
+        .filter(|&slot| matches!(tasks.slots[slot], Slot::Waiting(_)) && !tasks.is_ready[slot])
+        .collect();
+    if !waiting.is_empty() {
+        let slot = waiting[(seed % waiting.len() as u64) as usize];
+        tasks.is_ready[slot] = true;
     }
 }
 

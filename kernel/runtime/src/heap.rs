@@ -10,6 +10,7 @@ use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,
     ptr::{NonNull, null_mut},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use linked_list_allocator::Heap as General;
@@ -37,6 +38,10 @@ struct State {
     general: General,
     grown: bool,
 }
+
+/// Where the heap begins and ends, for faults on request.
+static START: AtomicU64 = AtomicU64::new(0);
+static END: AtomicU64 = AtomicU64::new(0);
 
 struct Heap(UnsafeCell<State>);
 
@@ -69,11 +74,13 @@ impl State {
             return null_mut();
         };
         let bytes = pages * abi::PAGE_BYTES;
+        END.store(start + bytes as u64, Relaxed);
         // SAFETY: the kernel gave these pages for the heap, right behind those it gave before.
         unsafe {
             if self.grown {
                 self.general.extend(bytes);
             } else {
+                START.store(start, Relaxed);
                 self.general.init(start as *mut u8, bytes);
                 self.grown = true;
             }
@@ -143,6 +150,84 @@ unsafe impl GlobalAlloc for Heap {
                     unsafe { state.general.deallocate(block, layout) };
                 }
             }
+        }
+    }
+}
+
+/// The addresses of the heap, its end excluded.
+pub(crate) fn range() -> (u64, u64) {
+    (START.load(Relaxed), END.load(Relaxed))
+}
+
+/// A class of small blocks of which there are free ones, if there is any.
+fn free_class(state: &State) -> Option<usize> {
+    (0..CLASSES).find(|&class| !state.free[class].is_null())
+}
+
+/// Overwrites the allocator's lists and blocks beside each other: a fault on request.
+pub(crate) fn corrupt(random: &mut dyn FnMut() -> u64) {
+    // SAFETY: one thread; it is interrupted, and that what it does to the heap goes wrong is the point.
+    let state = unsafe { &mut *HEAP.0.get() };
+    let (start, end) = range();
+    if start + 256 > end {
+        return;
+    }
+    let place = start + random() % (end - start - 256);
+    for word in 0..16 {
+        // SAFETY: within the heap's pages, which are mapped and writable.
+        unsafe {
+            ((place & !7) as *mut u64)
+                .add(word)
+                .write_volatile(random())
+        };
+    }
+    if let Some(class) = free_class(state) {
+        if random().is_multiple_of(2) {
+            state.free[class] = random() as *mut Free;
+        } else {
+            // SAFETY: a block on the list is memory of the heap.
+            unsafe { (*state.free[class]).next = random() as *mut Free };
+        }
+    }
+}
+
+/// Frees a block twice: a fault on request. Two who ask for memory get the same.
+pub(crate) fn free_twice() {
+    // SAFETY: as for `corrupt`.
+    let state = unsafe { &mut *HEAP.0.get() };
+    for class in 0..CLASSES {
+        let block = state.free[class];
+        if !block.is_null() {
+            // SAFETY: a block on the list is memory of the heap.
+            unsafe { (*block).next = block };
+        }
+    }
+}
+
+/// Writes to a block after it was freed: a fault on request.
+pub(crate) fn write_freed(value: u64) {
+    // SAFETY: as for `corrupt`.
+    let state = unsafe { &mut *HEAP.0.get() };
+    for class in 0..CLASSES {
+        let block = state.free[class].cast::<u64>();
+        if !block.is_null() {
+            // SAFETY: a block on the list is memory of the heap.
+            unsafe { block.write_volatile(value) };
+        }
+    }
+}
+
+/// Writes one byte past a block, into the one behind it: a fault on request.
+pub(crate) fn write_past(value: u8) {
+    // SAFETY: as for `corrupt`.
+    let state = unsafe { &mut *HEAP.0.get() };
+    let (_, end) = range();
+    for class in 0..CLASSES {
+        let block = state.free[class].cast::<u8>();
+        let past = block.wrapping_add(1 << (class as u32 + SMALLEST_SHIFT));
+        if !block.is_null() && (past as u64) < end {
+            // SAFETY: within the heap's pages, which are mapped and writable.
+            unsafe { past.write_volatile(value) };
         }
     }
 }

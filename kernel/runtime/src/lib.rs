@@ -23,6 +23,7 @@ mod call;
 pub mod device;
 mod entry;
 mod executor;
+mod fault;
 mod heap;
 pub mod inspect;
 mod local;

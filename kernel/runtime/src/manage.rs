@@ -10,7 +10,9 @@ use abi::{DeviceInfo, Name};
 
 use crate::{local::Local, system};
 
-pub use crate::system::{Result, death_report, declare, kill, power, spawn as spawn_task, stop};
+pub use crate::system::{
+    Result, death_report, declare, inject, kill, power, spawn as spawn_task, stop,
+};
 
 /// PCI functions that are looked at.
 const DEVICES_MAX: usize = 64;

@@ -15,7 +15,7 @@ use storage::{
     transport,
 };
 
-use crate::{executor::spawn, local::Local, system};
+use crate::{executor::spawn, fault, local::Local, system};
 
 struct Incoming {
     /// Requests that nobody works on yet. The kernel's bounds on calls in flight bound it.
@@ -90,7 +90,7 @@ impl Request {
     fn answer(&self, message: &transport::Message) {
         self.answered.set(true);
         let message = Message::new(message).unwrap_or(Message::EMPTY);
-        let _ = system::reply(self.token, &message);
+        fault::on_reply(self.token, &message);
     }
 }
 
@@ -137,6 +137,7 @@ pub(crate) fn request(event: &Event) {
         let _ = system::reply(event.id, &Message::EMPTY);
         return;
     }
+    fault::on_request();
     let waker = {
         let mut incoming = INCOMING.borrow();
         incoming.requests.push_back(Request {
@@ -193,6 +194,9 @@ where
 {
     let places = Rc::new(Semaphore::new(limit));
     loop {
+        if fault::hoards() {
+            core::future::pending::<()>().await;
+        }
         let place = places.acquire().await;
         core::mem::forget(place);
         // Boxed at once: a future is moved as seldom as possible.

@@ -312,6 +312,30 @@ pub fn read_archive(name: &Name, offset: u64, into: &mut [u8]) -> Result<usize> 
     writing(number::READ_ARCHIVE, arguments, into).map(|used| used as usize)
 }
 
+/// Says where the task goes on when a fault is injected into it.
+pub(crate) fn fault_entry(entry: u64) -> Result<()> {
+    plain(number::FAULT_ENTRY, [entry, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Has the task of a role suffer a fault.
+pub fn inject(
+    role: u64,
+    fault: abi::Fault,
+    argument: u64,
+    seed: u64,
+    when: abi::When,
+) -> Result<()> {
+    let arguments = [role, fault as u64, argument, seed, when.encode(), 0];
+    plain(number::INJECT, arguments).map(drop)
+}
+
+/// A system call that the task has no right to, whoever it is: the manager may not read the log, and
+/// nobody else may end others.
+pub(crate) fn bad_call() {
+    let _ = plain(number::READ_LOG, [0; 6]);
+    let _ = plain(number::KILL, [0; 6]);
+}
+
 /// Switches the machine off (0), resets it (1), or ends QEMU with a status.
 pub fn power(how: u64) -> Result<()> {
     plain(number::POWER, [how, 0, 0, 0, 0, 0]).map(drop)

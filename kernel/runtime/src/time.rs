@@ -10,7 +10,7 @@ use abi::Scale;
 use futures_util::future::{Either, select};
 use storage::clock::Clock;
 
-use crate::{local::Local, start, system};
+use crate::{fault, local::Local, start, system};
 
 /// How the counter runs, beside what else is used in every turn: the start page is far away.
 static COUNTER: Local<Scale> = Local::new(Scale::STOPPED);
@@ -60,6 +60,9 @@ static TIMERS: Local<Timers> = Local::new(Timers {
 
 /// Until when nothing is due.
 pub(crate) fn next_deadline_ns() -> u64 {
+    if fault::deaf_to_time() {
+        return u64::MAX;
+    }
     TIMERS
         .borrow()
         .waiting
@@ -69,7 +72,7 @@ pub(crate) fn next_deadline_ns() -> u64 {
 
 /// Wakes who waits for a time that has come.
 pub(crate) fn wake_due() {
-    if TIMERS.borrow().waiting.is_empty() {
+    if TIMERS.borrow().waiting.is_empty() || fault::deaf_to_time() {
         return;
     }
     let now_ns = now_ns();

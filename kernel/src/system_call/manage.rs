@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Kernel {
-    fn role(&self, number: u64) -> Result<usize, Error> {
+    pub(super) fn role(&self, number: u64) -> Result<usize, Error> {
         usize::try_from(number)
             .ok()
             .filter(|&role| role < self.tasks.len())

@@ -6,6 +6,7 @@
 
 mod calls;
 mod device;
+mod inject;
 mod manage;
 mod task;
 
@@ -91,6 +92,8 @@ impl Kernel {
             number::DEATH_REPORT => self.death_report(role, a, b),
             number::READ_ARCHIVE => self.read_archive(role, a, b, c, d),
             number::POWER => self.power(role, a),
+            number::FAULT_ENTRY => self.fault_entry(role, a),
+            number::INJECT => self.inject(role, a, [b, c, d, e]),
             _ => Err(Error::NoSuchSystemCall),
         }
     }

@@ -62,6 +62,8 @@ pub struct Task {
     pub dma_end: u64,
     pub registers_end: u64,
     pub wait: Option<Wait>,
+    /// Where it goes on when a fault is injected; zero for nowhere.
+    pub fault_entry: u64,
     /// How often each interrupt fired since the task was told, and which did, one bit each.
     pub interrupts: [u32; INTERRUPTS_MAX],
     pub interrupts_fired: u32,
@@ -103,6 +105,7 @@ impl Task {
             dma_end: 0,
             registers_end: 0,
             wait: None,
+            fault_entry: 0,
             interrupts: [0; INTERRUPTS_MAX],
             interrupts_fired: 0,
             device_interrupts: 0,

@@ -115,6 +115,7 @@ impl Kernel {
         task.dma_end = layout::DMA + stagger(role, 2);
         task.registers_end = layout::REGISTERS + stagger(role, 3);
         task.wait = None;
+        task.fault_entry = 0;
         task.interrupts = Default::default();
         task.interrupts_fired = 0;
         task.device_interrupts = 0;

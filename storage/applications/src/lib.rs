@@ -7,7 +7,9 @@ extern crate alloc;
 
 pub mod arguments;
 pub mod benches;
+pub mod bugs;
 pub mod editor;
+pub mod inject;
 pub mod kills;
 pub mod link;
 pub mod records;

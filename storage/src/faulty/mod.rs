@@ -23,6 +23,7 @@
 
 mod control;
 mod device;
+mod kept;
 mod kind;
 mod kinds;
 mod layout;
@@ -36,6 +37,7 @@ mod write_cache;
 
 pub use control::{Client, Control, serve};
 pub use device::{Faulty, Persistence, Timer};
+pub use kept::{Kept, PAGES as KEPT_PAGES};
 pub use kind::{KINDS, Kind};
 pub use overlay::{OVERLAY_SECTORS_MAX, Overlay};
 pub use rule::{Action, CORRUPT_BYTES_MAX, Direction, Place, Rule, SLOW_MS_MAX};

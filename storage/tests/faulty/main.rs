@@ -1,5 +1,6 @@
 //! The filter of faulty disks, and the model of a disk's volatile cache.
 
+mod kept;
 mod persistence;
 mod rules;
 mod write_cache;

@@ -11,12 +11,14 @@ use std::{
 use crate::{
     control::{Client, Control, Progress, RoleHistory, Series, Shutdown, Target, name, serve},
     history::{History, TIMES_MAX},
+    injection::{INJECTIONS_MAX, Injection, Listed, TaskFault, What},
     series::Running,
 };
-use abi::Cause;
+use abi::{Cause, Fault, When};
 use storage::{
     Error, Result,
     buffer::{Sink, Source},
+    faulty::{Action, Place, Rule},
     transport::{Message, Transport},
 };
 
@@ -84,13 +86,44 @@ impl Control for Recorder {
         self.note(format!("{how:?}"));
         Ok(())
     }
+    async fn inject(&self, injection: Injection) -> Result<u32> {
+        self.note(format!("{injection:?}"));
+        Ok(7)
+    }
+    async fn injections(&self) -> Vec<Listed> {
+        // As many as the manager and two filters can have, each as long as it gets.
+        let fault = TaskFault {
+            argument: u64::MAX,
+            seed: u64::MAX,
+            after_ms: u32::MAX,
+            every_ms: u32::MAX,
+            count: Some(u64::MAX),
+            ..TaskFault::new(Fault::WildWrite).at(When::Requests(u32::MAX))
+        };
+        let listed = Listed {
+            number: u32::MAX,
+            target: "a-name-of-31-bytes-is-the-limit".into(),
+            what: What::Task(fault),
+            hits: u64::MAX,
+            left: Some(u64::MAX),
+        };
+        vec![listed; INJECTIONS_MAX + 2 * storage::faulty::RULES_MAX]
+    }
+    async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
+        self.note(format!("off {number:?}"));
+        number.ok_or(Error::NotFound)
+    }
+    async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
+        self.note(format!("cut {disk:?} {seed}"));
+        Err(Error::NotPermitted)
+    }
 }
 
 struct Direct<'a>(&'a Recorder);
 
 impl Transport for Direct<'_> {
     async fn call(&self, request: &Message, _: Source<'_>, receive: Sink<'_>) -> Result<Message> {
-        Ok(serve(self.0, request, receive))
+        Ok(serve(self.0, request, receive).await)
     }
 }
 
@@ -154,13 +187,13 @@ fn a_name_that_no_role_can_have_is_not_found() {
 fn garbage_and_too_little_memory_are_errors() {
     let recorder = Recorder::default();
     for request in [&[][..], &[255], &[0, 200], &[1, 1, 1]] {
-        let reply = serve(&recorder, request, Sink::empty());
+        let reply = now(serve(&recorder, request, Sink::empty()));
         let reply: Result<()> = storage::transport::decode(&reply).expect("an encoded error");
         assert_eq!(reply, Err(Error::Protocol), "{request:?}");
     }
     // The request for the history, by a client that lends eight bytes.
     let mut room = [0; 8];
-    let reply = serve(&recorder, &[4], Sink::local(&mut room));
+    let reply = now(serve(&recorder, &[4], Sink::local(&mut room)));
     let reply: Result<u32> = storage::transport::decode(&reply).expect("an encoded error");
     assert_eq!(reply, Err(Error::NoMemory));
     assert!(recorder.asked.borrow().is_empty());
@@ -224,4 +257,47 @@ fn a_series_kills_evenly_repeats_with_its_seed_and_ends() {
         misses: 1,
     };
     assert_eq!(one.progress(false), expected);
+}
+
+#[test]
+fn faults_reach_the_manager_whatever_they_are() {
+    let recorder = Recorder::default();
+    let client = Client(Direct(&recorder));
+    let longest = name("a-name-of-31-bytes-is-the-limit").expect("it fits");
+    let rule = Rule {
+        place: Place::Sectors {
+            first: u64::MAX,
+            last: u64::MAX,
+        },
+        skip: u64::MAX,
+        times: Some(u64::MAX),
+        one_in: u32::MAX,
+        seed: u64::MAX,
+        ..Rule::new(Action::LostWrite)
+    };
+    let fault = TaskFault::new(Fault::Deadlock).at(When::Point(3));
+    assert_eq!(fault.when(), When::Point(3));
+    for what in [What::Disk(rule), What::Task(fault)] {
+        let injection = Injection {
+            target: Target::Role(longest.clone()),
+            what,
+        };
+        assert_eq!(now(client.inject(injection.clone())), Ok(7));
+        let asked = recorder.asked.borrow_mut().pop();
+        assert_eq!(asked, Some(format!("{injection:?}")));
+    }
+    let listed = now(client.injections()).expect("they fit");
+    assert_eq!(
+        listed.len(),
+        INJECTIONS_MAX + 2 * storage::faulty::RULES_MAX
+    );
+    assert_eq!(now(client.switch_off(Some(4))), Ok(4));
+    assert_eq!(now(client.switch_off(None)), Err(Error::NotFound));
+    let cut = now(client.power_cut(Some("faulty.1"), 9));
+    assert_eq!(cut, Err(Error::NotPermitted));
+    let asked = recorder.asked.borrow();
+    assert_eq!(
+        asked.last().map(String::as_str),
+        Some("cut Some(\"faulty.1\") 9")
+    );
 }

@@ -5,6 +5,7 @@ mod contents;
 mod disks;
 mod files;
 mod help;
+mod inject;
 mod kill;
 mod names;
 mod power;
@@ -23,7 +24,8 @@ pub const GROUPS: &[(&str, &[Command])] = &[
     ("Disks", disks::COMMANDS),
     ("Volume", volume::COMMANDS),
     ("Tasks", system::COMMANDS),
-    ("Faults", kill::COMMANDS),
+    ("Kills", kill::COMMANDS),
+    ("Faults", inject::COMMANDS),
     ("Benchmarks", bench::COMMANDS),
     ("Machine", power::COMMANDS),
     ("Console", help::COMMANDS),

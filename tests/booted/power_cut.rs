@@ -1,0 +1,80 @@
+//! The power fails in the middle of PostMark: of what was not flushed, a part is lost.
+
+use crate::bed::{Bed, LIMIT, number, or_explain, output, power_off, refused, run};
+
+const POSTMARK: &str = "loris-hundredth transactions=20000";
+
+/// A whole set of files that was synced before the first cut, and that nobody changes.
+const KEPT: &str = "loris-hundredth location=/kept";
+
+/// What a cut lost, in all, as the manager says it for each disk.
+fn lost(console: &[String]) -> u64 {
+    let words = console.iter().filter_map(|line| {
+        let (_, rest) = line.split_once("sectors are on the disk, ")?;
+        rest.split(' ').next()?.parse::<u64>().ok()
+    });
+    words.sum()
+}
+
+#[test]
+fn after_a_power_cut_what_was_synced_is_there_and_what_is_there_is_right() {
+    let bed = Bed::new(2).with_faulty_disks();
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, &format!("bench postmark {KEPT} keep=true"));
+    run(&mut guest, "write /file 'as it was'");
+    run(&mut guest, "sync");
+    for (seed, command) in [
+        (1, "power-cut seed=1"),
+        (2, "power-cut all seed=2"),
+        (3, "power-cut vdb seed=3"),
+    ] {
+        let id = or_explain(guest.start(&format!("bench postmark {POSTMARK} seed={seed}")));
+        let under_way = |event: &galago::guest::Event| {
+            let transactions = event
+                .text("text")
+                .is_some_and(|text| text.starts_with("transactions"));
+            let far = event.number("done").is_some_and(|done| done > 100 * seed);
+            (event.id() == Some(id) && transactions && far).then_some(())
+        };
+        or_explain(guest.wait_for("PostMark", LIMIT, under_way));
+        or_explain(guest.restart(command, LIMIT, |_| {}));
+        run(&mut guest, "mount");
+        assert_eq!(
+            output(&mut guest, "cat /file").trim_end(),
+            "as it was",
+            "{command}"
+        );
+        let kept = run(&mut guest, &format!("verify postmark {KEPT}"));
+        assert_eq!(number(&kept["errors"], "count"), 0, "{command}: {kept}");
+        assert!(number(&kept, "files") > 300, "{command}: {kept}");
+        let found = run(&mut guest, &format!("verify postmark found seed={seed}"));
+        assert_eq!(number(&found["errors"], "count"), 0, "{command}: {found}");
+        assert!(number(&found, "files") > 0, "{command}: {found}");
+        run(&mut guest, "rm -r /postmark");
+    }
+    let console = guest.console().tail(2000);
+    assert!(
+        lost(&console) > 0,
+        "nothing was ever lost:\n{}",
+        console.join("\n")
+    );
+    power_off(guest);
+}
+
+#[test]
+fn a_stack_without_filters_refuses_a_power_cut_and_faults_of_disks() {
+    let bed = Bed::new(1);
+    let mut guest = bed.boot_formatted();
+    run(&mut guest, "write /file kept");
+    for command in ["power-cut", "power-cut vda", "inject corrupt vda"] {
+        let told = refused(&mut guest, command);
+        assert!(
+            told.contains("no filter stands before it"),
+            "{command}: {told}"
+        );
+    }
+    let told = refused(&mut guest, "inject dead vdq");
+    assert!(told.contains("no such disk"), "{told}");
+    assert_eq!(output(&mut guest, "cat /file").trim_end(), "kept");
+    power_off(guest);
+}
