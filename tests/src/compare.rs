@@ -9,19 +9,19 @@ use storage::{
 };
 
 use crate::{
-    model::{Body, Model, Node},
-    operation::same_bytes,
+    model::{Model, Node},
+    tree::Tree,
 };
 
 /// What of a file's attributes is compared.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     mode: u32,
     links: u32,
     owner: (u32, u32),
     size: Option<u64>,
-    modified: u64,
-    changed: u64,
+    pub(crate) modified: u64,
+    pub(crate) changed: u64,
 }
 
 impl From<&Stat> for Description {
@@ -89,81 +89,29 @@ pub async fn same_tree<F: FileSystem>(system: &F, model: &Model, what: &str) {
 
 /// As [`same_tree`], of a directory and everything in it.
 pub async fn same_subtree<F: FileSystem>(system: &F, model: &Model, top: &[u8], what: &str) {
-    let mut inodes = BTreeMap::new();
-    let root = model.stat(top, false);
-    let root = root.unwrap_or_else(|error| panic!("{what}: the model: {error}"));
-    let mut left = vec![(top.to_vec(), root)];
-    while let Some((path, number)) = left.pop() {
-        let node = model.node(number);
-        let at = format!("{what}: {}", path.escape_ascii());
-        let stat = system
-            .stat(&path, false)
-            .await
-            .unwrap_or_else(|error| panic!("{at}: {error}"));
-        // The root's times are those of the format until something changes in it.
-        let mut expected = describe(node);
-        if number == model.root() && expected.changed == 0 {
-            (expected.modified, expected.changed) = (stat.modified_ns, stat.changed_ns);
-        }
-        assert_eq!(Description::from(&stat), expected, "{at}: found, expected");
-        // Two names of one file are two names of one inode, and of no other.
-        assert_eq!(
-            *inodes.entry(number).or_insert(stat.inode),
-            stat.inode,
-            "{at}: inode"
-        );
-        match &node.body {
-            Body::File(bytes) => {
-                let found = contents(system, &path, stat.size).await;
-                let found = found.unwrap_or_else(|error| panic!("{at}: {error}"));
-                same_bytes(&found, bytes, &at);
-            }
-            Body::Link(target) => {
-                let mut found = vec![0; target.len() + 1];
-                let len = system.readlink(&path, Sink::local(&mut found)).await;
-                assert_eq!(len, Ok(target.len()), "{at}: readlink");
-                assert_eq!(found[..target.len()], target[..], "{at}: readlink");
-            }
-            Body::Directory(names, _) => {
-                let found = entries(system, &path).await;
-                let found = found.unwrap_or_else(|error| panic!("{at}: {error}"));
-                let kinds: BTreeMap<_, _> = found
-                    .iter()
-                    .map(|(name, (_, kind))| (name.clone(), *kind))
-                    .collect();
-                let expected = names
-                    .iter()
-                    .map(|(name, it)| (name.clone(), model.node(*it).kind()));
-                assert_eq!(kinds, expected.collect(), "{at}: names, found and expected");
-                for (name, child) in names {
-                    let separator: &[u8] = if path == b"/" { b"" } else { b"/" };
-                    left.push(([&path, separator, name].concat(), *child));
-                }
-            }
-        }
+    let tree = Tree::read(system, top).await;
+    let tree = tree.unwrap_or_else(|(path, error)| panic!("{what}: {path}: {error}"));
+    if let Some(difference) = tree.difference(model, top) {
+        panic!("{what}: {difference}");
     }
-    let distinct: std::collections::BTreeSet<_> = inodes.values().collect();
-    assert_eq!(
-        distinct.len(),
-        inodes.len(),
-        "{what}: two files with one inode number"
-    );
 }
 
-async fn contents<F: FileSystem>(system: &F, path: &[u8], size: u64) -> Result<Vec<u8>> {
-    let descriptor = system.open(path, OpenFlags::READ, 0).await?;
-    let mut bytes = vec![0xee; size as usize + 1];
-    let mut len = 0;
-    while len < bytes.len() {
-        let read = system
-            .read(descriptor, None, Sink::local(&mut bytes[len..]))
-            .await?;
-        if read == 0 {
-            break;
-        }
-        len += read;
+/// Where two files of one length differ: the byte, what is there, and what should be.
+#[must_use]
+pub fn different_bytes(found: &[u8], expected: &[u8]) -> Option<String> {
+    let at = (0..found.len().min(expected.len())).find(|&at| found[at] != expected[at])?;
+    let show = |bytes: &[u8]| format!("{:x?}", &bytes[at..(at + 8).min(bytes.len())]);
+    let (found, expected) = (show(found), show(expected));
+    Some(format!("byte {at}: {found} instead of {expected}"))
+}
+
+/// As `assert_eq`, but tells where the difference is instead of all bytes.
+pub fn same_bytes(found: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    // The whole first: telling where costs far more.
+    if found != expected
+        && let Some(difference) = different_bytes(found, expected)
+    {
+        panic!("{what}: {difference}");
     }
-    bytes.truncate(len);
-    system.close(descriptor).await?;
-    Ok(bytes)
 }

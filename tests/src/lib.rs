@@ -7,6 +7,8 @@ pub mod compare;
 pub mod logging;
 pub mod model;
 pub mod operation;
+pub mod outcome;
 pub mod random;
 pub mod session;
 pub mod stack;
+pub mod tree;

@@ -22,9 +22,14 @@ pub fn begin() {
     let level: Option<LevelFilter> = std::env::var("GALAGO_LOG")
         .ok()
         .and_then(|text| text.parse().ok());
-    if let Some(level) = level
-        && log::set_logger(&Stderr).is_ok()
-    {
+    if let Some(level) = level {
+        begin_at(level);
+    }
+}
+
+/// Begins it at this level, whatever the environment says.
+pub fn begin_at(level: LevelFilter) {
+    if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(level);
     }
 }

@@ -8,7 +8,8 @@ use storage::{block::ram::RamDisk, vfs::FileSystem};
 use crate::{
     compare::same_tree,
     model::Model,
-    operation::{Descriptors, Operation, random_operation, step},
+    operation::{Operation, random_operation},
+    outcome::{Descriptors, step},
     random::Random,
     stack::{CacheSize, TestClock, collapsed, disks, format},
 };

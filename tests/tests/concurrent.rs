@@ -17,7 +17,8 @@ use storage::vfs::FileSystem;
 use tests::{
     compare::same_subtree,
     model::Model,
-    operation::{Descriptors, random_operation_below, step},
+    operation::random_operation_below,
+    outcome::{Descriptors, step},
     random::{Random, seeds},
     stack::{CacheSize, TestClock, collapsed, disks, format, on_a_large_stack, random_kill, tasks},
 };

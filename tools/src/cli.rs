@@ -74,6 +74,11 @@ pub enum Command {
                       cargo galago campaign summary target/campaigns/kill-1.jsonl"
     )]
     Campaign(campaign::Campaign),
+    /// Run the whole stack on the host, from seeds, with kills and power cuts, against an oracle
+    #[command(after_help = "Examples:\n  cargo galago simulate\n  \
+                      cargo galago simulate --seed 1000000 --hours 8 --json\n  \
+                      cargo galago simulate --seed 7 --runs 1 --without kills --trace")]
+    Simulate(Simulate),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -184,6 +189,55 @@ pub struct Measure {
     /// Who executes the guests
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Choice,
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Seed of the first run; each further one has the next. The same seed is the same run
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+    /// How many runs [default: 1000, or as many as the hours hold]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: Option<u64>,
+    /// No new run after so many hours
+    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    pub hours: Option<f64>,
+    /// Leave out parts of the runs: kills, cuts, mid-poll, slow, clients, pauses
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub without: Vec<String>,
+    /// End the work of a run after so many steps
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Leave out operations of each client, by their numbers: 3-10 is 3 to 9
+    #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
+    pub drop: Vec<(u64, u64)>,
+    /// Leave out kills and cuts, by their numbers
+    #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
+    pub spare: Vec<(u64, u64)>,
+    /// Tell every step
+    #[arg(long)]
+    pub trace: bool,
+    /// Tell a failure as it is, without looking for a smaller one
+    #[arg(long)]
+    pub whole: bool,
+    /// Print failures and the summary as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_hours(text: &str) -> Result<f64, String> {
+    let hours = text.parse().ok();
+    let hours = hours.filter(|hours: &f64| (0.0..=10_000.0).contains(hours));
+    hours.ok_or_else(|| "expected hours, for instance 0.5".into())
+}
+
+/// `A-B`: numbers from A on, up to before B.
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text
+        .split_once('-')
+        .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    numbers.ok_or_else(|| "expected A-B, for instance 3-10: 3 to 9".into())
 }
 
 /// Options of `crash-states`.

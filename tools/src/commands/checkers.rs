@@ -1,10 +1,12 @@
-//! `crash-states`: the checkers of `tests/checkers`, built and run.
+//! `crash-states`: the checkers of `tests/checkers`, built and run. Also the slice that every test run does of
+//! them and of the simulation.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::cli::CrashStates;
+use crate::commands::simulate::SIMULATION;
 use crate::host::program::{Program, Shown};
 
 const CHECKERS: Program = Program {
@@ -12,22 +14,44 @@ const CHECKERS: Program = Program {
     name: "checkers",
 };
 
-/// What every test run does of them: name, task, options.
-pub fn slices() -> [(&'static str, &'static str, Value); 1] {
-    let all = json!({ "calls": 2, "disks": null, "shard": [1, 1], "state": null });
-    [("crash states of up to two calls", "crash-states", all)]
+/// A part of what a program checks.
+pub struct Slice {
+    /// Its name among the tests.
+    pub name: &'static str,
+    program: Program,
+    task: &'static str,
+    options: Value,
+}
+
+/// What every test run does.
+pub fn slices() -> [Slice; 2] {
+    [
+        Slice {
+            name: "crash states of up to two calls",
+            program: CHECKERS,
+            task: "crash-states",
+            options: json!({ "calls": 2, "disks": null, "shard": [1, 1], "state": null }),
+        },
+        Slice {
+            name: "a hundred simulated runs",
+            program: SIMULATION,
+            task: "run",
+            options: json!({ "case": { "seed": 1 }, "runs": 100 }),
+        },
+    ]
 }
 
 /// Does one of them; whether all of it held.
 ///
 /// # Errors
 /// As [`Program::run`], but for what did not hold.
-pub fn slice(name: &str, task: &str, options: &Value) -> Result<bool> {
+pub fn slice(slice: &Slice) -> Result<bool> {
     let shown = Shown {
-        step: name,
+        step: slice.name,
         json: false,
+        others: false,
     };
-    match CHECKERS.run(task, options, shown) {
+    match slice.program.run(slice.task, &slice.options, shown) {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.downcast_ref(), Some(Failure::Check(_))) => {
             eprintln!("{error:#}");
@@ -42,6 +66,7 @@ pub fn crash_states(options: &CrashStates) -> Result<()> {
     let shown = Shown {
         step: "Crash states",
         json: options.json,
+        others: false,
     };
     let options = json!({
         "calls": options.calls,

@@ -9,6 +9,7 @@ mod progress;
 mod run;
 pub mod script;
 mod setup;
+mod simulate;
 mod test;
 
 use anyhow::Result;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::CrashStates(options) => checkers::crash_states(&options),
         Command::Test(options) => test::run(&options),
         Command::Campaign(options) => campaign::run(&options),

@@ -48,13 +48,10 @@ fn host(prepared: &Prepared, options: &Test, ui: &Ui) -> Result<Count> {
     cargo.args(["--workspace", "--exclude", BOOTED]);
     add_filter(&mut cargo, options, &[]);
     let mut count = cargo_test::run(&mut cargo, ui, false)?;
-    for (name, task, slice) in checkers::slices() {
-        if options
-            .filter
-            .as_ref()
-            .is_none_or(|filter| name.contains(filter))
-        {
-            count.add(checkers::slice(name, task, &slice)?);
+    for slice in checkers::slices() {
+        let filter = options.filter.as_ref();
+        if filter.is_none_or(|filter| slice.name.contains(filter)) {
+            count.add(checkers::slice(&slice)?);
         }
     }
     Ok(count)

@@ -9,13 +9,17 @@
 //! | `failure` | `id`, `what`, `replay`: the arguments of `cargo galago` that do it once more |
 //! | `summary` | at the end, once: `text`, and figures |
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::interrupt;
 use super::lines;
 use super::project::Project;
 use crate::Failure;
@@ -37,6 +41,8 @@ pub struct Shown<'a> {
     pub step: &'a str,
     /// Failures and the summary are lines of JSON on standard output.
     pub json: bool,
+    /// Lines that are no events are shown, on standard error, too.
+    pub others: bool,
 }
 
 impl Program {
@@ -56,15 +62,24 @@ impl Program {
             .current_dir(project.root())
             .arg(task)
             .arg(serde_json::to_string(options)?);
-        let ended = lines::run(&mut command, |line| report.line(line, &step, shown.json))
-            .with_context(|| format!("cannot run {}", self.name))?;
-        let Some(summary) = report.summary else {
+        // Whoever interrupts it still learns how far it was.
+        let last = report.last.clone();
+        interrupt::on_interrupt(Some(Box::new(move || {
+            if let Ok(text) = last.try_lock() {
+                eprint!("\n{text}");
+            }
+        })));
+        let ended = lines::run(&mut command, |line| report.line(line, &step, shown));
+        interrupt::on_interrupt(None);
+        let ended = ended.with_context(|| format!("cannot run {}", self.name))?;
+        let Some(summary) = &report.summary else {
             step.failed("it ended early");
             let tail = report.other.join("\n");
-            let last = report
-                .last
-                .map(|text| format!("; the last it said: {text}"));
-            let what = format!("{task} ended early{}\n{tail}", last.unwrap_or_default());
+            let last = match report.said().as_str() {
+                "" => String::new(),
+                text => format!("; the last it said: {text}"),
+            };
+            let what = format!("{task} ended early{last}\n{tail}");
             return Err(Failure::Check(what.trim_end().to_owned()).into());
         };
         let text = summary["text"].as_str().unwrap_or_default();
@@ -113,6 +128,9 @@ impl Program {
 /// The profile in `Cargo.toml`, and the folder of what is built by it.
 const PROFILE: &str = "checks";
 
+/// Time between two lines of progress where there is no terminal.
+const PLAIN_PROGRESS: Duration = Duration::from_secs(10);
+
 /// Lines that are no events, kept for an early end.
 const OTHER_MAX: usize = 40;
 
@@ -122,12 +140,33 @@ struct Report {
     failures: u64,
     summary: Option<Value>,
     /// The last progress.
-    last: Option<String>,
+    last: Arc<Mutex<String>>,
+    /// When it was told to those who have no terminal.
+    told: Option<Instant>,
     other: Vec<String>,
 }
 
 impl Report {
-    fn line(&mut self, line: &str, step: &Step, json: bool) {
+    fn said(&self) -> MutexGuard<'_, String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells progress where no line can be written over.
+    fn tell_plainly(&mut self, text: &str) {
+        if std::io::stderr().is_terminal() {
+            return;
+        }
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() >= PLAIN_PROGRESS)
+        {
+            self.told = Some(Instant::now());
+            eprintln!("{text}");
+        }
+    }
+
+    fn line(&mut self, line: &str, step: &Step, shown: Shown<'_>) {
+        let json = shown.json;
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         let text = |name: &str| event[name].as_str().unwrap_or_default();
         match text("event") {
@@ -137,7 +176,10 @@ impl Report {
                     step.position(number("done"), number("total"));
                 }
                 step.progress(text("text"));
-                self.last = Some(text("text").to_owned());
+                text("text").clone_into(&mut self.said());
+                if !json {
+                    self.tell_plainly(text("text"));
+                }
             }
             "failure" => {
                 self.failures += 1;
@@ -156,6 +198,7 @@ impl Report {
                 }
                 self.summary = Some(event);
             }
+            _ if shown.others => step.above(|| eprintln!("{line}")),
             _ if self.other.len() < OTHER_MAX => self.other.push(line.to_owned()),
             _ => {}
         }
@@ -170,17 +213,22 @@ mod tests {
     fn failures_are_counted_and_an_early_end_keeps_what_was_said_last() {
         let step = Ui::new(true).step("test");
         let mut report = Report::default();
+        let shown = Shown {
+            step: "test",
+            json: true,
+            others: false,
+        };
         for line in [
             r#"{"event":"progress","done":1,"total":3,"text":"one of three"}"#,
             r#"{"event":"failure","id":"7","what":"it does not hold","replay":"check --case 7"}"#,
             "thread main panicked",
         ] {
-            report.line(line, &step, true);
+            report.line(line, &step, shown);
         }
         assert_eq!((report.failures, report.summary.is_some()), (1, false));
-        assert_eq!(report.last.as_deref(), Some("one of three"));
+        assert_eq!(report.said().as_str(), "one of three");
         assert_eq!(report.other, ["thread main panicked"]);
-        report.line(r#"{"event":"summary","text":"done"}"#, &step, true);
+        report.line(r#"{"event":"summary","text":"done"}"#, &step, shown);
         assert!(report.summary.is_some());
         step.forget();
     }

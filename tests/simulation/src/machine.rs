@@ -1,0 +1,259 @@
+//! One boot of the machine: the stack in tasks, the disks, and the restart manager, from power on to the
+//! next power cut.
+//!
+//! The manager's rules are those of the guest (`manager::policy`); here is only what carries them out. It
+//! hears of a death some steps after it, and carries out its actions one at a time, between anything else.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use manager::policy::{Action, Death, Member, Policy};
+use stack::Role;
+use storage::{block::ram::RamDisk, clock::Clock};
+use tests::random::Random;
+
+use crate::{
+    disk::Disk,
+    kernel::{Cause, Endpoint, Kernel, Report, RoleId, Schedule, Step},
+    mix::Mix,
+    oracle::Oracle,
+    programs,
+};
+
+/// Sectors of a disk: 32 MiB.
+pub const SECTORS: u64 = 65_536;
+
+/// The manager, among what is outside of the tasks. Disks follow.
+const MANAGER: usize = 0;
+
+/// The time that naming gives to files: the oracle's.
+#[derive(Clone)]
+pub struct Stamps(pub Rc<RefCell<Oracle>>);
+
+impl Clock for Stamps {
+    fn now_ns(&self) -> u64 {
+        self.0.borrow().stamp_ns()
+    }
+}
+
+/// What the manager has to do.
+#[derive(Debug)]
+enum Job {
+    Hear(Report),
+    Act(Action),
+    /// A new instance has answered.
+    Answered(RoleId),
+    /// The time of a pause is over.
+    Tick,
+}
+
+/// What has come of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Something happened.
+    Went,
+    /// Only time has passed.
+    Waited,
+}
+
+/// A machine that is on.
+pub struct Machine {
+    /// Its kernel.
+    pub kernel: Rc<Kernel>,
+    mix: Mix,
+    disks: Vec<Option<Rc<Disk>>>,
+    stamps: Stamps,
+    policy: Policy,
+    jobs: VecDeque<Job>,
+    ticks: u64,
+}
+
+impl Machine {
+    /// Switches on, with these media.
+    #[must_use]
+    pub fn boot(
+        mix: &Mix,
+        boot: u64,
+        media: Vec<Option<RamDisk>>,
+        oracle: &Rc<RefCell<Oracle>>,
+        now_ns: u64,
+    ) -> Self {
+        let all = mix.roles.all();
+        let schedule = Schedule {
+            seed: Random::new(mix.schedule.seed ^ boot.rotate_left(32)).number(),
+            ..mix.schedule
+        };
+        let names = all.iter().map(|(name, _)| name.clone()).collect();
+        let kernel = Kernel::new(names, &schedule, now_ns);
+        let disks = media.into_iter().enumerate().map(|(number, medium)| {
+            let source = MANAGER + 1 + number;
+            medium.map(|medium| Disk::new(&kernel, source, SECTORS, medium))
+        });
+        let disks = disks.collect();
+        let members = all.iter().enumerate().map(|(number, (_, role))| Member {
+            role: *role,
+            // Drivers can stand in for each other, and so can file stores; nobody else can.
+            class: match role {
+                Role::Driver => 0,
+                Role::Storage if number < mix.roles.logical() => 1,
+                _ => number,
+            },
+            optional: false,
+            restart: *role != Role::Application,
+        });
+        let mut machine = Self {
+            policy: Policy::new(members.collect()),
+            kernel,
+            mix: mix.clone(),
+            disks,
+            stamps: Stamps(oracle.clone()),
+            jobs: VecDeque::new(),
+            ticks: 0,
+        };
+        for role in 0..=machine.mix.roles.naming() {
+            machine.policy.started(role);
+            machine.start(role);
+        }
+        machine
+    }
+
+    /// The way to a role.
+    #[must_use]
+    pub fn endpoint(&self, role: RoleId) -> Endpoint {
+        Endpoint {
+            kernel: self.kernel.clone(),
+            role,
+        }
+    }
+
+    /// Starts an instance of a role of the stack.
+    fn start(&mut self, role: RoleId) {
+        let (kernel, roles) = (self.kernel.clone(), self.mix.roles);
+        let is_restart = kernel.generation(role) > 0;
+        let disk = |number: usize| self.disks[number].clone();
+        if role < roles.store(0) {
+            let Some(disk) = disk(role) else {
+                kernel.stop(role);
+                self.policy.stopped(role);
+                return;
+            };
+            kernel.start(role, programs::driver(kernel.clone(), disk));
+        } else if role < roles.logical() {
+            let device = self.endpoint(roles.driver(role - roles.store(0)));
+            let store = programs::store(kernel.clone(), device, self.mix.store);
+            kernel.start(role, store);
+        } else if role == roles.logical() {
+            let stores = (0..roles.disks).map(|it| Some(self.endpoint(roles.store(it))));
+            let logical = programs::logical(kernel.clone(), stores.collect());
+            kernel.start(role, logical);
+        } else if role == roles.cache() {
+            let below = self.endpoint(roles.logical());
+            kernel.start(role, programs::cache(kernel.clone(), below, self.mix.cache));
+        } else if role == roles.naming() {
+            let (below, period_ns) = (self.endpoint(roles.cache()), self.mix.period_ns);
+            let stamps = self.stamps.clone();
+            let naming = programs::naming(kernel.clone(), below, stamps, is_restart, period_ns);
+            kernel.start(role, naming);
+        }
+        self.add(Job::Answered(role));
+    }
+
+    fn add(&mut self, job: Job) {
+        self.jobs.push_back(job);
+        self.kernel.offer(MANAGER, 0);
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// If nothing can go on, or the manager gives up: with why.
+    pub fn step(&mut self) -> Result<Progress, String> {
+        let step = self.kernel.step();
+        while let Some(report) = self.kernel.report() {
+            self.add(Job::Hear(report));
+        }
+        match step {
+            Step::Inside => {}
+            Step::Waited => return Ok(Progress::Waited),
+            Step::Stalled => return Err("nothing in the stack can go on".into()),
+            Step::Outside(MANAGER, 0) => self.manage()?,
+            Step::Outside(MANAGER, _) => self.add(Job::Tick),
+            Step::Outside(source, number) => {
+                if let Some(disk) = &self.disks[source - MANAGER - 1] {
+                    disk.end(number);
+                }
+            }
+        }
+        Ok(Progress::Went)
+    }
+
+    fn manage(&mut self) -> Result<(), String> {
+        let now_ns = self.kernel.now_ns();
+        let actions = match self.jobs.pop_front() {
+            // Of an instance that was replaced meanwhile: dropped.
+            Some(Job::Hear(report)) if report.generation < self.kernel.generation(report.role) => {
+                Vec::new()
+            }
+            Some(Job::Hear(Report { role, cause, .. })) => {
+                let death = match cause {
+                    Cause::Killed => Death::Injected,
+                    Cause::Exited => Death::Crash,
+                };
+                log::debug!(
+                    "the manager hears that {} died: {cause:?}",
+                    self.kernel.name(role)
+                );
+                self.policy.died(role, death, now_ns, now_ns)
+            }
+            Some(Job::Act(action)) => {
+                self.act(action)?;
+                Vec::new()
+            }
+            Some(Job::Answered(role)) => {
+                if self.kernel.is_up(role) {
+                    self.policy.answered(role, now_ns);
+                }
+                Vec::new()
+            }
+            Some(Job::Tick) => self.policy.tick(now_ns),
+            None => Vec::new(),
+        };
+        // Before it hears of anything else.
+        for action in actions.into_iter().rev() {
+            self.jobs.push_front(Job::Act(action));
+            self.kernel.offer(MANAGER, 0);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), String> {
+        log::debug!("the manager: {action:?}");
+        match action {
+            Action::Kill(role) => self.kernel.kill(role, true),
+            Action::Spawn(role) => {
+                if !self.kernel.is_up(role) {
+                    self.start(role);
+                }
+            }
+            Action::Stop(role) => self.kernel.stop(role),
+            Action::Wait(at_ns) => {
+                self.ticks += 1;
+                self.kernel.alarm(at_ns, MANAGER, self.ticks);
+            }
+            Action::GiveUp(role) => {
+                let name = self.kernel.name(role);
+                return Err(format!("{name} crashed too often: the manager gives up"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Power off: what is on the media, with an order and a subset of the unflushed writes of the seed's
+    /// choice.
+    #[must_use]
+    pub fn cut(self, random: &mut Random) -> Vec<Option<RamDisk>> {
+        let cut = |disk: &Option<Rc<Disk>>| Some(disk.as_ref()?.cut(random));
+        let media = self.disks.iter().map(cut).collect();
+        self.kernel.shut_down();
+        media
+    }
+}

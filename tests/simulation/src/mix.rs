@@ -1,0 +1,117 @@
+//! What a run is made of, all of it from its seed: runs differ in what they have at all, not only in how
+//! often it happens (swarm testing), as what is on everywhere hides what needs its absence.
+
+use storage::{cache, twinfs};
+use tests::random::Random;
+
+use crate::{case::Case, kernel::Schedule, roles::Roles};
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps before the last check.
+    pub steps: u64,
+    /// Disks and clients.
+    pub roles: Roles,
+    /// Bounds of the cache.
+    pub cache: cache::Config,
+    /// Bounds of the file stores.
+    pub store: twinfs::Config,
+    /// Nanoseconds between two checkpoints of naming.
+    pub period_ns: u64,
+    /// Steps from one kill to the next, about; zero is never.
+    pub kill_steps: u64,
+    /// Kills hit in the middle of a poll, too.
+    pub mid_poll: bool,
+    /// Who is killed.
+    pub victims: Vec<usize>,
+    /// Steps from one power cut to the next, about; zero is never.
+    pub cut_steps: u64,
+    /// One in so many operations is a `sync`.
+    pub sync_one_in: u64,
+    /// One in so many operations is followed by a look at the whole directory.
+    pub look_one_in: u64,
+    /// Clients pause now and then, this long at most, nanoseconds.
+    pub pause_ns: u64,
+    /// How tasks are scheduled. The seed is another one after each power cut.
+    pub schedule: Schedule,
+}
+
+impl Mix {
+    /// The mix of a case.
+    #[must_use]
+    pub fn of(case: &Case) -> Self {
+        let mut random = Random::new(case.seed ^ 0x006d_6978);
+        let disks = 1 + random.below(2) as usize;
+        let clients = random.pick(&[1, 1, 2, 3, 4]);
+        let roles = Roles { disks, clients };
+        let mut victims: Vec<usize> = (0..=roles.logical()).collect();
+        victims.retain(|_| !random.one_in(4));
+        let pages = random.pick(&[64, 64, 128, 1024]);
+        let mix = Self {
+            seed: case.seed,
+            steps: random.pick(&[5_000, 20_000, 50_000]),
+            roles,
+            cache: cache::Config {
+                pages,
+                log_pages: random.pick(&[64, 1024, 100_000]),
+                dirty_percent: random.pick(&[10, 40]),
+                dirty_percent_max: random.pick(&[20, 75]),
+                calls_below: random.pick(&[2, 24]),
+                // Whoever kills faster than anyone can replay sees the orderly stop, not this.
+                replay_attempts: 1_000,
+                call_attempts: 100_000,
+                ..Default::default()
+            },
+            store: twinfs::Config {
+                cache_blocks: random.pick(&[256, 4096]),
+                ..Default::default()
+            },
+            period_ns: random.pick(&[20_000_000, 5_000_000_000]),
+            kill_steps: random.pick(&[0, 50, 300, 2000]),
+            mid_poll: random.one_in(2),
+            victims,
+            cut_steps: random.pick(&[0, 500, 3000, 10_000]),
+            sync_one_in: random.pick(&[5, 20, 100]),
+            look_one_in: random.pick(&[20, 100]),
+            pause_ns: random.pick(&[0, 1_000_000, 3_000_000_000]),
+            schedule: Schedule {
+                seed: case.seed,
+                step_ns_max: random.pick(&[2_000, 50_000]),
+                mailbox_max: random.pick(&[256, 256, 40]),
+                slow: random
+                    .one_in(2)
+                    .then(|| random.below(roles.naming() as u64 + 1) as usize),
+            },
+        };
+        mix.without(case)
+    }
+
+    /// Less what the case leaves out.
+    fn without(mut self, case: &Case) -> Self {
+        if case.is_without("kills") || self.victims.is_empty() {
+            self.kill_steps = 0;
+        }
+        if case.is_without("mid-poll") {
+            self.mid_poll = false;
+        }
+        if case.is_without("cuts") {
+            self.cut_steps = 0;
+        }
+        if case.is_without("slow") {
+            self.schedule.slow = None;
+        }
+        if case.is_without("clients") {
+            self.roles.clients = 1;
+        }
+        if case.is_without("pauses") {
+            self.pause_ns = 0;
+        }
+        if let Some(steps) = case.steps {
+            self.steps = self.steps.min(steps);
+        }
+        self
+    }
+}

@@ -1,0 +1,222 @@
+//! What the file system must hold, and what a crash of the machine may have cost.
+//!
+//! Every client works in a directory of its own, so that the outcome of each of its operations is known
+//! when it begins; whatever one client sees of another is a difference. The states that a client's directory
+//! went through since the last `sync` are kept, with when each operation began and ended:
+//!
+//! ```text
+//!   client 0   ──s0──[ op ]──s1──────[ op ]──s2──
+//!   client 1   ──s0─────[ op ]──s1─────[ op ─ ─ ─      under way at the crash
+//!                      ▲     └ T ┘
+//!                    sync that has returned began here: not before this
+//! ```
+//!
+//! After a crash there must be one instant T, not before the last `sync` that has returned was asked for,
+//! such that every directory is as at T: operations that had ended are in it whole, those that had not
+//! begun are not in it at all.
+
+use std::collections::BTreeMap;
+
+use storage::Result;
+use tests::{
+    model::Model,
+    operation::Operation,
+    outcome::{Outcome, apply},
+    tree::Tree,
+};
+
+/// An instant, in beginnings and ends of operations.
+pub type Instant = u64;
+
+/// What a client's directory held after an operation.
+struct State {
+    begun: Instant,
+    ended: Option<Instant>,
+    model: Model,
+}
+
+struct History {
+    top: Vec<u8>,
+    /// As of now, with what is open.
+    model: Model,
+    states: Vec<State>,
+}
+
+/// See the module's description.
+pub struct Oracle {
+    clients: Vec<History>,
+    now: Instant,
+    durable: Instant,
+    /// Operations under way.
+    under_way: usize,
+    stamp_ns: u64,
+}
+
+impl Oracle {
+    /// Clients with an empty directory each, all of it synced.
+    #[must_use]
+    pub fn new(tops: Vec<Vec<u8>>, stamp_ns: u64) -> Self {
+        let history = |top: Vec<u8>| {
+            let mut model = Model::new();
+            model.at(stamp_ns);
+            model.mkdir(&top, 0o755).expect("a new directory");
+            History {
+                top,
+                states: vec![State {
+                    begun: 0,
+                    ended: Some(0),
+                    model: model.clone(),
+                }],
+                model,
+            }
+        };
+        Self {
+            clients: tops.into_iter().map(history).collect(),
+            now: 0,
+            durable: 0,
+            under_way: 0,
+            stamp_ns,
+        }
+    }
+
+    /// The time that the file system gives to what happens now, nanoseconds. It stands still while any
+    /// operation is under way.
+    #[must_use]
+    pub fn stamp_ns(&self) -> u64 {
+        self.stamp_ns
+    }
+
+    /// What a client's directory holds now.
+    #[must_use]
+    pub fn model(&self, client: usize) -> &Model {
+        &self.clients[client].model
+    }
+
+    /// The client's directory.
+    #[must_use]
+    pub fn top(&self, client: usize) -> &[u8] {
+        &self.clients[client].top
+    }
+
+    /// A client begins something. Says what will come of it, and the handle that an `open` gives.
+    pub fn begin(
+        &mut self,
+        client: usize,
+        operation: &Operation,
+    ) -> (Result<Outcome>, Option<u32>) {
+        self.now += 1;
+        if self.under_way == 0 {
+            self.stamp_ns += 1000;
+        }
+        self.under_way += 1;
+        let history = &mut self.clients[client];
+        history.model.at(self.stamp_ns);
+        let outcome = apply(&mut history.model, operation);
+        history.states.push(State {
+            begun: self.now,
+            ended: None,
+            model: history.model.clone(),
+        });
+        outcome
+    }
+
+    /// What the client began has ended.
+    pub fn end(&mut self, client: usize) {
+        self.now += 1;
+        self.under_way -= 1;
+        if let Some(last) = self.clients[client].states.last_mut() {
+            last.ended = Some(self.now);
+        }
+    }
+
+    /// Somebody asks for a `sync`: the instant from which on it may count.
+    pub fn sync_begun(&mut self) -> Instant {
+        self.now += 1;
+        self.now
+    }
+
+    /// It has returned.
+    pub fn sync_ended(&mut self, begun: Instant) {
+        self.now += 1;
+        self.durable = self.durable.max(begun);
+        let durable = self.durable;
+        for history in &mut self.clients {
+            let has_ended = |state: &State| state.ended.is_some_and(|ended| ended <= durable);
+            let needed = history.states.iter().rposition(has_ended).unwrap_or(0);
+            history.states.drain(..needed);
+        }
+    }
+
+    /// The machine has crashed, and these are the clients' directories now. Goes on from what they are.
+    ///
+    /// # Errors
+    /// With what is wrong, if they may not be so.
+    pub fn crashed(&mut self, trees: &[Tree]) -> std::result::Result<(), String> {
+        // For each client, the instants at which its directory was as found: from, to, which state.
+        let mut fits: Vec<Vec<(Instant, Instant, usize)>> = Vec::new();
+        for (history, tree) in self.clients.iter().zip(trees) {
+            fits.push(history.fits(tree, self.durable)?);
+        }
+        let begins = fits.iter().flatten().map(|&(from, ..)| from);
+        let mut instants: Vec<Instant> = begins.chain([self.durable]).collect();
+        instants.sort_unstable();
+        let at = |instant: Instant| -> Option<Vec<usize>> {
+            let state = |fit: &Vec<(Instant, Instant, usize)>| {
+                let holds = |it: &&(Instant, Instant, usize)| (it.0..it.1).contains(&instant);
+                fit.iter().rfind(holds).map(|it| it.2)
+            };
+            fits.iter().map(state).collect()
+        };
+        let Some(states) = instants.iter().rev().find_map(|&instant| at(instant)) else {
+            return Err(format!(
+                "the directories are as of different instants (from, to, state): {fits:?}, synced {}",
+                self.durable
+            ));
+        };
+        for (history, state) in self.clients.iter_mut().zip(states) {
+            let mut model = history.states.swap_remove(state).model;
+            model.close_all();
+            history.model = model.clone();
+            history.states = vec![State {
+                begun: 0,
+                ended: Some(0),
+                model,
+            }];
+        }
+        (self.now, self.durable, self.under_way) = (0, 0, 0);
+        Ok(())
+    }
+}
+
+impl History {
+    /// When this directory was as `tree`, not before `durable`.
+    fn fits(
+        &self,
+        tree: &Tree,
+        durable: Instant,
+    ) -> std::result::Result<Vec<(Instant, Instant, usize)>, String> {
+        let mut fits = Vec::new();
+        let mut differences = BTreeMap::new();
+        for (index, state) in self.states.iter().enumerate() {
+            let from = state.begun.max(durable);
+            let next = self.states.get(index + 1);
+            let to = next.map_or(Instant::MAX, |next| next.ended.unwrap_or(Instant::MAX));
+            if from >= to {
+                continue;
+            }
+            match tree.difference(&state.model, &self.top) {
+                None => fits.push((from, to, index)),
+                Some(difference) => {
+                    differences.insert(index, difference);
+                }
+            }
+        }
+        if fits.is_empty() {
+            let top = self.top.escape_ascii();
+            return Err(format!(
+                "{top} is as at no time since the last sync: {differences:#?}"
+            ));
+        }
+        Ok(fits)
+    }
+}

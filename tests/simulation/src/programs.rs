@@ -1,0 +1,143 @@
+//! The layers placed in tasks, as in `storage/tasks`.
+
+use std::rc::Rc;
+
+use storage::{
+    Error,
+    block::{self, Client as BlockClient},
+    cache::{self, Cache},
+    clock::Clock,
+    file::{self, FileService, StoreClient},
+    logical::Logical,
+    naming::{ClientId, Limits, Naming},
+    twinfs::{self, TwinFs},
+    vfs,
+};
+
+use crate::{
+    disk::Disk,
+    kernel::{Endpoint, Handler, Kernel, Request, VirtualClock},
+};
+
+/// Serves with `$reply`, an expression over `message`, `send` and `receive` that gives the answer.
+macro_rules! handler {
+    ($server:expr, |$layer:ident, $request:ident, $send:ident, $receive:ident| $reply:expr) => {{
+        let server = Rc::new($server);
+        let handler: Handler = Rc::new(move |$request: Request| {
+            let $layer = server.clone();
+            Box::pin(async move {
+                let ($send, $receive) = ($request.send(), $request.receive());
+                let reply = $reply.await;
+                $request.reply(&reply);
+            })
+        });
+        handler
+    }};
+}
+
+/// A disk's driver. The device is reset first.
+pub async fn driver(kernel: Rc<Kernel>, disk: Rc<Disk>) {
+    disk.reset();
+    let handler = handler!(disk, |disk, request, send, receive| block::serve(
+        &**disk,
+        request.message(),
+        send,
+        receive
+    ));
+    kernel.serve(512, handler);
+}
+
+/// A file store on a device.
+pub async fn store(kernel: Rc<Kernel>, device: Endpoint, config: twinfs::Config) {
+    let clock = VirtualClock(kernel.clone());
+    let store = TwinFs::with_config(BlockClient(device), clock, config);
+    let handler = handler!(store, |store, request, send, receive| file::serve_store(
+        &*store,
+        request.message(),
+        send,
+        receive
+    ));
+    kernel.serve(64, handler);
+}
+
+/// The logical layer.
+pub async fn logical(kernel: Rc<Kernel>, stores: Vec<Option<Endpoint>>) {
+    let clients = stores.into_iter().map(|store| store.map(StoreClient));
+    let logical = Rc::new(Logical::new(clients.collect()));
+    let (watched, ends) = (logical.clone(), kernel.clone());
+    kernel.spawn(async move {
+        let reason = watched.restart_needed().await;
+        log::info!("logical ends itself: {reason}");
+        ends.exit();
+    });
+    let handler = handler!(logical, |logical, request, send, receive| file::serve(
+        &**logical,
+        request.message(),
+        send,
+        receive
+    ));
+    kernel.serve(64, handler);
+}
+
+/// The cache.
+pub async fn cache(kernel: Rc<Kernel>, below: Endpoint, config: cache::Config) {
+    let clock = VirtualClock(kernel.clone());
+    let cache = Cache::new(file::Client(below), clock, config);
+    let background = cache.clone();
+    kernel.spawn(async move { background.background().await });
+    let handler = handler!(cache, |cache, request, send, receive| file::serve(
+        &*cache,
+        request.message(),
+        send,
+        receive
+    ));
+    kernel.serve(300, handler);
+}
+
+/// How long to wait after a call that keeps watch has failed.
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// Naming. It mounts the volume at start, and makes a checkpoint every so often.
+pub async fn naming<C: Clock + 'static>(
+    kernel: Rc<Kernel>,
+    below: Endpoint,
+    clock: C,
+    is_restart: bool,
+    period_ns: u64,
+) {
+    let naming = Naming::new(file::Client(below.clone()), clock, Limits::default());
+    let naming = Rc::new(naming);
+    let mounted = if is_restart {
+        naming.sync().await.map(drop)
+    } else {
+        naming.mount().await
+    };
+    match mounted {
+        Ok(()) | Err(Error::NotFormatted) => {}
+        Err(error) => log::error!("naming cannot mount the volume: {error}"),
+    }
+    let (watched, time) = (naming.clone(), kernel.clone());
+    kernel.spawn(async move {
+        loop {
+            let wanted = file::Client(below.clone());
+            let wanted = time.with_deadline(period_ns, wanted.early_sync_wanted());
+            if let Some(Err(_)) = wanted.await {
+                time.sleep(RETRY_NS).await;
+            }
+            if let Err(error) = watched.sync_periodic().await {
+                log::error!("naming cannot make a checkpoint: {error}");
+                time.sleep(RETRY_NS).await;
+            }
+        }
+    });
+    let handler = handler!(naming, |naming, request, send, receive| vfs::serve(
+        &naming.client(ClientId {
+            role: request.from(),
+            generation: request.generation(),
+        }),
+        request.message(),
+        send,
+        receive
+    ));
+    kernel.serve(128, handler);
+}

@@ -1,0 +1,350 @@
+//! One run: boots, work, kills, power cuts, and what is left after each.
+
+use std::{
+    cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+use storage::{
+    block::ram::RamDisk,
+    vfs::{self, FileSystem},
+};
+use tests::{random::Random, stack::FORMAT, tree::Tree};
+
+use crate::{
+    case::Case,
+    client::{self, Shared},
+    machine::{Machine, Progress, SECTORS},
+    mix::Mix,
+    oracle::Oracle,
+};
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Decisions of the executor that were carried out.
+    pub steps: u64,
+    /// Operations of clients that ended.
+    pub operations: u64,
+    /// Instances killed.
+    pub kills: u64,
+    /// Power cuts.
+    pub cuts: u64,
+    /// Kills and cuts, those that were left out among them.
+    pub disruptions: u64,
+    /// The highest number of an operation of any client.
+    pub operations_max: u64,
+    /// Folds everything that was done.
+    pub hash: u64,
+}
+
+/// A violation: what the run did, and what was wrong at its end.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// What the run had done.
+    pub counts: Counts,
+    /// In a few lines.
+    pub what: String,
+}
+
+/// Virtual time without an operation that ended, nanoseconds, after which the stack hangs.
+const HANG_NS: u64 = 600_000_000_000;
+/// Steps without an operation that ended, after which the stack hangs.
+const HANG_STEPS: u64 = 300_000;
+
+/// Kills without an operation that ended in between: then the stack gets time to recover.
+const KILLS_IN_A_ROW_MAX: u64 = 12;
+
+/// The first time that files get, nanoseconds.
+const STAMP_NS: u64 = 1_000_000_000;
+
+/// Carries out a run.
+///
+/// # Errors
+/// With the violation, if there is one.
+pub fn run(case: &Case) -> Result<Counts, Box<Violation>> {
+    let counts = Cell::new(Counts::default());
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let mut run = Run::new(case, &counts);
+        let result = run.all();
+        let mut counted = counts.get();
+        counted.operations_max = run.shared.next.borrow().iter().copied().max().unwrap_or(0);
+        counts.set(counted);
+        result
+    }));
+    let what = match result {
+        Ok(Ok(())) => return Ok(counts.get()),
+        Ok(Err(what)) => what,
+        Err(_) => LAST_WORDS.take(),
+    };
+    Err(Box::new(Violation {
+        counts: counts.get(),
+        what,
+    }))
+}
+
+thread_local! {
+    /// What the last panic of this thread said, and where.
+    static LAST_WORDS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Has panics tell what they say to [`run`] instead of the terminal.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("a panic without words");
+        let place = panic
+            .location()
+            .map(|it| format!(" ({}:{})", it.file(), it.line()));
+        LAST_WORDS.set(format!("{text}{}", place.unwrap_or_default()));
+    }));
+}
+
+/// Why a phase ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// What was waited for has happened.
+    Done,
+    /// The power is cut.
+    Cut,
+}
+
+struct Run<'a> {
+    case: &'a Case,
+    mix: Mix,
+    counts: &'a Cell<Counts>,
+    shared: Rc<Shared>,
+    /// Chooses kills and cuts.
+    random: Random,
+    boots: u64,
+    now_ns: u64,
+    /// Steps at which the next kill and the next cut come.
+    next_kill: u64,
+    next_cut: u64,
+    /// Kills since an operation ended.
+    kills_in_a_row: u64,
+    /// Kills and cuts so far, those that were left out among them.
+    disruptions: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(case: &'a Case, counts: &'a Cell<Counts>) -> Self {
+        let mix = Mix::of(case);
+        log::info!("{mix:?}");
+        let tops = (0..mix.roles.clients).map(|it| format!("/client{it}").into_bytes());
+        let oracle = Rc::new(RefCell::new(Oracle::new(tops.collect(), STAMP_NS)));
+        let mut run = Self {
+            case,
+            counts,
+            shared: Rc::new(Shared {
+                oracle,
+                operations: Cell::default(),
+                next: RefCell::new(vec![0; mix.roles.clients]),
+            }),
+            random: Random::new(case.seed ^ 0x000f_a117),
+            boots: 0,
+            now_ns: 1_000_000_000_000,
+            next_kill: u64::MAX,
+            next_cut: u64::MAX,
+            kills_in_a_row: 0,
+            disruptions: 0,
+            mix,
+        };
+        run.next_kill = run.after(run.mix.kill_steps);
+        run.next_cut = run.after(run.mix.cut_steps);
+        run
+    }
+
+    /// About so many steps from now.
+    fn after(&mut self, steps: u64) -> u64 {
+        match steps {
+            0 => u64::MAX,
+            steps => self.counts.get().steps + 1 + self.random.below(2 * steps),
+        }
+    }
+
+    fn boot(&mut self, media: Vec<Option<RamDisk>>) -> Machine {
+        self.boots += 1;
+        let oracle = &self.shared.oracle;
+        Machine::boot(&self.mix, self.boots, media, oracle, self.now_ns)
+    }
+
+    fn all(&mut self) -> Result<(), String> {
+        let blank = (0..self.mix.roles.disks).map(|_| Some(RamDisk::new(SECTORS)));
+        let mut media: Vec<_> = blank.collect();
+        self.format(&mut media)?;
+        loop {
+            let mut machine = self.boot(media);
+            if self.boots > 2 && self.look(&mut machine)? == End::Cut {
+                media = self.cut(machine);
+                continue;
+            }
+            let end = self.work(&mut machine)?;
+            media = self.cut(machine);
+            if end == End::Done {
+                break;
+            }
+        }
+        // What the last cut has left, without another one.
+        (self.mix.kill_steps, self.mix.cut_steps) = (0, 0);
+        (self.next_kill, self.next_cut) = (u64::MAX, u64::MAX);
+        let mut machine = self.boot(media);
+        self.look(&mut machine)?;
+        machine.kernel.shut_down();
+        Ok(())
+    }
+
+    /// Makes the volume, with a directory for each client. Nothing is promised before that.
+    fn format(&mut self, media: &mut Vec<Option<RamDisk>>) -> Result<(), String> {
+        let (kill, cut) = (self.next_kill, self.next_cut);
+        (self.next_kill, self.next_cut) = (u64::MAX, u64::MAX);
+        let mut machine = self.boot(std::mem::take(media));
+        let roles = self.mix.roles;
+        let system = vfs::Client(machine.endpoint(roles.naming()));
+        let done = Rc::new(Cell::new(false));
+        let tops: Vec<_> = (0..roles.clients)
+            .map(|client| self.shared.oracle.borrow().top(client).to_vec())
+            .collect();
+        let told = done.clone();
+        machine.kernel.start(roles.client(0), async move {
+            system.format(&FORMAT).await.expect("format");
+            for top in tops {
+                system.mkdir(&top, 0o755).await.expect("mkdir");
+            }
+            system.sync().await.expect("sync");
+            told.set(true);
+        });
+        self.go(&mut machine, &mut |_| done.get())?;
+        (self.next_kill, self.next_cut) = (kill, cut);
+        let mut nothing = Random::new(0);
+        *media = self.end(machine, &mut nothing);
+        Ok(())
+    }
+
+    /// Clients work until there were enough steps, or the power is cut.
+    fn work(&mut self, machine: &mut Machine) -> Result<End, String> {
+        let roles = self.mix.roles;
+        for client in 0..roles.clients {
+            let (role, naming) = (roles.client(client), machine.endpoint(roles.naming()));
+            let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
+            let (mix, case) = (self.mix.clone(), self.case.clone());
+            let work = client::work(kernel, naming, shared, mix, case, client);
+            machine.kernel.start(role, work);
+        }
+        let steps = self.mix.steps;
+        self.go(machine, &mut |counts| counts.steps >= steps)
+    }
+
+    /// After a cut: what is there must be what may be there. Other cuts may come meanwhile.
+    fn look(&mut self, machine: &mut Machine) -> Result<End, String> {
+        let roles = self.mix.roles;
+        let found = Rc::new(RefCell::new(None));
+        let (system, told) = (vfs::Client(machine.endpoint(roles.naming())), found.clone());
+        let tops: Vec<_> = (0..roles.clients)
+            .map(|client| self.shared.oracle.borrow().top(client).to_vec())
+            .collect();
+        machine.kernel.start(roles.client(0), async move {
+            let mut trees = Vec::new();
+            for top in tops {
+                let tree = Tree::read(&system, &top).await;
+                trees.push(tree.map_err(|(path, error)| format!("{path}: {error}")));
+            }
+            *told.borrow_mut() = Some(trees.into_iter().collect::<Result<Vec<_>, _>>());
+        });
+        let end = self.go(machine, &mut |_| found.borrow().is_some())?;
+        if end == End::Done {
+            let trees = found.borrow_mut().take().expect("was looked at");
+            let trees = trees.map_err(|what| format!("after a power cut: {what}"))?;
+            let judged = self.shared.oracle.borrow_mut().crashed(&trees);
+            judged.map_err(|what| format!("after a power cut: {what}"))?;
+            machine.kernel.kill(roles.client(0), true);
+        }
+        Ok(end)
+    }
+
+    fn cut(&mut self, machine: Machine) -> Vec<Option<RamDisk>> {
+        let mut counts = self.counts.get();
+        counts.cuts += 1;
+        self.counts.set(counts);
+        let mut random = Random::new(self.random.number());
+        self.end(machine, &mut random)
+    }
+
+    fn end(&mut self, machine: Machine, random: &mut Random) -> Vec<Option<RamDisk>> {
+        self.now_ns = machine.kernel.now_ns() + 1_000_000_000;
+        machine.cut(random)
+    }
+
+    /// Steps until `done`, or to the next power cut.
+    fn go(
+        &mut self,
+        machine: &mut Machine,
+        done: &mut dyn FnMut(&Counts) -> bool,
+    ) -> Result<End, String> {
+        let (mut operations, mut since_ns, mut since_steps) = (0, self.now_ns, 0);
+        loop {
+            let progress = machine.step()?;
+            let mut counts = self.counts.get();
+            counts.steps += u64::from(progress == Progress::Went);
+            counts.hash = counts.hash.rotate_left(1) ^ machine.kernel.hash();
+            counts.operations = self.shared.operations.get();
+            counts.disruptions = self.disruptions;
+            self.counts.set(counts);
+            if counts.operations != operations {
+                operations = counts.operations;
+                self.kills_in_a_row = 0;
+                (since_ns, since_steps) = (machine.kernel.now_ns(), counts.steps);
+            }
+            if machine.kernel.now_ns() > since_ns + HANG_NS
+                || counts.steps > since_steps + HANG_STEPS
+            {
+                return Err(format!(
+                    "no operation has ended for {} s of virtual time and {} steps",
+                    (machine.kernel.now_ns() - since_ns) / 1_000_000_000,
+                    counts.steps - since_steps
+                ));
+            }
+            if done(&counts) {
+                return Ok(End::Done);
+            }
+            if counts.steps >= self.next_kill {
+                self.kill(machine);
+            }
+            if counts.steps >= self.next_cut {
+                self.next_cut = self.after(self.mix.cut_steps);
+                if self.disrupts() {
+                    return Ok(End::Cut);
+                }
+            }
+        }
+    }
+
+    /// Whether the next kill or cut is carried out.
+    fn disrupts(&mut self) -> bool {
+        self.disruptions += 1;
+        !self.case.spares(self.disruptions)
+    }
+
+    fn kill(&mut self, machine: &Machine) {
+        self.next_kill = self.after(self.mix.kill_steps);
+        if self.kills_in_a_row >= KILLS_IN_A_ROW_MAX {
+            return;
+        }
+        let victim = self.random.pick(&self.mix.victims);
+        let effects = self.random.below(6) as u32;
+        let mid_poll = self.random.one_in(2);
+        if !self.disrupts() {
+            return;
+        }
+        self.kills_in_a_row += 1;
+        let mut counts = self.counts.get();
+        if self.mix.mid_poll && mid_poll {
+            machine.kernel.kill_soon(victim, effects);
+            counts.kills += 1;
+        } else if machine.kernel.is_up(victim) {
+            machine.kernel.kill(victim, false);
+            counts.kills += 1;
+        }
+        self.counts.set(counts);
+    }
+}
