@@ -11,16 +11,20 @@ use super::record::{Identity, Outcome, Record};
 use super::rig::{Rig, Setting, is_hosts};
 use crate::Failure;
 
+/// What a user sees, and the documents say: an error, a stop.
+pub type Documented = Option<String>;
+
 /// A kind of campaign.
 pub trait Kind: Sync {
     /// What experiment `number` is to be. It follows from the campaign's seed and the number alone.
     fn choose(&self, number: u64) -> Choices;
 
-    /// Makes it: works below the directory `top`, injects, looks whether all is well.
+    /// Makes it: works below the directory `top`, injects, looks whether all is well. Returns what is not,
+    /// where the documents say so.
     ///
     /// # Errors
     /// [`Failure::Check`] and [`Failure::Guest`] are Galago's fault, anything else the host's.
-    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<()>;
+    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented>;
 }
 
 /// What was chosen.
@@ -46,7 +50,10 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
     let choices = kind.choose(number);
     let result = attempt(kind, &choices, number, rig);
     let heard = rig.heard();
-    let result = result.and_then(|()| no_death_of_its_own(&choices.target, &heard));
+    let result = result.and_then(|documented| {
+        no_death_of_its_own(&choices.target, &heard)?;
+        Ok(documented)
+    });
     let mut record = Record {
         number,
         identity: identity.clone(),
@@ -62,11 +69,16 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         deaths: heard.death_lines(),
         last_words: Vec::new(),
         replay: heard.replay,
+        resync: heard.resync,
         penultimate: heard.penultimate,
         host_ms: begun.elapsed().as_millis() as u64,
         console: Vec::new(),
         repeat: format!("{} --only {number}", identity.command()),
     };
+    if let Ok(Some(documented)) = &result {
+        record.outcome = Outcome::StoppedAsDocumented;
+        record.why = Some(documented.clone());
+    }
     if let Err(error) = result {
         record.outcome = if is_hosts(&error) {
             Outcome::Harness
@@ -84,7 +96,12 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
     record
 }
 
-fn attempt(kind: &dyn Kind, choices: &Choices, number: u64, rig: &mut Rig<'_>) -> Result<()> {
+fn attempt(
+    kind: &dyn Kind,
+    choices: &Choices,
+    number: u64,
+    rig: &mut Rig<'_>,
+) -> Result<Documented> {
     let subject = rig.ready(choices.setting, choices.fresh)?;
     subject.heard = Heard::default();
     kind.carry_out(choices, &format!("/e{number}"), rig)

@@ -1,6 +1,6 @@
 //! What a guest tells while an experiment goes on: deaths, recoveries, replays, errors.
 
-use super::record::Replay;
+use super::record::{Replay, Resync};
 use crate::guest::Event;
 
 /// Texts of a kind that are kept.
@@ -17,6 +17,8 @@ pub struct Heard {
     pub recoveries: Vec<(String, u64)>,
     /// The longest replay.
     pub replay: Option<Replay>,
+    /// What was made equal again after the last boot.
+    pub resync: Option<Resync>,
     /// The newest checkpoint that a command told of.
     pub checkpoint: u64,
     /// A store went back to its penultimate checkpoint.
@@ -57,6 +59,13 @@ impl Heard {
                 if self.replay.as_ref().is_none_or(longer) {
                     self.replay = Some(replay);
                 }
+            }
+            "resync" => {
+                self.resync = Some(Resync {
+                    blocks: number("blocks"),
+                    rewritten: number("rewritten"),
+                    bad: number("bad"),
+                });
             }
             "load" => self.penultimate |= is("penultimate"),
             "stopped" => keep(&mut self.stopped, text("task")),
@@ -114,6 +123,7 @@ mod tests {
             r#"{"event":"recovery","task":"cache","duration_ns":7}"#,
             r#"{"event":"replay","files":1,"pages":2,"duration_ns":3,"skipped":false}"#,
             r#"{"event":"replay","files":4,"pages":5,"duration_ns":6,"skipped":true}"#,
+            r#"{"event":"resync","blocks":3,"rewritten":2,"bad":1}"#,
             r#"{"event":"load","checkpoint":1,"penultimate":true}"#,
             r#"{"event":"load","checkpoint":2,"penultimate":false}"#,
             r#"{"event":"ready","restart":true}"#,
@@ -135,6 +145,8 @@ mod tests {
         assert_eq!((longest.pages, longest.skipped), (5, true));
         assert!(heard.penultimate);
         assert_eq!(heard.checkpoint, 8);
+        let resync = heard.resync.expect("a resynchronisation");
+        assert_eq!((resync.blocks, resync.rewritten, resync.bad), (3, 2, 1));
         assert_eq!((heard.consoles, heard.words.len()), (1, 1));
     }
 }

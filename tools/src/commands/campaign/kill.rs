@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use stack::MANAGER;
 
-use super::experiment::{Choices, Kind};
+use super::experiment::{Choices, Documented, Kind};
 use super::load::Plan;
 use super::moment::Moment;
 use super::random::Random;
@@ -64,7 +64,7 @@ impl Kind for Kill {
         }
     }
 
-    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<()> {
+    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented> {
         let target = choices.target.as_str();
         let subject = rig.subject()?;
         let mut load = choices.plan.begin(subject, top)?;
@@ -106,7 +106,8 @@ impl Kind for Kill {
             wait_for_manager(subject)?;
         }
         load.verify(subject, target == "postmark")?;
-        load.remove(subject)
+        load.remove(subject)?;
+        Ok(None)
     }
 }
 

@@ -115,6 +115,39 @@ pub struct Postmark {
     done: Option<Done>,
 }
 
+impl Postmark {
+    /// Looks whether what is there is right, where a part of it may be missing.
+    fn verify_found(&self, subject: &mut Subject) -> Result<()> {
+        if exists(subject, &self.top)? {
+            self.verify(subject, "found ")?;
+        }
+        Ok(())
+    }
+
+    fn verify(&self, subject: &mut Subject, check: &str) -> Result<()> {
+        let command = format!("verify postmark {check}{}", self.parameters);
+        subject.run(&command).map(drop)
+    }
+
+    /// Files with blocks that cannot be read are counted and removed; the others must be right.
+    fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
+        let mut unreadable = 0;
+        if subject.heard.resync.is_some_and(|resync| resync.bad > 0) && exists(subject, &self.top)?
+        {
+            for line in subject.output(&format!("blocks {}", self.top))? {
+                let bad = line.matches('!').count() as u64;
+                if bad > 0 {
+                    unreadable += bad;
+                    let name = line.rsplit(' ').next().unwrap_or_default();
+                    subject.run(&format!("rm {}/{name}", self.top))?;
+                }
+            }
+        }
+        self.verify_found(subject)?;
+        Ok(unreadable)
+    }
+}
+
 /// What is going on.
 pub enum Load {
     /// PostMark.
@@ -179,34 +212,22 @@ impl Load {
                     let reason = done.error.clone().unwrap_or_default();
                     format!("PostMark failed: {reason}")
                 });
-                let check = match failed {
-                    Some(_) if cut_short => "found ",
-                    Some(failed) => return Err(Failure::Check(failed).into()),
-                    None => "",
-                };
-                let Postmark { parameters, .. } = postmark;
-                subject
-                    .run(&format!("verify postmark {check}{parameters}"))
-                    .map(drop)
+                match failed {
+                    // It may have died before it had made a directory.
+                    Some(_) if cut_short => postmark.verify_found(subject),
+                    Some(failed) => Err(Failure::Check(failed).into()),
+                    None => postmark.verify(subject, ""),
+                }
             }
             Self::Files(files) => files.verify(subject),
         }
     }
 
     /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<()> {
+    /// Returns how many blocks cannot be read that were being overwritten.
+    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
         match self {
-            Self::Postmark(Postmark {
-                parameters, top, ..
-            }) => {
-                // Unless it was synced, not even the directory needs to be there.
-                if !exists(subject, top)? {
-                    return Ok(());
-                }
-                subject
-                    .run(&format!("verify postmark found {parameters}"))
-                    .map(drop)
-            }
+            Self::Postmark(postmark) => postmark.verify_after_cut(subject),
             Self::Files(files) => files.verify_after_cut(subject),
         }
     }
@@ -214,6 +235,7 @@ impl Load {
     /// Removes what it left.
     pub fn remove(self, subject: &mut Subject) -> Result<()> {
         match self {
+            Self::Postmark(postmark) if !exists(subject, &postmark.top)? => Ok(()),
             Self::Postmark(postmark) => subject.run(&format!("rm -r {}", postmark.top)).map(drop),
             Self::Files(files) => files.remove(subject),
         }

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::load::{Load, Plan};
 use super::random::Random;
-use super::subject::Subject;
+use super::subject::{LIMIT, Subject};
+use crate::guest::{Event, succeeded};
 
 /// One moment in so many is in a sync, which is where it is difficult.
 const IN_SYNC_ONE_IN: u64 = 4;
@@ -57,7 +58,7 @@ impl Moment {
         format!("after {words} and {} ms", ms(self.delay))
     }
 
-    /// Lets the load go on until it has come. Returns the number of the sync, if one was begun.
+    /// Lets the load go on until it has come. Returns the number of the sync, if one is under way then.
     pub fn wait(self, subject: &mut Subject, load: &mut Load) -> Result<Option<u64>> {
         let mut due = None;
         loop {
@@ -70,22 +71,31 @@ impl Moment {
             }
             attend(subject, load, due)?;
         }
-        let sync = self.in_sync.then(|| subject.guest.start("sync"));
+        let mut sync = None;
+        if self.in_sync {
+            sync = Some(subject.guest.start("sync")?);
+        }
         let due = Instant::now() + self.delay;
         while Instant::now() < due {
             load.go_on(subject)?;
-            attend(subject, load, Some(due))?;
+            if let Some(event) = attend(subject, load, Some(due))?
+                && let Some(done) = sync.and_then(|id| event.done(id))
+            {
+                succeeded("sync", done)?;
+                sync = None;
+            }
         }
-        sync.transpose()
+        Ok(sync)
     }
 }
 
-/// Hands the next event to the load; waits for none longer than until `due`.
-fn attend(subject: &mut Subject, load: &mut Load, due: Option<Instant>) -> Result<()> {
-    let until = due.unwrap_or_else(|| Instant::now() + super::subject::LIMIT);
-    match subject.event("the work", until)? {
-        Some(event) => load.take(&event),
-        None if due.is_some() => Ok(()),
-        None => Err(subject.guest.failure("the work hangs".into()).into()),
+/// Hands the next event to the load, and returns it; waits for none longer than until `due`.
+fn attend(subject: &mut Subject, load: &mut Load, due: Option<Instant>) -> Result<Option<Event>> {
+    let event = subject.event("the work", due.unwrap_or_else(|| Instant::now() + LIMIT))?;
+    match &event {
+        Some(event) => load.take(event)?,
+        None if due.is_some() => {}
+        None => return Err(subject.guest.failure("the work hangs".into()).into()),
     }
+    Ok(event)
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::experiment::{Choices, Kind};
+use super::experiment::{Choices, Documented, Kind};
 use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
@@ -79,7 +79,7 @@ impl Kind for PowerCut {
         }
     }
 
-    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<()> {
+    fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented> {
         let subject = rig.subject()?;
         subject.run("df")?;
         let mut load = choices.plan.begin(subject, top)?;
@@ -101,7 +101,12 @@ impl Kind for PowerCut {
             let what = format!("checkpoint {after}, and there was {before}");
             return Err(Failure::Check(what).into());
         }
-        load.verify_after_cut(subject)?;
+        let unreadable = load.verify_after_cut(subject)?;
+        let lost = subject.heard.resync.map_or(0, |resync| resync.bad);
+        if unreadable > lost {
+            let what = format!("{unreadable} blocks cannot be read, of which {lost} were told");
+            return Err(Failure::Check(what).into());
+        }
         rig.check_kept()?;
         let subject = rig.subject()?;
         // It must be a volume like any other.
@@ -109,7 +114,7 @@ impl Kind for PowerCut {
         if exists(subject, top)? {
             load.remove(subject)?;
         }
-        Ok(())
+        Ok((unreadable > 0).then(|| format!("{unreadable} blocks that were being overwritten")))
     }
 }
 

@@ -81,6 +81,17 @@ pub struct Replay {
     pub skipped: bool,
 }
 
+/// What was made equal again after the machine was cut off, as logical tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resync {
+    /// Blocks that had been overwritten since the checkpoint.
+    pub blocks: u64,
+    /// Copies that were written again from a good one.
+    pub rewritten: u64,
+    /// Blocks without a good copy: reading them is an error.
+    pub bad: u64,
+}
+
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -112,6 +123,9 @@ pub struct Record {
     pub recovery_ns: Option<u64>,
     /// The longest replay.
     pub replay: Option<Replay>,
+    /// What was made equal again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync: Option<Resync>,
     /// A store went back to its penultimate checkpoint.
     #[serde(default)]
     pub penultimate: bool,

@@ -158,6 +158,7 @@ pub mod tests {
             last_words: Vec::new(),
             recovery_ns: Some(5),
             replay: None,
+            resync: None,
             penultimate: false,
             host_ms: 7,
             console: Vec::new(),

@@ -39,6 +39,8 @@ const SAME_SETTING: u64 = 32;
 pub struct Setting {
     /// Pages of the cache, where the stack's description leaves it the usual size.
     pub cache_pages: Option<u32>,
+    /// The file stores overwrite data where they are.
+    pub in_place: bool,
 }
 
 impl Setting {
@@ -47,6 +49,7 @@ impl Setting {
         let mut random = Random::new(!seed, number / SAME_SETTING);
         Self {
             cache_pages: *random.pick(&CACHE_PAGES),
+            in_place: random.one_in(2),
         }
     }
 }
@@ -71,6 +74,14 @@ impl Workshop {
         if let Some(pages) = setting.cache_pages {
             let text = &mut machine.archive.description;
             *text = text.replace("\"pages=16384\"", &format!("\"pages={pages}\""));
+        }
+        if setting.in_place {
+            let text = &mut machine.archive.description;
+            let store = "program = \"twinfs\"\n";
+            *text = text.replace(
+                store,
+                &format!("{store}arguments = \"overwrite=in-place\"\n"),
+            );
         }
         Ok(machine)
     }

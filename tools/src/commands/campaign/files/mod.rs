@@ -115,14 +115,15 @@ impl Files {
     }
 
     /// Looks, after the machine was cut off, whether everything is there that was synced, and nothing that
-    /// never was.
+    /// never was. Returns how many blocks cannot be read that were being overwritten.
     ///
     /// # Errors
     /// [`Failure::Check`] names what is not.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<()> {
-        self.programs
-            .iter()
-            .try_for_each(|program| program.verify_after_cut(subject))
+    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
+        let programs = self.programs.iter();
+        programs
+            .map(|program| program.verify_after_cut(subject))
+            .sum()
     }
 
     /// Removes all of it.

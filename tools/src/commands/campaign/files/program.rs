@@ -157,40 +157,38 @@ impl Program {
             return Ok(());
         }
         let lines = subject.output(&format!("blocks {}", self.top))?;
-        let differences = self.state().differences(&lines, &[]);
+        let differences = self.state().compare(&lines, &[]).differences;
         Err(wrong(format!("{}: {}", self.top, differences.join("; "))))
     }
 
     /// Looks whether a state is there that is not older than what was synced. Blocks may be of a later
-    /// one: what was overwritten in place after the last checkpoint.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<()> {
-        let found = self.found(subject)?;
+    /// one: what was overwritten in place after the last checkpoint. Those of them that cannot be read are
+    /// counted.
+    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
+        // It is an error where a block cannot be read.
+        let hash = subject.command(&format!("sha256 {}", self.top))?.result;
         let mut possible = self.synced..self.states.len();
-        if possible.any(|state| self.states[state].checksum() == found) {
-            return Ok(());
+        if possible.any(|state| hash["sha256"] == self.states[state].checksum()) {
+            return Ok(0);
         }
         let lines = subject.output(&format!("blocks {}", self.top))?;
-        let mut fewest: Option<Vec<String>> = None;
+        let mut nearest: Option<Vec<String>> = None;
         for index in self.synced..self.states.len() {
-            let differences = self.states[index].differences(&lines, &self.states[index + 1..]);
-            if differences.is_empty() {
-                return Ok(());
+            let found = self.states[index].compare(&lines, &self.states[index + 1..]);
+            if found.differences.is_empty() {
+                return Ok(found.unreadable);
             }
-            if fewest
-                .as_ref()
-                .is_none_or(|other| differences.len() < other.len())
-            {
-                fewest = Some(differences);
+            let fewer = |other: &Vec<String>| found.differences.len() < other.len();
+            if nearest.as_ref().is_none_or(fewer) {
+                nearest = Some(found.differences);
             }
         }
-        let fewest = fewest.unwrap_or_default().join("; ");
-        let mut since: Vec<&str> = self.commands[self.synced..]
-            .iter()
-            .map(String::as_str)
-            .collect();
+        let nearest = nearest.unwrap_or_default().join("; ");
+        let since = self.commands[self.synced..].iter();
+        let mut since: Vec<&str> = since.map(String::as_str).collect();
         since.dedup();
         Err(wrong(format!(
-            "{}: no state since the last sync; of the nearest: {fewest}; operations since: {}",
+            "{}: no state since the last sync; of the nearest: {nearest}; operations since: {}",
             self.top,
             since.join("; ")
         )))

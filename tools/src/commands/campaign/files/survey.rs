@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -69,16 +70,25 @@ fn block(bytes: &[u8], index: usize, size: usize) -> Vec<u8> {
     block
 }
 
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What is not as it should be, in words.
+    pub differences: Vec<String>,
+    /// Blocks that cannot be read, and were being overwritten.
+    pub unreadable: u64,
+}
+
 impl State {
-    /// What `lines` show that is not this state, in words; nothing if it is. A block may also be as in a
-    /// `later` state.
-    pub fn differences(&self, lines: &[String], later: &[Self]) -> Vec<String> {
-        let mut differences = Vec::new();
+    /// Compares what `lines` show with this state. A block may also be as in a `later` state; one that a
+    /// later state has otherwise was being overwritten, and it may be that it cannot be read.
+    pub fn compare(&self, lines: &[String], later: &[Self]) -> Found {
+        let (mut differences, mut unreadable) = (Vec::new(), 0);
         let mut seen = BTreeSet::new();
         for text in lines {
             match Line::parse(text) {
                 Some(line) => {
-                    differences.extend(self.difference(&line, later));
+                    differences.extend(self.difference(&line, later, &mut unreadable));
                     seen.insert(line.name.to_owned());
                 }
                 None => differences.push(format!("a line that says nothing: {text}")),
@@ -91,22 +101,33 @@ impl State {
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
-        differences
+        Found {
+            differences,
+            unreadable,
+        }
     }
 
-    fn difference(&self, line: &Line<'_>, later: &[Self]) -> Option<String> {
+    fn difference(&self, line: &Line<'_>, later: &[Self], unreadable: &mut u64) -> Option<String> {
         let name = line.name;
         match (self.find(name), line.kind) {
             (None, _) => Some(format!("{name} should not be there")),
             (Some(Node::Directory), "d") => None,
             (Some(Node::Link(target)), "l") => (line.target != Some(target.as_str()))
                 .then(|| format!("{name} points to {:?}, not to {target}", line.target)),
-            (Some(Node::File(file)), "f") => self.difference_of_file(*file, line, later),
+            (Some(Node::File(file)), "f") => {
+                self.difference_of_file(*file, line, later, unreadable)
+            }
             (Some(_), kind) => Some(format!("{name} is of kind {kind}")),
         }
     }
 
-    fn difference_of_file(&self, file: u32, line: &Line<'_>, later: &[Self]) -> Option<String> {
+    fn difference_of_file(
+        &self,
+        file: u32,
+        line: &Line<'_>,
+        later: &[Self],
+        unreadable: &mut u64,
+    ) -> Option<String> {
         let name = line.name;
         let bytes = self.content(file)?;
         if line.size != bytes.len() as u64 {
@@ -117,12 +138,18 @@ impl State {
             ));
         }
         for (index, found) in line.blocks.iter().enumerate() {
+            let read = |bytes: &Rc<Vec<u8>>| block(bytes, index, line.size as usize);
+            let mut versions = later
+                .iter()
+                .filter_map(|state| state.content(file))
+                .map(read);
+            let own = read(bytes);
             if *found == "!" {
-                return Some(format!("{name}: block {index} cannot be read"));
-            }
-            let versions = std::iter::once(self).chain(later);
-            let mut possible = versions.filter_map(|state| state.content(file));
-            if !possible.any(|other| hash(&block(other, index, bytes.len())) == *found) {
+                if !versions.any(|version| version != own) {
+                    return Some(format!("{name}: block {index} cannot be read"));
+                }
+                *unreadable += 1;
+            } else if hash(&own) != *found && !versions.any(|version| hash(&version) == *found) {
                 return Some(format!(
                     "{name}: block {index} holds what was never written to it"
                 ));
@@ -162,10 +189,10 @@ mod tests {
     fn what_is_there_is_told_from_what_is_not() {
         let state = last(&State::default(), &file(1, 0, 9000));
         let shown = lines(&state);
-        assert!(state.differences(&shown, &[]).is_empty());
+        assert!(state.compare(&shown, &[]).differences.is_empty());
         let told = |lines: &[&str]| {
             let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-            state.differences(&lines, &[]).join("; ")
+            state.compare(&lines, &[]).differences.join("; ")
         };
         assert!(told(&[]).contains("a is missing"));
         assert!(told(&[&shown[0], "d 0 - b"]).contains("b should not be there"));
@@ -183,19 +210,27 @@ mod tests {
         let third = last(&second, &file(3, 8000, 4000));
         let later = [second.clone(), third.clone()];
         let shown = lines(&second);
+        let differences = |state: &State, lines: &[String], later: &[State]| {
+            state.compare(lines, later).differences
+        };
         assert!(
-            first.differences(&shown, &later).is_empty(),
+            differences(&first, &shown, &later).is_empty(),
             "overwritten in place"
         );
         assert!(
-            !second.differences(&lines(&first), &[third]).is_empty(),
+            !differences(&second, &lines(&first), &[third]).is_empty(),
             "older"
         );
-        let bad = shown[0]
-            .split(',')
-            .next()
-            .map(|it| format!("{it},!,! a"))
-            .expect("a line");
-        assert!(first.differences(&[bad], &later)[0].contains("cannot be read"));
+        // The first two blocks were overwritten since, the third one was not.
+        let torn = shown[0].replacen(&shown[0][7..23], "!", 1);
+        let found = first.compare(std::slice::from_ref(&torn), &later[..1]);
+        assert_eq!(
+            (found.differences.len(), found.unreadable),
+            (0, 1),
+            "{torn}"
+        );
+        let last = shown[0].rfind(',').expect("blocks");
+        let lost = format!("{},! a", &shown[0][..last]);
+        assert!(differences(&first, &[lost], &later[..1])[0].contains("block 2 cannot be read"));
     }
 }
