@@ -8,6 +8,7 @@ pub mod logging;
 pub mod model;
 pub mod operation;
 pub mod outcome;
+pub mod overwrites;
 pub mod random;
 pub mod session;
 pub mod stack;

@@ -139,6 +139,42 @@ impl Model {
         &self.nodes[&number]
     }
 
+    /// All files with their contents, those without a name too.
+    pub fn files(&self) -> impl Iterator<Item = (u64, &Rc<Vec<u8>>)> {
+        self.nodes
+            .iter()
+            .filter_map(|(&number, node)| match &node.body {
+                Body::File(bytes) => Some((number, bytes)),
+                _ => None,
+            })
+    }
+
+    /// A path to each node that has a name.
+    #[must_use]
+    pub fn paths(&self) -> Vec<(Vec<u8>, u64)> {
+        let mut paths = vec![(b"".to_vec(), ROOT)];
+        let mut at = 0;
+        while let Some((path, node)) = paths.get(at).cloned() {
+            if let Body::Directory(names, _) = &self.node(node).body {
+                for (name, child) in names {
+                    paths.push(([&path, &b"/"[..], name].concat(), *child));
+                }
+            }
+            at += 1;
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        paths.retain(|(_, node)| seen.insert(*node));
+        paths
+    }
+
+    /// Makes the contents of a file other ones of the same length; it was not this program that did.
+    pub fn replace_contents(&mut self, number: u64, contents: Vec<u8>) {
+        if let Body::File(bytes) = &mut self.node_mut(number).body {
+            assert_eq!(bytes.len(), contents.len());
+            *bytes = Rc::new(contents);
+        }
+    }
+
     /// The numbers of what is open, in order.
     #[must_use]
     pub fn handles(&self) -> Vec<u32> {

@@ -10,6 +10,7 @@ use crate::{
     model::Model,
     operation::{Operation, random_operation},
     outcome::{Descriptors, step},
+    overwrites::Overwrites,
     random::Random,
     stack::{CacheSize, TestClock, collapsed, disks, format},
 };
@@ -86,6 +87,23 @@ impl Session {
     async fn perform<F: FileSystem>(&mut self, system: &F, operation: &Operation, what: &str) {
         let (model, descriptors) = (&mut self.model, &mut self.descriptors);
         step(system, model, descriptors, operation, what).await;
+    }
+
+    /// As [`Session::crashed`], on a system that overwrites in place: of each block one of its contents
+    /// since the checkpoint is there. See [`Overwrites::settle`].
+    pub async fn settle<F: FileSystem>(
+        &mut self,
+        system: &F,
+        checkpoint: u64,
+        overwrites: &Overwrites,
+        is_there: impl Fn(&[u8]) -> bool,
+    ) -> (u64, u64) {
+        self.crashed(checkpoint);
+        self.tick();
+        let what = self.what();
+        overwrites
+            .settle(system, &mut self.model, is_there, &what)
+            .await
     }
 
     /// Syncs; returns the checkpoint.

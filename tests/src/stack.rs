@@ -10,7 +10,7 @@ use storage::{
     file::{self, VolumeFormat},
     logical::Logical,
     naming,
-    twinfs::TwinFs,
+    twinfs::{self, Overwrite, TwinFs},
     vfs::FileSystem,
 };
 use storage_host::{Disk, Group, Kill, LogicalLink, Moment, System, Victim};
@@ -87,6 +87,13 @@ fn config(size: CacheSize) -> cache::Config {
     }
 }
 
+fn store_config(overwrite: Overwrite) -> twinfs::Config {
+    twinfs::Config {
+        overwrite,
+        ..Default::default()
+    }
+}
+
 /// New disks.
 #[must_use]
 pub fn disks(count: usize) -> Vec<Option<Rc<RamDisk>>> {
@@ -98,7 +105,21 @@ pub fn disks(count: usize) -> Vec<Option<Rc<RamDisk>>> {
 /// A collapsed stack over these disks, `None` for a missing one.
 #[must_use]
 pub fn collapsed(disks: &[Option<Rc<RamDisk>>], clock: &TestClock, size: CacheSize) -> Collapsed {
-    let store = |disk: &Option<Rc<RamDisk>>| Some(TwinFs::new(disk.clone()?, clock.clone()));
+    collapsed_that(Overwrite::default(), disks, clock, size)
+}
+
+/// As [`collapsed`], of stores that overwrite data like this.
+#[must_use]
+pub fn collapsed_that(
+    overwrite: Overwrite,
+    disks: &[Option<Rc<RamDisk>>],
+    clock: &TestClock,
+    size: CacheSize,
+) -> Collapsed {
+    let store = |disk: &Option<Rc<RamDisk>>| {
+        let config = store_config(overwrite);
+        Some(TwinFs::with_config(disk.clone()?, clock.clone(), config))
+    };
     let logical = Logical::new(disks.iter().map(store).collect());
     System::new(
         logical,
@@ -115,8 +136,21 @@ pub fn tasks(
     clock: &TestClock,
     size: CacheSize,
 ) -> (Tasks, Rc<Group<RamDisk, Store>>) {
+    tasks_that(Overwrite::default(), disks, clock, size)
+}
+
+/// As [`tasks`], of stores that overwrite data like this.
+#[must_use]
+pub fn tasks_that(
+    overwrite: Overwrite,
+    disks: &[Option<Rc<RamDisk>>],
+    clock: &TestClock,
+    size: CacheSize,
+) -> (Tasks, Rc<Group<RamDisk, Store>>) {
     let time = clock.clone();
-    let group = Group::new(disks.to_vec(), move |disk| TwinFs::new(disk, time.clone()));
+    let group = Group::new(disks.to_vec(), move |disk| {
+        TwinFs::with_config(disk, time.clone(), store_config(overwrite))
+    });
     let below = file::Client(LogicalLink(group.clone()));
     (
         System::new(
