@@ -15,6 +15,20 @@ pub enum Campaign {
                       cargo galago campaign kill --targets logical,twinfs.0 --seed 7 --out kills.jsonl\n  \
                       cargo galago campaign kill --count 10701 --shard 3/32 --out kills-3.jsonl")]
     Kill(Kill),
+    /// Have any task and any disk fail in every way: recovered, or an orderly stop
+    #[command(
+        after_help = "Experiment N has fault N of the list, so that the first of them are each fault of each \
+                      target once.\n\nExamples:\n  cargo galago campaign fault --count 300\n  \
+                      cargo galago campaign fault --faults panic,deadlock --targets stores"
+    )]
+    Fault(Fault),
+    /// Have disks go wrong in silence, by type of block: never wrong data
+    #[command(
+        after_help = "On a mirror nobody may notice; on one disk, errors may be seen.\n\nExamples:\n  \
+                      cargo galago campaign corrupt --count 80\n  \
+                      cargo galago campaign corrupt --stack single-faulty --faults torn-write"
+    )]
+    Corrupt(Corrupt),
     /// Cut the power while files are written: what was synced must be there
     #[command(
         after_help = "Examples:\n  cargo galago campaign power-cut --count 200\n  \
@@ -47,6 +61,9 @@ pub struct Experiments {
     /// Only this experiment, to repeat it; nothing is written
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["shard", "out"])]
     pub only: Option<u64>,
+    /// Little work, and one boot for all: a slice for tests
+    #[arg(long)]
+    pub brief: bool,
     /// Where a line for each experiment goes; those that are there are not done again
     /// [default: a file under target/campaigns]
     #[arg(long, value_name = "FILE")]
@@ -65,7 +82,7 @@ pub struct Kill {
     /// What every campaign has.
     #[command(flatten)]
     pub experiments: Experiments,
-    /// The tasks to kill, by name or group (`drivers`, `stores`, `all`); `all` are those of the stack
+    /// The tasks to kill, by name or group (`drivers`, `stores`, `below`, `all`)
     #[arg(
         long,
         value_name = "TASK,…",
@@ -75,6 +92,52 @@ pub struct Kill {
     pub targets: Vec<String>,
     /// Stack description, by name (see qemu/stacks) or file
     #[arg(long, value_name = "NAME|FILE", default_value = "mirror")]
+    pub stack: String,
+}
+
+/// Options of `campaign fault`.
+#[derive(Clone, Debug, Args)]
+pub struct Fault {
+    /// What every campaign has.
+    #[command(flatten)]
+    pub experiments: Experiments,
+    /// The tasks that fail, by name or group (`drivers`, `stores`, `below`, `all`); disks fail too
+    #[arg(
+        long,
+        value_name = "TASK,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub targets: Vec<String>,
+    /// The faults, by the names that `inject` on the console has for them
+    #[arg(
+        long,
+        value_name = "FAULT,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub faults: Vec<String>,
+    /// Stack description, by name (see qemu/stacks) or file; disks fail where the filter `faulty` is
+    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
+    pub stack: String,
+}
+
+/// Options of `campaign corrupt`.
+#[derive(Clone, Debug, Args)]
+pub struct Corrupt {
+    /// What every campaign has.
+    #[command(flatten)]
+    pub experiments: Experiments,
+    /// The faults: corrupt, torn-write, lost-write, misdirected-write, or all
+    #[arg(
+        long,
+        value_name = "FAULT,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub faults: Vec<String>,
+    /// Stack description, by name (see qemu/stacks) or file, with the filter `faulty`
+    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
     pub stack: String,
 }
 

@@ -47,11 +47,16 @@ pub struct Campaign<'a> {
 impl Campaign<'_> {
     /// Makes the experiments that are not done yet.
     pub fn conduct(self, kind: &dyn Kind) -> Result<()> {
+        let brief = if self.experiments.brief {
+            " --brief"
+        } else {
+            ""
+        };
         let identity = Identity {
             campaign: self.name.into(),
             seed: self.experiments.seed,
             stack: self.stack.into(),
-            options: self.options.clone(),
+            options: format!("{}{brief}", self.options),
         };
         let ui = Ui::new(false);
         let prepared = Prepared::new(&ui)?;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::faults::Injection;
 use super::heard::Heard;
 use super::load::Plan;
 use super::moment::Moment;
@@ -42,6 +43,18 @@ pub struct Choices {
     pub setting: Setting,
     /// The guest must have just booted.
     pub fresh: bool,
+    /// What is typed for it, if it is a fault of a task or a disk.
+    pub injection: Option<Injection>,
+}
+
+impl Choices {
+    fn describe_moment(&self) -> String {
+        let moment = self.moment.describe();
+        match &self.injection {
+            Some(injection) => format!("{moment}, {}", injection.parameters),
+            None => moment,
+        }
+    }
 }
 
 /// Makes experiment `number` and says what came of it. Afterwards the rig is fit for the next.
@@ -61,9 +74,9 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         recovery_ns: heard
             .recovery_of(&choices.target)
             .or_else(|| heard.recoveries.iter().map(|(_, ns)| *ns).max()),
-        fault: choices.fault,
-        target: choices.target,
-        moment: choices.moment.describe(),
+        fault: choices.fault.clone(),
+        target: choices.target.clone(),
+        moment: choices.describe_moment(),
         outcome: Outcome::Recovered,
         why: None,
         deaths: heard.death_lines(),

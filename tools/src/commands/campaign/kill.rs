@@ -13,6 +13,7 @@ use super::rig::{Rig, Setting};
 use super::subject::{LIMIT, Subject};
 use super::targets::Targets;
 use crate::Failure;
+use crate::cli::campaign::Experiments;
 use crate::guest::Description;
 
 /// One experiment in so many is on a guest just booted, and longer: for some time after a crash the cache
@@ -29,14 +30,20 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub struct Kill {
     targets: Targets,
     seed: u64,
+    brief: bool,
 }
 
 impl Kill {
     /// Kills of these tasks.
-    pub fn new(words: &[String], description: &Description, seed: u64) -> Result<Self, Failure> {
+    pub fn new(
+        words: &[String],
+        description: &Description,
+        options: &Experiments,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             targets: Targets::find(words, description)?,
-            seed,
+            seed: options.seed,
+            brief: options.brief,
         })
     }
 }
@@ -45,8 +52,9 @@ impl Kind for Kill {
     fn choose(&self, number: u64) -> Choices {
         let mut random = Random::new(self.seed, number);
         let target = random.pick(&self.targets.names).clone();
-        let long = random.one_in(LONG_ONE_IN);
+        let long = random.one_in(LONG_ONE_IN) && !self.brief;
         let plan = match target.as_str() {
+            _ if self.brief => Plan::brief(&mut random),
             // A console that died knows nothing of the PostMark that it started.
             "console" => Plan::files(&mut random),
             "postmark" => Plan::postmark(&mut random, 1),
@@ -58,9 +66,10 @@ impl Kind for Kill {
             moment: Moment::within(&mut random, &plan),
             fault: "kill".into(),
             target,
-            setting: Setting::for_number(self.seed, number),
+            setting: Setting::for_number(self.seed, number, self.brief),
             fresh: long,
             plan,
+            injection: None,
         }
     }
 
@@ -112,7 +121,7 @@ impl Kind for Kill {
 }
 
 /// Nobody tells of the manager's return but itself, when it is asked.
-fn wait_for_manager(subject: &mut Subject) -> Result<()> {
+pub fn wait_for_manager(subject: &mut Subject) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !subject.command("kill status")?.ok {
         if Instant::now() >= deadline {

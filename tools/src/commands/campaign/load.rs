@@ -37,8 +37,17 @@ impl Plan {
 
     /// Chooses a mixture.
     pub fn files(random: &mut Random) -> Self {
+        Self::mixture(random, 20, 120)
+    }
+
+    /// Chooses a mixture that is soon over.
+    pub fn brief(random: &mut Random) -> Self {
+        Self::mixture(random, 8, 24)
+    }
+
+    fn mixture(random: &mut Random, first: u64, last: u64) -> Self {
         Self::Files {
-            operations: random.scaled(20, 120),
+            operations: random.scaled(first, last),
             random: random.part(1),
         }
     }

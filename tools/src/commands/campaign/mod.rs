@@ -11,8 +11,10 @@
 
 mod conduct;
 mod experiment;
+mod faults;
 mod files;
 mod heard;
+mod inject;
 mod kill;
 mod load;
 mod moment;
@@ -29,8 +31,11 @@ mod targets;
 use anyhow::Result;
 
 use self::conduct::Campaign;
+use self::faults::Faults;
+use self::inject::Inject;
 use self::kill::Kill;
 use self::power_cut::PowerCut;
+use self::targets::Targets;
 use crate::cli::campaign as cli;
 use crate::guest::Description;
 use crate::host::project::Project;
@@ -40,7 +45,7 @@ pub fn run(options: &cli::Campaign) -> Result<()> {
     match options {
         cli::Campaign::Kill(options) => {
             let description = Description::read(&Project::find()?, &options.stack)?;
-            let kind = Kill::new(&options.targets, &description, options.experiments.seed)?;
+            let kind = Kill::new(&options.targets, &description, &options.experiments)?;
             Campaign {
                 name: "kill",
                 stack: &options.stack,
@@ -52,7 +57,7 @@ pub fn run(options: &cli::Campaign) -> Result<()> {
         }
         cli::Campaign::PowerCut(options) => {
             let description = Description::read(&Project::find()?, &options.stack)?;
-            let kind = PowerCut::new(options.how, &description, options.experiments.seed)?;
+            let kind = PowerCut::new(options.how, &description, &options.experiments)?;
             Campaign {
                 name: "power-cut",
                 stack: &options.stack,
@@ -61,6 +66,36 @@ pub fn run(options: &cli::Campaign) -> Result<()> {
                 description,
             }
             .conduct(&kind)
+        }
+        cli::Campaign::Fault(options) => {
+            let description = Description::read(&Project::find()?, &options.stack)?;
+            let targets = Targets::find(&options.targets, &description)?;
+            let faults = Faults::of_everything(&options.faults, &targets, &description)?;
+            Campaign {
+                name: "fault",
+                stack: &options.stack,
+                options: format!(
+                    "--targets {} --faults {}",
+                    options.targets.join(","),
+                    options.faults.join(",")
+                ),
+                experiments: &options.experiments,
+                description,
+            }
+            .conduct(&Inject::new(faults, targets, &options.experiments))
+        }
+        cli::Campaign::Corrupt(options) => {
+            let description = Description::read(&Project::find()?, &options.stack)?;
+            let targets = Targets::find(&["all".to_owned()], &description)?;
+            let faults = Faults::by_type(&options.faults, &description)?;
+            Campaign {
+                name: "corrupt",
+                stack: &options.stack,
+                options: format!("--faults {}", options.faults.join(",")),
+                experiments: &options.experiments,
+                description,
+            }
+            .conduct(&Inject::new(faults, targets, &options.experiments))
         }
         cli::Campaign::Summary(options) => summary::run(options),
     }

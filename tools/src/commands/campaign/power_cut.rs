@@ -5,13 +5,14 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::experiment::{Choices, Documented, Kind};
+use super::faults::Injection;
 use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
 use super::rig::{Rig, Setting};
 use super::subject::{LIMIT, Subject};
 use crate::Failure;
-use crate::cli::campaign::How;
+use crate::cli::campaign::{Experiments, How};
 use crate::guest::{Description, Event};
 
 /// The program of the block filter that forgets what was not flushed.
@@ -21,6 +22,7 @@ const FILTER: &str = "faulty";
 pub struct PowerCut {
     how: How,
     seed: u64,
+    brief: bool,
 }
 
 impl PowerCut {
@@ -28,7 +30,11 @@ impl PowerCut {
     ///
     /// # Errors
     /// [`Failure::Usage`] if the stack has no disks that forget.
-    pub fn new(how: How, description: &Description, seed: u64) -> Result<Self, Failure> {
+    pub fn new(
+        how: How,
+        description: &Description,
+        options: &Experiments,
+    ) -> Result<Self, Failure> {
         let mut tasks = description.stack.tasks.iter();
         if how == How::Power && !tasks.any(|task| task.program == FILTER) {
             return Err(Failure::Usage(format!(
@@ -36,7 +42,11 @@ impl PowerCut {
                  --how reset"
             )));
         }
-        Ok(Self { how, seed })
+        Ok(Self {
+            how,
+            seed: options.seed,
+            brief: options.brief,
+        })
     }
 
     /// Stops the machine, and waits until it is back. What the load hears until then counts.
@@ -62,20 +72,25 @@ impl Kind for PowerCut {
     fn choose(&self, number: u64) -> Choices {
         let mut random = Random::new(self.seed, number);
         let plan = match random.below(3) {
+            _ if self.brief => Plan::brief(&mut random),
             0 => Plan::postmark(&mut random, 1),
             _ => Plan::files(&mut random),
         };
         Choices {
             moment: Moment::within(&mut random, &plan),
-            fault: match self.how {
-                // Which of the sectors that were not flushed are on the medium follows from it.
-                How::Power => format!("power-cut seed={}", random.below(1 << 32)),
-                how => how.word().into(),
-            },
+            fault: self.how.word().into(),
             target: "machine".into(),
-            setting: Setting::for_number(self.seed, number),
+            setting: Setting::for_number(self.seed, number, self.brief),
             fresh: false,
             plan,
+            // Which of the sectors that were not flushed are on the medium follows from the seed.
+            injection: Some(Injection {
+                fault: "power-cut".into(),
+                target: "machine".into(),
+                of_disk: true,
+                parameters: format!("seed={}", random.below(1 << 32)),
+                may_show: false,
+            }),
         }
     }
 
@@ -86,7 +101,8 @@ impl Kind for PowerCut {
         // The empty directories, so that something is there to look into.
         subject.run("sync")?;
         choices.moment.wait(subject, &mut load)?;
-        let seed = choices.fault.split_once(' ').map_or("", |(_, seed)| seed);
+        let injection = choices.injection.as_ref();
+        let seed = injection.map_or("", |injection| injection.parameters.as_str());
         self.cut(seed, &mut load, rig)?;
         let subject = rig.subject()?;
         let before = subject.heard.checkpoint;

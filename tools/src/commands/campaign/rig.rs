@@ -44,8 +44,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The machine of experiment `number`.
-    pub fn for_number(seed: u64, number: u64) -> Self {
+    /// The machine of experiment `number`; in brief, the same for all.
+    pub fn for_number(seed: u64, number: u64, brief: bool) -> Self {
+        let number = if brief { 0 } else { number };
         let mut random = Random::new(!seed, number / SAME_SETTING);
         Self {
             cache_pages: *random.pick(&CACHE_PAGES),
@@ -103,6 +104,8 @@ pub struct Rig<'a> {
     subject: Option<Subject>,
     /// The images hold a volume.
     formatted: bool,
+    /// Whatever is on them may be damaged.
+    spoilt: bool,
     experiments: u32,
 }
 
@@ -116,6 +119,7 @@ impl<'a> Rig<'a> {
             setting: Setting::default(),
             subject: None,
             formatted: false,
+            spoilt: false,
             experiments: 0,
         })
     }
@@ -123,6 +127,9 @@ impl<'a> Rig<'a> {
     /// A guest with this setting, mounted. One that runs is taken as it is, unless it is to be `fresh`:
     /// just booted.
     pub fn ready(&mut self, setting: Setting, fresh: bool) -> Result<&mut Subject> {
+        if self.spoilt {
+            self.discard();
+        }
         if self.experiments >= EXPERIMENTS_MAX {
             self.check_kept()?;
             self.discard();
@@ -212,10 +219,16 @@ impl<'a> Rig<'a> {
         }
     }
 
+    /// Has guest and images thrown away before the next experiment, but for what was heard.
+    pub fn discard_after(&mut self) {
+        self.spoilt = true;
+    }
+
     /// Throws guest and images away.
     pub fn discard(&mut self) {
         self.subject = None;
         self.formatted = false;
+        self.spoilt = false;
         self.experiments = 0;
         for image in self.images() {
             // What cannot be removed is told when it cannot be made anew.

@@ -1,0 +1,234 @@
+//! What can be injected, as the console takes it (`docs/faults.md`), and where errors may be seen.
+
+use abi::Fault;
+use stack::{MANAGER, Role};
+
+use super::random::Random;
+use super::targets::Targets;
+use crate::Failure;
+use crate::guest::Description;
+
+/// Faults of tasks after which wrong code goes on with wrong memory: what it answers may be an error, as
+/// nothing can tell its good answers from its bad ones (paper, section VI-C). It must not be wrong data.
+const GOES_ON: [Fault; 10] = [
+    Fault::WildWrite,
+    Fault::HeapCorruption,
+    Fault::StaticOverrun,
+    Fault::DoubleFree,
+    Fault::UseAfterFree,
+    Fault::OffByOne,
+    Fault::SmashedStack,
+    Fault::WrongReply,
+    Fault::GarbageReply,
+    Fault::BitFlip,
+];
+
+/// Faults of disks that say nothing of themselves, and those that do.
+const SILENT: [&str; 5] = [
+    "corrupt",
+    "torn-write",
+    "lost-write",
+    "misdirected-write",
+    "lost-flush",
+];
+const LOUD: [&str; 4] = ["read-error", "write-error", "slow", "dead"];
+
+/// Types of blocks that a fault may be restricted to.
+const TYPES: [&str; 10] = [
+    "root",
+    "log",
+    "bitmap",
+    "tree",
+    "inode",
+    "indirect",
+    "directory",
+    "mapping",
+    "link",
+    "data",
+];
+
+/// A fault, and who has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injection {
+    /// The fault, with the type of blocks it is restricted to: what experiments are counted by.
+    pub fault: String,
+    /// A task, or a disk.
+    pub target: String,
+    /// It is a disk's.
+    pub of_disk: bool,
+    /// What else the console is told.
+    pub parameters: String,
+    /// An error, or an orderly stop, may be seen.
+    pub may_show: bool,
+}
+
+impl Injection {
+    /// What to type.
+    pub fn command(&self) -> String {
+        let (fault, place) = self.fault.split_once(' ').unwrap_or((&self.fault, ""));
+        let Self {
+            target, parameters, ..
+        } = self;
+        format!("inject {fault} {target} {place} {parameters}")
+    }
+}
+
+/// All pairs of a fault and a target, in an order in which each comes once before any comes twice.
+pub struct Faults {
+    all: Vec<Injection>,
+}
+
+impl Faults {
+    /// Faults of tasks and of disks. `words` are names of faults, or `all`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names the faults there are.
+    pub fn of_everything(
+        words: &[String],
+        targets: &Targets,
+        description: &Description,
+    ) -> Result<Self, Failure> {
+        let role = |name: &String| {
+            let mut tasks = description.stack.tasks.iter();
+            tasks.find(|task| task.name == *name).map(|task| task.role)
+        };
+        let mut all = Vec::new();
+        for fault in Fault::ALL {
+            for target in &targets.names {
+                let expendable = role(target) == Some(Role::Application);
+                all.push(Injection {
+                    fault: fault.name().into(),
+                    target: target.clone(),
+                    of_disk: false,
+                    parameters: String::new(),
+                    may_show: GOES_ON.contains(fault) || expendable || target == MANAGER,
+                });
+            }
+        }
+        let disks = filtered_disks(description);
+        for fault in SILENT.iter().chain(&LOUD) {
+            all.extend(disks.iter().map(|disk| of_disk(fault, disk, disks.len())));
+        }
+        Self::chosen(all, words)
+    }
+
+    /// Silent faults of disks, by type of block.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if the stack has no filter before its disks, or names the faults there are.
+    pub fn by_type(words: &[String], description: &Description) -> Result<Self, Failure> {
+        let disks = filtered_disks(description);
+        if disks.is_empty() {
+            let what = "the stack has no filter `faulty`; take mirror-faulty or single-faulty";
+            return Err(Failure::Usage(what.into()));
+        }
+        let mut all = Vec::new();
+        for kind in TYPES {
+            for fault in &SILENT[..4] {
+                let fault = format!("{fault} type={kind}");
+                all.extend(disks.iter().map(|disk| of_disk(&fault, disk, disks.len())));
+            }
+        }
+        Self::chosen(all, words)
+    }
+
+    fn chosen(all: Vec<Injection>, words: &[String]) -> Result<Self, Failure> {
+        let name = |it: &Injection| it.fault.split(' ').next().unwrap_or_default().to_owned();
+        let known = |word: &&String| *word != "all" && !all.iter().any(|it| name(it) == **word);
+        if let Some(unknown) = words.iter().find(known) {
+            let mut names: Vec<String> = all.iter().map(name).collect();
+            names.sort();
+            names.dedup();
+            let names = names.join(", ");
+            return Err(Failure::Usage(format!(
+                "--faults: there is no {unknown}; there are {names}, and all"
+            )));
+        }
+        let wanted = |it: &Injection| words.iter().any(|word| word == "all" || *word == name(it));
+        Ok(Self {
+            all: all.into_iter().filter(wanted).collect(),
+        })
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The fault of experiment `number`.
+    pub fn choose(&self, number: u64, random: &mut Random) -> Injection {
+        let mut injection = self.all[(number % self.all.len() as u64) as usize].clone();
+        let seed = random.below(1 << 32);
+        injection.parameters = if injection.of_disk {
+            let skip = random.below(8);
+            let count = random.scaled(1, 8);
+            match injection.fault.as_str() {
+                "dead" => String::new(),
+                "slow" => format!("rate=1/4 delay=20ms seed={seed}"),
+                _ => format!("skip={skip} count={count} seed={seed}"),
+            }
+        } else {
+            format!("after={} seed={seed}", random.below(20))
+        };
+        injection
+    }
+}
+
+fn of_disk(fault: &str, disk: &str, disks: usize) -> Injection {
+    Injection {
+        fault: fault.into(),
+        target: disk.into(),
+        of_disk: true,
+        parameters: String::new(),
+        // With another disk there is another copy.
+        may_show: disks == 1 && fault != "slow",
+    }
+}
+
+/// The filters before the disks of the stack.
+fn filtered_disks(description: &Description) -> Vec<String> {
+    let tasks = description.stack.tasks.iter();
+    tasks
+        .filter(|task| task.program == "faulty")
+        .map(|task| task.name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::project::Project;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_fault_meets_every_target_once_before_any_comes_twice() {
+        let project = Project::find().expect("tests run in a checkout");
+        let stack = Description::read(&project, "mirror-faulty").expect("a stack");
+        let targets = Targets::find(&words(&["all"]), &stack).expect("targets");
+        let faults = Faults::of_everything(&words(&["all"]), &targets, &stack).expect("faults");
+        assert_eq!(
+            faults.count(),
+            Fault::ALL.len() * targets.names.len() + 9 * 2
+        );
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..faults.count() as u64 {
+            let it = faults.choose(number, &mut Random::new(1, number));
+            assert!(seen.insert((it.fault, it.target)), "{number}");
+        }
+        let some = Faults::by_type(&words(&["lost-write"]), &stack).expect("faults");
+        assert_eq!(some.count(), 20);
+        let first = some.choose(0, &mut Random::new(1, 0)).command();
+        assert!(
+            first.starts_with("inject lost-write faulty.0 type=root skip="),
+            "{first}"
+        );
+        let wrong = Faults::by_type(&words(&["panic"]), &stack)
+            .err()
+            .expect("wrong");
+        assert!(wrong.to_string().contains("misdirected-write"), "{wrong}");
+    }
+}
