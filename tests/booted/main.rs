@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bed;
+mod campaigns;
 mod disks;
 mod faulty;
 mod files;

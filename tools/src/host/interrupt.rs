@@ -60,10 +60,30 @@ pub fn restore_terminal() {
     }
 }
 
-/// From now on the first signal only asks to end: see [`asked`]. The second ends as ever.
-pub fn ask_first() {
-    install();
-    ASKS.store(true, Ordering::Relaxed);
+/// As long as this lives, the first signal only asks to end: see [`asked`]. The second ends as ever.
+#[derive(Debug)]
+pub struct AskFirst(());
+
+impl AskFirst {
+    /// From now on.
+    #[must_use]
+    pub fn new() -> Self {
+        install();
+        ASKS.store(true, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Default for AskFirst {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for AskFirst {
+    fn drop(&mut self) {
+        ASKS.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Whether a signal has asked to end.

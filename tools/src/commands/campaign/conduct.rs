@@ -18,7 +18,7 @@ use super::summary;
 use crate::Failure;
 use crate::cli::campaign::Experiments;
 use crate::guest::{Description, Prepared};
-use crate::host::interrupt;
+use crate::host::interrupt::{self, AskFirst};
 use crate::ui::{self, Ui};
 
 /// Guests at once where nobody says: each keeps a core busy.
@@ -83,7 +83,7 @@ impl Campaign<'_> {
             .collect();
         let wanted = numbers.len() as u64;
         ui.note(&format!("results go to {}", path.display()));
-        interrupt::ask_first();
+        let _asks = AskFirst::new();
         let mut progress = Progress::new(ui, &format!("{} campaign", self.name), wanted);
         let queue = Queue {
             numbers: Mutex::new(numbers),
