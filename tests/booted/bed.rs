@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use galago::Failure;
-use galago::guest::{Accelerator, Description, Disk, Event, Guest, Machine, Prepared};
+use galago::guest::{Accelerator, Description, Disk, Event, Guest, Machine, Prepared, WriteLog};
 use galago::host::accelerator::Choice;
 use galago::host::folder::TempFolder;
 use galago::host::images;
@@ -148,6 +148,22 @@ impl Bed {
             accelerator: *accelerator,
             ..machine
         }
+    }
+
+    /// The same, with everything that its disks take recorded.
+    pub fn machine_with_logs(&self) -> (Machine, Vec<WriteLog>) {
+        let mut machine = self.machine();
+        let mut logs = Vec::new();
+        for disk in &mut machine.disks {
+            let log = WriteLog {
+                path: self.folder().join(format!("{}.log", disk.number)),
+                append: false,
+            };
+            log.make().expect("a log");
+            disk.log = Some(log.clone());
+            logs.push(log);
+        }
+        (machine, logs)
     }
 
     /// A guest that takes commands.

@@ -19,3 +19,4 @@ mod power_cut;
 mod readme;
 mod reset;
 mod script;
+mod write_order;

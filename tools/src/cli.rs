@@ -79,6 +79,15 @@ pub enum Command {
                       cargo galago simulate --seed 1000000 --hours 8 --json\n  \
                       cargo galago simulate --seed 7 --runs 1 --without kills --trace")]
     Simulate(Simulate),
+    /// Prove from what `--log-writes` recorded that writes and flushes came in the right order
+    #[command(
+        name = "check-order",
+        after_help = "A note beside each log says when which sync returned; `run` makes one after each command \
+                      `sync`.\n\nExample:\n  \
+                      cargo galago run --disk a.img --log-writes logs -c 'format yes; mount; write /a hello; sync'\n  \
+                      cargo galago check-order logs/0.log"
+    )]
+    CheckOrder(CheckOrder),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -103,6 +112,10 @@ pub struct Machine {
     /// number of disks]
     #[arg(long, value_name = "NAME|FILE")]
     pub stack: Option<String>,
+    /// Record what each disk takes as FOLDER/0.log, FOLDER/1.log …, for `check-order`; the images have to
+    /// be new, or to have been recorded there from the beginning
+    #[arg(long, value_name = "FOLDER")]
+    pub log_writes: Option<PathBuf>,
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value = "512",
           value_parser = clap::value_parser!(u32).range(128..=65536))]
@@ -256,6 +269,17 @@ pub struct CrashStates {
     /// Only this state, by the name that a failure has
     #[arg(long, value_name = "NAME")]
     pub state: Option<String>,
+    /// Print failures and the summary as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `check-order`.
+#[derive(Debug, Args)]
+pub struct CheckOrder {
+    /// A log, of one disk
+    #[arg(value_name = "LOG", required = true)]
+    pub logs: Vec<PathBuf>,
     /// Print failures and the summary as JSON lines
     #[arg(long)]
     pub json: bool,

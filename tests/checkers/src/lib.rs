@@ -2,8 +2,12 @@
 //! runs, in smaller slices, as tests.
 //!
 //! - [`crash_states`]: every short workload, crashed at every point of its writes.
+//! - [`flush_order`]: the order of writes and flushes, proven from the bytes that a disk took.
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
 pub mod crash_states;
+pub mod flush_order;
+pub mod format;
 pub mod report;
+pub mod rig;

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use checkers::{
-    crash_states,
+    crash_states, flush_order,
     report::{self, Event},
 };
 
@@ -17,8 +17,10 @@ fn main() -> ExitCode {
             let outcome = crash_states::run(&options, |event| report::print(&event));
             outcome.summary()
         }),
+        Some("check-order") => serde_json::from_str(&options)
+            .map(|options| flush_order::check_logs(&options, |event| report::print(&event))),
         _ => {
-            eprintln!("expected: checkers crash-states OPTIONS; use `cargo galago`");
+            eprintln!("expected: checkers crash-states|check-order OPTIONS; use `cargo galago`");
             return ExitCode::from(2);
         }
     };

@@ -1,12 +1,15 @@
-//! `crash-states`: the checkers of `tests/checkers`, built and run. Also the slice that every test run does of
-//! them and of the simulation.
+//! `crash-states`, `check-order`: the checkers of `tests/checkers`, built and run. Also the slice that every
+//! test run does of them and of the simulation.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::cli::CrashStates;
+use crate::cli::{CheckOrder, CrashStates};
 use crate::commands::simulate::SIMULATION;
+use crate::failure::reason;
 use crate::host::program::{Program, Shown};
 
 const CHECKERS: Program = Program {
@@ -75,4 +78,23 @@ pub fn crash_states(options: &CrashStates) -> Result<()> {
         "state": options.state,
     });
     CHECKERS.run("crash-states", &options, shown)
+}
+
+/// Checks what was recorded.
+pub fn check_order(options: &CheckOrder) -> Result<()> {
+    let absolute = |log: &PathBuf| -> Result<PathBuf> {
+        let found = std::fs::canonicalize(log);
+        found.map_err(|error| {
+            let what = format!("{}: {}", log.display(), reason(&error));
+            Failure::Usage(what).into()
+        })
+    };
+    let logs: Vec<PathBuf> = options.logs.iter().map(absolute).collect::<Result<_>>()?;
+    let shown = Shown {
+        step: "The order of writes and flushes",
+        json: options.json,
+        others: false,
+    };
+    let paths: Vec<&Path> = logs.iter().map(PathBuf::as_path).collect();
+    CHECKERS.run("check-order", &json!({ "logs": paths }), shown)
 }

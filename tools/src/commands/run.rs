@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::script::split;
 use crate::Failure;
 use crate::cli::Run;
-use crate::guest::{Event, Guest, Request, succeeded};
+use crate::guest::{Event, Guest, Machine, Request, succeeded};
 use crate::ui::{self, Step, Ui};
 
 /// How long the guest may take to switch itself off when all is done.
@@ -43,7 +44,8 @@ pub fn run(options: &Run) -> Result<()> {
         let outcome = match command.as_str() {
             "poweroff" => return guest.power_off(limit, |event| printer.event(event)),
             "reboot" | "reset" => guest.restart(command, limit, |event| printer.event(event)),
-            _ => one(&mut guest, command, limit, &mut printer),
+            _ => one(&mut guest, command, limit, &mut printer)
+                .and_then(|result| note_sync(&machine, command, &result)),
         };
         match outcome {
             Ok(()) => {}
@@ -63,12 +65,21 @@ fn is_refusal(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Failure::Check(_)))
 }
 
-fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<()> {
+/// Notes in the logs of the disks' writes, if there are any, that a sync has returned.
+fn note_sync(machine: &Machine, command: &str, result: &Value) -> Result<()> {
+    let logs = machine.disks.iter().filter_map(|disk| disk.log.as_ref());
+    let checkpoint = result["checkpoint"].as_u64().filter(|_| command == "sync");
+    for (log, checkpoint) in logs.zip(std::iter::repeat(checkpoint)) {
+        checkpoint.map_or(Ok(()), |checkpoint| log.mark(checkpoint))?;
+    }
+    Ok(())
+}
+
+fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<Value> {
     let id = guest.start(command)?;
     let ended = guest.finish(id, command, limit, |event| printer.event(event));
     printer.clear();
-    succeeded(command, ended?)?;
-    Ok(())
+    succeeded(command, ended?)
 }
 
 /// Shows what the guest says.

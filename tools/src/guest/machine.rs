@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Archive;
+use super::{Archive, WriteLog};
 
 /// The port of the device by which a guest ends QEMU with an exit status.
 const DEBUG_EXIT_PORT: u16 = 0xf4;
@@ -37,6 +37,8 @@ pub struct Disk {
     pub image: PathBuf,
     /// The guest cannot write it.
     pub read_only: bool,
+    /// Where QEMU records what the guest writes.
+    pub log: Option<WriteLog>,
 }
 
 impl Disk {
@@ -46,6 +48,7 @@ impl Disk {
             number,
             image,
             read_only: false,
+            log: None,
         };
         (0..).zip(images).map(disk).collect()
     }
@@ -57,6 +60,7 @@ impl Disk {
             number,
             image,
             read_only: true,
+            log: None,
         }
     }
 }
@@ -155,14 +159,25 @@ impl Arguments {
         let Disk {
             number, read_only, ..
         } = *disk;
-        let node = json!({
+        let name = format!("disk{number}");
+        let mut node = json!({
             "driver": "raw",
-            "node-name": format!("disk{number}"),
             "read-only": read_only,
             "discard": "unmap",
             "cache": { "direct": false, "no-flush": false },
             "file": { "driver": "file", "filename": disk.image.to_string_lossy() },
         });
+        if let Some(log) = &disk.log {
+            let file = json!({ "driver": "file", "filename": log.path.to_string_lossy() });
+            node = json!({
+                "driver": "blklogwrites",
+                "log-append": log.append,
+                "cache": { "direct": false, "no-flush": false },
+                "file": node,
+                "log": { "driver": "raw", "file": file },
+            });
+        }
+        node["node-name"] = name.into();
         let slot = stack::DISK_SLOT_FIRST + number;
         self.pair("-blockdev", node.to_string()).pair(
             "-device",

@@ -28,6 +28,7 @@ mod request;
 mod restarts;
 mod running;
 mod sockets;
+mod write_log;
 
 pub use self::archive::Archive;
 pub use self::console::Console;
@@ -39,3 +40,4 @@ pub use self::prepare::Prepared;
 pub use self::request::Request;
 pub use self::restarts::{Recoveries, Restarts, Times};
 pub use self::running::{End, Guest, succeeded};
+pub use self::write_log::WriteLog;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Description, Disk, Machine, Prepared};
+use super::{Description, Disk, Machine, Prepared, WriteLog};
 use crate::Failure;
 use crate::cli;
 use crate::host::images;
@@ -22,6 +22,7 @@ pub struct Request<'a> {
     stack: &'a str,
     images: Vec<PathBuf>,
     tar: Option<Disk>,
+    logs: Vec<WriteLog>,
 }
 
 impl<'a> Request<'a> {
@@ -54,11 +55,20 @@ impl<'a> Request<'a> {
             Ok(Disk::tar(place, checked_import(tar)?))
         };
         let tar = options.import.as_ref().map(tar).transpose()?;
+        let logs = match &options.log_writes {
+            Some(folder) => {
+                let numbered = images.iter().enumerate();
+                let log = |(number, image): (usize, &PathBuf)| WriteLog::of(folder, number, image);
+                numbered.map(log).collect::<Result<_>>()?
+            }
+            None => Vec::new(),
+        };
         Ok(Self {
             options,
             stack,
             images,
             tar,
+            logs,
         })
     }
 
@@ -80,6 +90,13 @@ impl<'a> Request<'a> {
             }
         }
         machine.disks = Disk::numbered(self.images);
+        if let Some(folder) = &self.options.log_writes {
+            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        for (disk, log) in machine.disks.iter_mut().zip(self.logs) {
+            log.make()?;
+            disk.log = Some(log);
+        }
         machine.disks.extend(self.tar);
         machine.accelerator = prepared.accelerator(self.options.accel, &machine, ui);
         ui.note(&format!(

@@ -15,9 +15,11 @@ use storage::{
 use tests::{compare::same_tree, model::Model, stack::TestClock};
 use xxhash_rust::xxh64::Xxh64;
 
+use crate::rig::{Cache, Disks, stack};
+
 use super::{
     call::{Call, new_file},
-    recording::{Cache, Disks, Recording, stack},
+    recording::Recording,
     state::{DiskState, State},
 };
 
@@ -134,7 +136,7 @@ pub fn check(disks: &Disks, recording: &Recording, state: &State) {
     clock.set(AFTERWARDS);
     let present = disks.iter().flatten().count();
     let (mut model, checkpoint): (Model, u64) = {
-        let system = stack(disks, &clock, Cache::Ample);
+        let system = stack(disks, &clock, Cache::Ample, recording.overwrite);
         system.run(async {
             let client = system.client(0);
             let found = client.statfs().await;
@@ -160,7 +162,7 @@ pub fn check(disks: &Disks, recording: &Recording, state: &State) {
         })
     };
     model.close_all();
-    let system = stack(disks, &clock, Cache::Ample);
+    let system = stack(disks, &clock, Cache::Ample, recording.overwrite);
     system.run(async {
         let client = system.client(0);
         let found = client.statfs().await;

@@ -4,16 +4,18 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, future::poll_fn, rc::Rc, ta
 
 use storage::{
     block::ram::{History, Operation, RamDisk},
-    cache,
-    logical::Logical,
-    naming,
-    twinfs::TwinFs,
+    twinfs::Overwrite,
     vfs::FileSystem,
 };
-use storage_host::System;
 use tests::{
     model::Model,
-    stack::{Collapsed, FORMAT, TestClock},
+    stack::{FORMAT, TestClock},
+};
+
+use crate::{
+    flush_order::{Checker, blocks_of, of_disk},
+    format::Block,
+    rig::{Cache, Disks, stack},
 };
 
 use super::{
@@ -24,15 +26,6 @@ use super::{
 /// Sectors of a disk: the smallest volume there is, 4 MiB.
 const SECTORS: u64 = 8192;
 
-/// When the cache writes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cache {
-    /// At a sync only.
-    Ample,
-    /// After every call.
-    Eager,
-}
-
 /// What a workload runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -42,6 +35,8 @@ pub struct Setup {
     pub cache: Cache,
     /// A disk that is much slower than the other.
     pub slow: Option<usize>,
+    /// What becomes of data that are overwritten.
+    pub overwrite: Overwrite,
 }
 
 impl Setup {
@@ -53,9 +48,18 @@ impl Setup {
         } else {
             &[None, Some(0), Some(1)]
         };
-        let with = |cache| move |&slow| Self { disks, cache, slow };
-        let ample = slow.iter().map(with(Cache::Ample));
-        ample.chain(slow.iter().map(with(Cache::Eager))).collect()
+        let mut all = Vec::new();
+        for overwrite in [Overwrite::Relocate] {
+            for cache in [Cache::Ample, Cache::Eager] {
+                all.extend(slow.iter().map(|&slow| Self {
+                    disks,
+                    cache,
+                    slow,
+                    overwrite,
+                }));
+            }
+        }
+        all
     }
 }
 
@@ -65,7 +69,12 @@ impl fmt::Display for Setup {
             Cache::Ample => "ample",
             Cache::Eager => "eager",
         };
-        write!(f, "{}-{cache}", self.disks)?;
+        let overwrite = match self.overwrite {
+            Overwrite::Relocate => "",
+            Overwrite::InPlace => "-in-place",
+            Overwrite::Unlogged => "-unlogged",
+        };
+        write!(f, "{}-{cache}{overwrite}", self.disks)?;
         match self.slow {
             Some(slow) => write!(f, "-slow{slow}"),
             None => Ok(()),
@@ -73,25 +82,10 @@ impl fmt::Display for Setup {
     }
 }
 
-/// Disks, or what is left of a mirror.
-pub type Disks = Vec<Option<Rc<RamDisk>>>;
-
-/// The whole stack on disks.
-#[must_use]
-pub fn stack(disks: &Disks, clock: &TestClock, cache: Cache) -> Collapsed {
-    let store = |disk: &Option<Rc<RamDisk>>| Some(TwinFs::new(disk.clone()?, clock.clone()));
-    let logical = Logical::new(disks.iter().map(store).collect());
-    let config = cache::Config {
-        pages: 512,
-        dirty_percent: if cache == Cache::Eager { 0 } else { 40 },
-        ..cache::Config::default()
-    };
-    System::new(logical, clock.clone(), config, naming::Limits::default())
-}
-
 /// A volume with the tree, at rest.
 pub struct Base {
     disks: Vec<Rc<RamDisk>>,
+    blocks: Vec<Vec<(u64, Rc<Block>)>>,
     /// What is in it.
     pub model: Model,
 }
@@ -106,15 +100,20 @@ impl Base {
         let (clock, mut model) = (TestClock::default(), Model::new());
         clock.set(1);
         model.at(1);
-        let system = stack(&disks, &clock, Cache::Ample);
+        let system = stack(&disks, &clock, Cache::Ample, Overwrite::Relocate);
         system.run(async {
             let client = system.client(0);
             client.format(&FORMAT).await.expect("a new volume");
             make_tree(&client, &mut model).await;
             client.sync().await.expect("a sync");
         });
-        let disks = disks.into_iter().flatten().collect();
-        Self { disks, model }
+        let disks: Vec<Rc<RamDisk>> = disks.into_iter().flatten().collect();
+        let blocks = disks.iter().map(|disk| blocks_of(disk, SECTORS / 8));
+        Self {
+            blocks: blocks.collect(),
+            disks,
+            model,
+        }
     }
 
     fn copy(&self) -> Vec<Rc<RamDisk>> {
@@ -150,7 +149,22 @@ pub struct Recording {
     pub order: Vec<Taken>,
     /// What is in each checkpoint.
     pub checkpoints: BTreeMap<u64, Model>,
+    /// What became of data that were overwritten.
+    pub overwrite: Overwrite,
     spans: Vec<Span>,
+}
+
+/// The order of a disk's writes and flushes, which no crash can be too unlikely to show.
+fn check_order(before: &[(u64, Rc<Block>)], history: &History, number: usize) {
+    let mut checker = Checker::new(before.iter().cloned());
+    for event in of_disk(history, &[]) {
+        checker.event(&event);
+    }
+    assert!(
+        checker.breaches.is_empty(),
+        "disk {number}: {:#?}",
+        checker.breaches
+    );
 }
 
 /// Lets everything else go on once.
@@ -200,7 +214,7 @@ impl Recording {
         let mut checkpoints = BTreeMap::new();
         let mut spans: Vec<Span> = Vec::new();
         let held: Disks = disks.iter().cloned().map(Some).collect();
-        let system = stack(&held, &clock, setup.cache);
+        let system = stack(&held, &clock, setup.cache, setup.overwrite);
         let taken = || order.borrow().len();
         system.run(async {
             let client = system.client(0);
@@ -239,10 +253,15 @@ impl Recording {
             }
         });
         let history = |disk: &Rc<RamDisk>| disk.history().expect("it records");
+        let histories: Vec<History> = disks.iter().map(history).collect();
+        for (number, history) in histories.iter().enumerate() {
+            check_order(&base.blocks[number], history, number);
+        }
         Self {
-            histories: disks.iter().map(history).collect(),
+            histories,
             order: order.take(),
             checkpoints,
+            overwrite: setup.overwrite,
             spans,
         }
     }

@@ -2,11 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use storage::twinfs::Overwrite;
 use tests::stack::on_a_large_stack;
+
+use crate::rig::Cache;
 
 use super::{
     check,
-    recording::{Base, Cache, Recording, Setup},
+    recording::{Base, Recording, Setup},
     state, workload,
 };
 
@@ -14,6 +17,7 @@ const SINGLE: Setup = Setup {
     disks: 1,
     cache: Cache::Ample,
     slow: None,
+    overwrite: Overwrite::Relocate,
 };
 
 /// States that the oracle refuses, of all.
@@ -54,7 +58,12 @@ fn an_eager_cache_writes_before_the_sync_and_an_ample_one_does_not() {
             let base = Base::new(disks);
             let workload = workload::find("write:c").expect("a workload");
             let before = |cache| {
-                let setup = Setup { disks, cache, slow };
+                let setup = Setup {
+                    disks,
+                    cache,
+                    slow,
+                    ..SINGLE
+                };
                 Recording::new(&base, setup, &workload).before_sync()
             };
             assert_eq!(before(Cache::Ample), 0, "{disks} disks");

@@ -1,0 +1,227 @@
+//! The checker finds nothing in what the stack does, and what is wrong in traces made wrong.
+
+use std::rc::Rc;
+
+use storage::{block::ram::RamDisk, twinfs::Overwrite, vfs::FileSystem as _};
+use tests::{
+    session::Session,
+    stack::{TestClock, disks, format, on_a_large_stack},
+};
+
+use super::{Checker, Counts, Event, of_disk};
+use crate::{
+    format::{LOG_BLOCKS, ROOT_PLACES},
+    rig::{Cache, stack},
+};
+
+/// What each disk took in a run of random operations, from format on.
+fn run(count: usize, seed: u64) -> Vec<Vec<Event>> {
+    run_with(count, seed, Overwrite::Relocate)
+}
+
+fn run_with(count: usize, seed: u64, overwrite: Overwrite) -> Vec<Vec<Event>> {
+    let (disks, clock) = (disks(count), TestClock::default());
+    let all: Vec<Rc<RamDisk>> = disks.iter().flatten().cloned().collect();
+    all.iter().for_each(|disk| disk.record());
+    let taken = || {
+        all.iter()
+            .map(|disk| disk.history().map_or(0, |it| it.events().len()))
+    };
+    let mut session = Session::new("flush order", seed, &clock);
+    let mut synced = vec![Vec::new(); count];
+    for _ in 0..3 {
+        let cache = [Cache::Ample, Cache::Eager][seed as usize % 2];
+        let system = stack(&disks, &clock, cache, overwrite);
+        system.run(async {
+            let client = system.client(0);
+            if synced[0].is_empty() {
+                format(&client, &session.what()).await;
+            }
+            for _ in 0..4 {
+                for _ in 0..25 {
+                    session.step(&client).await;
+                }
+                let checkpoint = session.sync(&client).await;
+                for (synced, taken) in synced.iter_mut().zip(taken()) {
+                    synced.push((taken, checkpoint));
+                }
+            }
+            let checkpoint = client.statfs().await.expect("mounted").checkpoint;
+            session.crashed(checkpoint);
+        });
+    }
+    let events = all.iter().zip(&synced).map(|(disk, synced)| {
+        let history = disk.history().expect("it records");
+        of_disk(&history, synced)
+    });
+    events.collect()
+}
+
+fn check(events: &[Event]) -> (Counts, Vec<String>) {
+    let mut checker = Checker::new([]);
+    events.iter().for_each(|event| checker.event(event));
+    (checker.counts, checker.breaches)
+}
+
+#[test]
+fn the_stack_keeps_the_order() {
+    on_a_large_stack(|| {
+        for seed in 0..4 {
+            for (number, disk) in run(1 + seed as usize % 2, seed / 2).iter().enumerate() {
+                let (counts, breaches) = check(disk);
+                assert_eq!(breaches, [""; 0], "seed {seed}, disk {number}");
+                assert!(counts.roots >= 12 && counts.writes > 200, "{counts:?}");
+                assert_eq!(counts.synced, 12);
+            }
+        }
+    });
+}
+
+fn root_place(event: &Event) -> Option<u64> {
+    match event {
+        Event::Write { sector, data } => {
+            let root = data[..8] == *b"GalTwnFS";
+            root.then_some(sector / 8)
+                .filter(|place| ROOT_PLACES.contains(place))
+        }
+        _ => None,
+    }
+}
+
+/// Where in a trace the root blocks are of syncs that wrote something else, too.
+fn roots(events: &[Event]) -> Vec<usize> {
+    let is_write = |at: usize| matches!(events[at], Event::Write { .. });
+    let all = (4..events.len()).filter(|&at| root_place(&events[at]).is_some());
+    let is_synced = |at: usize| matches!(events[at], Event::Synced(_));
+    let roots: Vec<usize> = all
+        .filter(|at| is_write(at - 2) && is_synced(at + 2))
+        .collect();
+    assert!(roots.len() >= 8, "{} checkpoints", roots.len());
+    roots
+}
+
+fn found(events: &[Event], expected: &str) {
+    let (_, breaches) = check(events);
+    assert!(
+        breaches.iter().any(|it| it.contains(expected)),
+        "{expected}: {breaches:#?}"
+    );
+}
+
+#[test]
+fn a_flush_left_out_before_a_root_or_after_it_is_found() {
+    on_a_large_stack(|| {
+        for disks in [1, 2] {
+            let events = &run(disks, 2)[0];
+            for root in roots(events) {
+                assert!(
+                    matches!(events[root - 1], Event::Flush),
+                    "a flush before the root"
+                );
+                let mut without = events.clone();
+                without.remove(root - 1);
+                found(&without, "is not on the medium");
+                assert!(
+                    matches!(events[root + 1], Event::Flush),
+                    "a flush after the root"
+                );
+                let mut without = events.clone();
+                without.remove(root + 1);
+                found(&without, "whose root is not on the medium");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_root_written_before_the_last_block_it_refers_to_is_found() {
+    on_a_large_stack(|| {
+        let events = &run(1, 2)[0];
+        for root in roots(events) {
+            let mut early = events.clone();
+            // Before the flush and the last write.
+            early[root - 2..=root].rotate_right(1);
+            found(&early, "is written, and");
+        }
+    });
+}
+
+#[test]
+fn the_flush_of_an_erased_root_left_out_is_found() {
+    on_a_large_stack(|| {
+        let events = &run(2, 2)[1];
+        let mut erasures = 0;
+        for root in roots(events) {
+            // After a sync that wrote something, up to the next write.
+            let (erased, next) = (root + 3, root + 5);
+            let is_root = |at: usize| root_place(&events[at]).is_some();
+            match events.get(erased..=next) {
+                Some([Event::Write { data, .. }, Event::Flush, Event::Write { .. }])
+                    if !is_root(next) =>
+                {
+                    assert!(data.iter().all(|&byte| byte == 0), "the first write erases");
+                }
+                _ => continue,
+            }
+            let mut without = events.clone();
+            without.remove(erased + 1);
+            found(&without, "may still be loaded and needs it");
+            erasures += 1;
+        }
+        assert!(erasures > 5, "{erasures} erasures");
+    });
+}
+
+/// What a checkpoint refers to is written again right after it.
+#[test]
+fn a_block_used_again_too_early_is_found() {
+    on_a_large_stack(|| {
+        let events = &run(1, 2)[0];
+        let (first, last) = (roots(events)[1], *roots(events).last().expect("a root"));
+        let is_data =
+            |event: &&Event| matches!(event, Event::Write { sector, .. } if sector / 8 > 256);
+        let written = events[first..last].iter().rfind(is_data).expect("a block");
+        let Event::Write { sector, .. } = written else {
+            unreachable!("only writes are looked for")
+        };
+        let other = Event::Write {
+            sector: *sector,
+            data: vec![0x5a; 4096].into(),
+        };
+        let mut early = events[..last + 2].to_vec();
+        early.push(other);
+        found(&early, "is overwritten");
+    });
+}
+
+/// Data that are overwritten in place are announced first, on the medium.
+#[test]
+fn an_overwrite_in_place_without_a_record_on_the_medium_is_found() {
+    on_a_large_stack(|| {
+        for seed in 0..2 {
+            let events = &run_with(2, seed, Overwrite::InPlace)[0];
+            let (counts, breaches) = check(events);
+            assert_eq!(breaches, [""; 0]);
+            assert!(counts.overwrites > 20, "{counts:?}");
+            let is_log = |event: &Event| match event {
+                Event::Write { sector, .. } => LOG_BLOCKS.contains(&(sector / 8)),
+                _ => false,
+            };
+            let logged: Vec<usize> = (0..events.len())
+                .filter(|&at| is_log(&events[at]))
+                .collect();
+            assert!(logged.len() > 5, "{} log blocks", logged.len());
+            for at in logged {
+                assert!(
+                    matches!(events[at + 1], Event::Flush),
+                    "a flush after the log block"
+                );
+                let mut without = events.clone();
+                without.remove(at + 1);
+                found(&without, "is overwritten");
+            }
+        }
+        let (_, breaches) = check(&run_with(1, 0, Overwrite::Unlogged)[0]);
+        assert!(!breaches.is_empty(), "without a log");
+    });
+}
