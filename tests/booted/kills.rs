@@ -52,10 +52,11 @@ fn verify(guest: &mut Guest, seed: u64) {
 }
 
 #[test]
-fn each_layer_below_the_cache_can_be_killed_during_postmark() {
+fn each_layer_below_naming_can_be_killed_during_postmark() {
     let bed = Bed::new(2);
     let mut guest = bed.boot_formatted();
     let tasks = [
+        "cache",
         "logical",
         "twinfs.0",
         "twinfs.1",

@@ -279,7 +279,10 @@ impl Tasks {
     pub fn candidates(&self, target: &Target) -> Vec<usize> {
         let wanted = |task: &usize| match target {
             Target::Role(name) => self.name(*task) == name.as_str(),
-            Target::All => matches!(self.stack.tasks[*task].role, Role::Driver | Role::Storage),
+            Target::All => matches!(
+                self.stack.tasks[*task].role,
+                Role::Driver | Role::Storage | Role::Cache
+            ),
         };
         let tasks = 0..self.stack.tasks.len();
         tasks

@@ -121,6 +121,18 @@ fn specify(
     Ok(Some(spec))
 }
 
+/// Tells a task one thing more. `false` if its arguments leave no room for it.
+pub fn add_argument(spec: &mut SpawnSpec, argument: &str) -> bool {
+    let len = spec.arguments_len as usize;
+    let Some(place) = spec.arguments.get_mut(len..len + 1 + argument.len()) else {
+        return false;
+    };
+    place[0] = b' ';
+    place[1..].copy_from_slice(argument.as_bytes());
+    spec.arguments_len += 1 + argument.len() as u64;
+    true
+}
+
 fn rights(task: &Task) -> Rights {
     task.rights.iter().fold(Rights::empty(), |rights, right| {
         rights

@@ -8,15 +8,18 @@
 //! ```
 //!
 //! **Who goes with whom.** Storage tasks go together: what a survivor holds in memory belongs to a state
-//! that the restarted one has gone back behind. With the cache goes everything from the stores to
-//! naming, because pages that were not synced are lost with it. Others go alone.
+//! that the restarted one has gone back behind. With the cache goes everything below it: calls that it had
+//! under way there are in doubt, and what it finds in its memory is told relative to the checkpoint, to which
+//! they go back. Others go alone.
 //!
 //! **How fast.** The first crash restarts at once, each further one after a pause that doubles. Only
 //! crashes without progress in between count: an instance that served for [`CALM_NS`] wipes them
 //! out, however it ends. A kill that a user asked for is no crash and never pauses; an application
 //! may be done, anything else that ends by itself has crashed. What crashes more than
 //! [`CRASHES_MAX`] times in a row is taken out if the stack has another of its kind, as a driver
-//! or a store in a mirror; otherwise the stack ends, so that no further data is lost.
+//! or a store in a mirror; otherwise the stack ends, so that no further data is lost. Before that, what has
+//! memory that outlives it is started once without it: that memory may be what it dies of, and if the stack
+//! ends, what is in it is lost too ([`Policy::is_last_chance`]).
 
 use alloc::vec::Vec;
 
@@ -222,13 +225,19 @@ impl Policy {
     fn fate(&self, task: usize) -> Vec<usize> {
         let goes = |other: Role| match self.members[task].role {
             Role::Storage => other == Role::Storage,
-            Role::Cache => matches!(other, Role::Storage | Role::Cache | Role::Naming),
+            Role::Cache => other == Role::Storage,
             _ => false,
         };
         (0..self.members.len())
             .filter(|&other| other == task || goes(self.members[other].role))
             .filter(|&other| self.states[other] != State::Stopped)
             .collect()
+    }
+
+    /// Whether one more crash of the task in a row would take it out.
+    #[must_use]
+    pub fn is_last_chance(&self, task: usize) -> bool {
+        self.crashes[task] >= CRASHES_MAX
     }
 
     fn restart(&mut self, task: usize, died_ns: u64, now_ns: u64, pause_ns: u64) -> Vec<Action> {

@@ -22,8 +22,11 @@ use storage::file::{self, FileService};
 use crate::{
     faults::Active,
     heartbeat, kills,
-    placement::{Placed, place},
+    placement::{self, Placed, place},
 };
+
+/// The argument that tells a task to give up what its earlier instances have left in memory.
+const DISCARD: &str = "memory=discard";
 
 /// A replay that takes longer is not waited for, nanoseconds.
 const REPLAY_NS_MAX: u64 = 60_000_000_000;
@@ -242,9 +245,6 @@ impl Tasks {
         let name = self.name(task);
         // The kernel has told people of it, with registers and symbols; what it means it cannot know.
         match self.stack.tasks[task].role {
-            Role::Cache => {
-                log::error!("{name} died: what was written since the last checkpoint is lost");
-            }
             Role::Application => {}
             _ if cause == Cause::Exit && report.address == 0 => {
                 log::error!("{name} ended by itself, which only an application may");
@@ -305,7 +305,15 @@ impl Tasks {
     fn spawn(self: &Rc<Self>, task: usize) {
         let placed = &self.placed[task];
         let Some(spec) = &placed.spec else { return };
-        match manage::spawn_task(placed.role, spec) {
+        let mut spec = *spec;
+        if self.policy.borrow().is_last_chance(task) && placement::add_argument(&mut spec, DISCARD)
+        {
+            let name = self.name(task);
+            log::error!(
+                "{name} crashed too often with the memory that outlives it; once more without"
+            );
+        }
+        match manage::spawn_task(placed.role, &spec) {
             Ok(generation) => {
                 self.generations.borrow_mut()[task] = generation;
                 if generation > 1 {

@@ -10,6 +10,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{Attachment, FileService, Timestamp},
+    surviving::Memory,
 };
 
 /// How things stand with the layer below.
@@ -44,16 +45,16 @@ pub(super) struct Link {
 }
 
 /// Counts a call below while it is under way.
-struct UnderWay<'a, L, C>(&'a Inner<L, C>);
+struct UnderWay<'a, L, C, M: Memory>(&'a Inner<L, C, M>);
 
-impl<L, C> Drop for UnderWay<'_, L, C> {
+impl<L, C, M: Memory> Drop for UnderWay<'_, L, C, M> {
     fn drop(&mut self) {
         self.0.calls_under_way.set(self.0.calls_under_way.get() - 1);
         self.0.call_ended.notify();
     }
 }
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     /// Where things stand.
     pub(super) fn phase(&self) -> Phase {
         self.link.borrow().phase
@@ -77,7 +78,7 @@ impl<L, C> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Waits until the layer below is at work; returns which instance of it.
     async fn ready(self: &Rc<Self>) -> Result<u64> {
         loop {

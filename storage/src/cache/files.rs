@@ -57,6 +57,8 @@ pub(super) struct State {
     pub below: Attributes,
     /// Cached pages and pages that the log keeps.
     pub pages: BTreeMap<u64, FrameId>,
+    /// The sum of the guards of `pages`, as the ledger has it.
+    pub digest: u64,
     /// Those of `pages` that are newer than below.
     pub dirty: BTreeSet<u64>,
     /// Pages being read from below just now.
@@ -81,6 +83,7 @@ impl File {
                 now: Attributes::default(),
                 below: Attributes::default(),
                 pages: BTreeMap::new(),
+                digest: 0,
                 dirty: BTreeSet::new(),
                 reading: Vec::new(),
                 writing_back: false,

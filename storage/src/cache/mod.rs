@@ -9,6 +9,8 @@
 //!                       below.rs: every call to the layer below
 //!                                        │
 //!                       recovery.rs ◄── log.rs
+//!                                        │
+//!                 ledger: what the next instance must know ──► revival.rs
 //! ```
 //!
 //! - Data and attributes are written back: a write costs copying and no call below. They go down at
@@ -31,6 +33,7 @@
 
 mod below;
 mod files;
+mod ledger;
 mod log;
 mod page;
 mod pool;
@@ -38,6 +41,7 @@ mod read;
 mod readahead;
 mod recovery;
 mod replacement;
+mod revival;
 mod room;
 mod service;
 mod statistics;
@@ -58,6 +62,7 @@ use self::{below::Link, files::Files, log::Log, pool::Pool, room::Space, unfinis
 use crate::{
     clock::Clock,
     file::{FileNumber, FileService},
+    surviving::{Heap, Memory},
     waiting::Signal,
 };
 
@@ -93,6 +98,9 @@ pub struct Config {
     /// Deaths of the layer below under one and the same call, before the cache gives up. A sync is
     /// long, and whoever kills every so often may well hit it many times over.
     pub call_attempts: usize,
+    /// Whether to keep the roll-forward log. Without, a crash of the layer below or of the cache ends
+    /// the stack: for measuring what the log costs (paper, Table III).
+    pub roll_forward: bool,
 }
 
 impl Default for Config {
@@ -109,6 +117,7 @@ impl Default for Config {
             pages_after_crash: 256,
             crash_fresh_ns: 10_000_000_000,
             call_attempts: 256,
+            roll_forward: true,
         }
     }
 }
@@ -142,25 +151,37 @@ impl Config {
     fn sync_files(&self) -> usize {
         self.files / 2
     }
+
+    /// Pages of data there can be: in the cache, kept by the log, on their way down, and being read.
+    fn data_pages(&self) -> usize {
+        self.pages + self.log_pages + 2 * self.calls_below * RUN_PAGES_MAX
+    }
+
+    /// Pages of memory that the cache takes at most.
+    #[must_use]
+    pub fn memory_pages(&self) -> usize {
+        let config = self.bounded();
+        config.data_pages() + ledger::overhead(config.data_pages(), config.files)
+    }
 }
 
-/// The cache, over the file service `L`. Clones are the same cache.
+/// The cache, over the file service `L`, with its pages in the memory `M`. Clones are the same cache.
 ///
 /// Whoever places it also runs [`Cache::background`] beside the calls.
-pub struct Cache<L, C>(Rc<Inner<L, C>>);
+pub struct Cache<L, C, M: Memory = Heap>(Rc<Inner<L, C, M>>);
 
-impl<L, C> Clone for Cache<L, C> {
+impl<L, C, M: Memory> Clone for Cache<L, C, M> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-struct Inner<L, C> {
+struct Inner<L, C, M: Memory> {
     lower: L,
     clock: C,
     config: Config,
-    /// Names what is held since the cache began.
-    history: u64,
+    /// Names what is held without a break.
+    history: Cell<u64>,
     link: RefCell<Link>,
     /// The link's phase changed.
     link_changed: Signal,
@@ -172,7 +193,7 @@ struct Inner<L, C> {
     /// Shared by calls that change state, alone for a sync.
     gate: RwLock<()>,
     files: RefCell<Files>,
-    pool: RefCell<Pool>,
+    pool: RefCell<Pool<M>>,
     log: RefCell<Log>,
     /// Files with anything newer than below.
     unclean: RefCell<BTreeMap<FileNumber, Rc<files::File>>>,
@@ -203,15 +224,43 @@ struct Inner<L, C> {
 }
 
 impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
-    /// A cache over `lower`, to be attached or formatted before anything else.
+    /// A cache over `lower` with memory of its own, to be attached or formatted before anything else.
     pub fn new(lower: L, clock: C, config: Config) -> Self {
+        let memory = Heap::new(config.memory_pages());
+        Self::revive(lower, clock, config, memory, Trust::Verify)
+    }
+}
+
+/// What to do with what an earlier instance has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Go on with it, once it is verified.
+    Verify,
+    /// Give it up, because instances that went on with it have died of it.
+    Discard,
+}
+
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L, C, M> {
+    /// A cache over `lower` that goes on where the last instance with this memory died. What it finds
+    /// damaged it names in the log, and in an event for programs. If there is nothing to go on
+    /// with, it is to be attached or formatted before anything else, and says so by
+    /// [`crate::Error::NotLoaded`].
+    ///
+    /// # Panics
+    ///
+    /// If somebody else uses the memory, or if it has not as much as [`Config::memory_pages`].
+    pub fn revive(lower: L, clock: C, config: Config, memory: M, trust: Trust) -> Self {
         let config = config.bounded();
+        let (mut ledger, restored) = revival::read(memory, config.data_pages(), trust);
+        if !config.roll_forward {
+            ledger.switch_off();
+        }
         let history = clock.now_ns();
-        Self(Rc::new(Inner {
+        let cache = Self(Rc::new(Inner {
             lower,
             clock,
             config,
-            history,
+            history: Cell::new(history),
             link: RefCell::new(Link::default()),
             link_changed: Signal::default(),
             permits: Semaphore::new(config.calls_below),
@@ -219,7 +268,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
             call_ended: Signal::default(),
             gate: RwLock::new(()),
             files: RefCell::new(Files::new(config.files)),
-            pool: RefCell::new(Pool::new(config.pages, config.log_pages)),
+            pool: RefCell::new(Pool::new(
+                ledger,
+                config.pages,
+                config.log_pages,
+                config.roll_forward,
+            )),
             log: RefCell::new(Log::default()),
             unclean: RefCell::new(BTreeMap::new()),
             cursor: Cell::new(FileNumber(0)),
@@ -236,13 +290,27 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
             crashed_ns: Cell::new(None),
             unfinished: Rc::new(Unfinished::default()),
             statistics: RefCell::new(Statistics::default()),
-        }))
+        }));
+        if let Some(restored) = restored {
+            cache.0.restore(restored);
+        }
+        cache
     }
 
-    /// Writes back when much is dirty, and carries calls to their end whose callers went away.
-    /// Never ends.
+    /// Recovers what an earlier instance has left, writes back when much is dirty, and carries calls to
+    /// their end whose callers went away. Never ends.
     pub async fn background(&self) {
-        join(self.0.write_back_for_ever(), self.0.unfinished.drive()).await;
+        let work = async {
+            self.0.recover().await;
+            self.0.write_back_for_ever().await;
+        };
+        join(work, self.0.unfinished.drive()).await;
+    }
+
+    /// Gives up everything that is under way. To be called by whoever ends an instance and goes on himself,
+    /// as tests and simulations do: what is under way holds the instance, and its memory.
+    pub fn end(&self) {
+        self.0.unfinished.give_up();
     }
 
     /// What the cache has done so far.
@@ -265,7 +333,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Cache<L, C> {
     }
 }
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     fn count(&self, change: impl FnOnce(&mut Statistics)) {
         change(&mut self.statistics.borrow_mut());
     }

@@ -15,14 +15,11 @@
 
 use alloc::{rc::Rc, vec::Vec};
 
-use super::{
-    files::File,
-    page::{Page, PageRef, zeroed},
-    replacement::Replacement,
-};
+use super::{files::File, ledger::Ledger, page::PageRef, replacement::Replacement};
 use crate::{
-    BLOCK_BYTES,
+    BLOCK_BYTES, Error, Result,
     checksum::{Algorithm, Checksum},
+    surviving::Memory,
 };
 
 /// Index of a frame.
@@ -45,17 +42,41 @@ pub(super) enum Place {
 }
 
 /// A page and what is known of it.
-pub(super) struct Frame {
+pub(super) struct Frame<M: Memory> {
     /// Its file.
     pub file: Rc<File>,
     /// Where in it, pages.
     pub index: u64,
-    page: PageRef,
+    content: Content<M>,
     place: Place,
     /// Written down since the last checkpoint: the roll-forward log needs it.
     logged: bool,
-    /// Of the present content, once computed.
-    checksum: Option<Checksum>,
+}
+
+/// What a frame holds.
+pub(super) struct Content<M: Memory> {
+    /// The page.
+    pub page: PageRef<M>,
+    /// Of what the page should hold; of a page that is as below, once computed.
+    pub checksum: Option<Checksum>,
+    /// The page holds something else: it was overwritten by mistake while nobody was there to see it. It
+    /// is written down as it is, so that it reads as an error there too.
+    pub is_lost: bool,
+    /// Of the ledger's entry of the page, zero if there is none: those have one that are newer than the
+    /// checkpoint.
+    pub guard: u64,
+}
+
+impl<M: Memory> Content<M> {
+    /// A page that is as below.
+    fn as_below(page: PageRef<M>) -> Self {
+        Self {
+            page,
+            checksum: None,
+            is_lost: false,
+            guard: 0,
+        }
+    }
 }
 
 /// How many frames there are of each kind.
@@ -88,15 +109,19 @@ impl Counts {
 }
 
 /// All pages.
-pub(super) struct Pool {
-    frames: Vec<Option<Frame>>,
+pub(super) struct Pool<M: Memory> {
+    /// What the next instance must know of the pages, and of all else.
+    pub ledger: Ledger<M>,
+    frames: Vec<Option<Frame<M>>>,
     vacant: Vec<FrameId>,
-    spare: Vec<PageRef>,
+    spare: Vec<PageRef<M>>,
     replacement: Replacement,
     counts: Counts,
     pages_max: usize,
     kept_max: usize,
-    /// Pages copied because they were on their way down.
+    /// Whether pages written down are kept for the roll-forward log.
+    is_logging: bool,
+    /// Pages copied because a write left a part of them standing.
     pub copies_on_write: u64,
     /// Pages given up for others.
     pub evictions: u64,
@@ -104,10 +129,12 @@ pub(super) struct Pool {
     pub checksums: u64,
 }
 
-impl Pool {
-    /// An empty pool.
-    pub fn new(pages_max: usize, kept_max: usize) -> Self {
+impl<M: Memory> Pool<M> {
+    /// An empty pool, of pages that the ledger describes.
+    pub fn new(ledger: Ledger<M>, pages_max: usize, kept_max: usize, is_logging: bool) -> Self {
         Self {
+            ledger,
+            is_logging,
             frames: Vec::new(),
             vacant: Vec::new(),
             spare: Vec::new(),
@@ -126,13 +153,15 @@ impl Pool {
         self.counts
     }
 
-    /// A page for whatever content; its present one is of no meaning.
-    pub fn take(&mut self) -> PageRef {
-        self.spare.pop().unwrap_or_else(zeroed)
+    /// A page for whatever content; its present one is of no meaning. [`Error::NoMemory`]: all are on their
+    /// way down or being read.
+    pub fn take(&mut self) -> Result<PageRef<M>> {
+        let spare = self.spare.pop();
+        spare.or_else(|| self.ledger.page()).ok_or(Error::NoMemory)
     }
 
     /// Gives back a page that may still be held elsewhere.
-    pub fn give_back(&mut self, page: PageRef) {
+    pub fn give_back(&mut self, page: PageRef<M>) {
         // The spare pages make up for those missing from the cache proper.
         if Rc::strong_count(&page) == 1
             && self.counts.resident() + self.spare.len() < self.pages_max
@@ -160,14 +189,14 @@ impl Pool {
         &mut self,
         file: &Rc<File>,
         index: u64,
-        page: PageRef,
+        page: PageRef<M>,
         ahead: bool,
     ) -> Option<FrameId> {
         if self.counts.resident() + self.counts.reserved >= self.pages_max {
             self.give_back(page);
             return None;
         }
-        let id = self.insert(file, index, page, Place::Clean);
+        let id = self.insert(file, index, Content::as_below(page), Place::Clean);
         self.replacement.enter(id);
         if ahead {
             self.replacement.fetched_ahead(id);
@@ -176,11 +205,34 @@ impl Pool {
     }
 
     /// Puts a page that is newer than below into the cache. The caller has a promise.
-    pub fn insert_dirty(&mut self, file: &Rc<File>, index: u64, page: PageRef) -> FrameId {
-        self.insert(file, index, page, Place::Dirty)
+    pub fn insert_dirty(&mut self, file: &Rc<File>, index: u64, content: Content<M>) -> FrameId {
+        self.insert(file, index, content, Place::Dirty)
     }
 
-    fn insert(&mut self, file: &Rc<File>, index: u64, page: PageRef, place: Place) -> FrameId {
+    /// Puts a page of the roll-forward log into the cache, or if that is full, keeps it for the log alone.
+    pub fn insert_logged(&mut self, file: &Rc<File>, index: u64, content: Content<M>) -> FrameId {
+        let is_resident = self.counts.resident() < self.pages_max;
+        let place = if is_resident {
+            Place::Clean
+        } else {
+            Place::Kept
+        };
+        let id = self.insert(file, index, content, place);
+        if is_resident {
+            self.replacement.enter(id);
+        }
+        self.frame(id).logged = true;
+        self.counts.logged += 1;
+        id
+    }
+
+    fn insert(
+        &mut self,
+        file: &Rc<File>,
+        index: u64,
+        content: Content<M>,
+        place: Place,
+    ) -> FrameId {
         let id = self.vacant.pop().unwrap_or_else(|| {
             self.frames.push(None);
             (self.frames.len() - 1) as FrameId
@@ -190,10 +242,9 @@ impl Pool {
         self.frames[id as usize] = Some(Frame {
             file,
             index,
-            page,
+            content,
             place,
             logged: false,
-            checksum: None,
         });
         *self.count(place) += 1;
         id
@@ -209,7 +260,7 @@ impl Pool {
     }
 
     /// The frame. Files hold ids of live frames only.
-    fn frame(&mut self, id: FrameId) -> &mut Frame {
+    fn frame(&mut self, id: FrameId) -> &mut Frame<M> {
         self.frames[id as usize]
             .as_mut()
             .expect("a file refers to a live frame")
@@ -227,45 +278,54 @@ impl Pool {
     }
 
     /// The content, for a reader. `again`: he goes on where he was, which is no further use.
-    pub fn read(&mut self, id: FrameId, again: bool) -> &[u8; BLOCK_BYTES] {
+    /// [`Error::Corrupt`] if it is lost.
+    pub fn read(&mut self, id: FrameId, again: bool) -> Result<&[u8; BLOCK_BYTES]> {
         if !again {
             self.replacement.touch(id);
         }
-        &self.frame(id).page.0
+        let content = &self.frame(id).content;
+        if content.is_lost {
+            return Err(Error::Corrupt);
+        }
+        Ok(&content.page)
     }
 
-    /// The content, to be made newer than below. Whether the page becomes part of the cache proper
-    /// by that (so that the caller must have a promise) says [`Pool::is_kept`].
-    /// `again`: the writer goes on within the page, which is no further use of it.
-    pub fn write(&mut self, id: FrameId, again: bool) -> &mut [u8; BLOCK_BYTES] {
+    /// The content, of which a part goes into a fresh page.
+    pub fn copy(&mut self, id: FrameId) -> Result<PageRef<M>> {
+        let content = &self.frame(id).content;
+        if content.is_lost {
+            return Err(Error::Corrupt);
+        }
+        let page = Rc::clone(&content.page);
+        self.copies_on_write += 1;
+        Ok(page)
+    }
+
+    /// Puts content that is newer than below in the place of the old, which is returned. Whether the
+    /// page becomes part of the cache proper by that (so that the caller must have a promise) says
+    /// [`Pool::is_kept`]. `again`: the writer goes on within the page, which is no further use of it.
+    pub fn write(&mut self, id: FrameId, content: Content<M>, again: bool) -> Content<M> {
         if !again {
             self.replacement.touch(id);
         }
         self.place(id, Place::Dirty);
-        self.content(id)
+        core::mem::replace(&mut self.frame(id).content, content)
     }
 
     /// The content, to be changed as it was or will be changed below too.
-    pub fn amend(&mut self, id: FrameId) -> &mut [u8; BLOCK_BYTES] {
-        self.content(id)
+    pub fn amend(&mut self, id: FrameId) -> &mut Content<M> {
+        &mut self.frame(id).content
     }
 
-    fn content(&mut self, id: FrameId) -> &mut [u8; BLOCK_BYTES] {
-        if Rc::strong_count(&self.frame(id).page) > 1 {
-            let mut fresh = self.take();
-            let frame = self.frames[id as usize]
-                .as_mut()
-                .expect("a file refers to a live frame");
-            copy_into(&mut fresh, &frame.page);
-            frame.page = fresh;
-            self.copies_on_write += 1;
-        }
-        let frame = self.frame(id);
-        frame.checksum = None;
-        // The only holder, as of just now: `make_mut`'s copy is never taken.
-        &mut Rc::get_mut(&mut frame.page)
-            .expect("the page has one holder")
-            .0
+    /// The guard of the page's entry in the ledger.
+    pub fn guard(&mut self, id: FrameId) -> u64 {
+        self.frame(id).content.guard
+    }
+
+    /// A page is of no use any more, and so is its entry in the ledger.
+    pub fn discard(&mut self, content: Content<M>) {
+        self.ledger.clear(content.page.number(), content.guard);
+        self.give_back(content.page);
     }
 
     /// Whether the page is kept by the log alone.
@@ -285,14 +345,15 @@ impl Pool {
     }
 
     /// Sends a dirty page down: its content stays as it is until the page is given back.
-    pub fn begin_write(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef, Checksum) {
+    pub fn begin_write(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef<M>, Checksum) {
         self.place(id, Place::Writing);
         self.stable(id, algorithm)
     }
 
     /// The write of a page ended. What was rewritten meanwhile stays dirty either way.
     pub fn end_write(&mut self, id: FrameId, written: bool) {
-        if written && !core::mem::replace(&mut self.frame(id).logged, true) {
+        let logs = written && self.is_logging;
+        if logs && !core::mem::replace(&mut self.frame(id).logged, true) {
             self.counts.logged += 1;
         }
         if self.frame(id).place == Place::Writing {
@@ -307,17 +368,15 @@ impl Pool {
     }
 
     /// The content of a page that the log must replay; `None` if it need not.
-    pub fn replay(&mut self, id: FrameId, algorithm: Algorithm) -> Option<(PageRef, Checksum)> {
+    pub fn replay(&mut self, id: FrameId, algorithm: Algorithm) -> Option<(PageRef<M>, Checksum)> {
         self.is_replayable(id).then(|| self.stable(id, algorithm))
     }
 
-    fn stable(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef, Checksum) {
-        let frame = self.frame(id);
-        let known = frame.checksum.is_some();
-        let checksum = *frame
-            .checksum
-            .get_or_insert_with(|| algorithm.of(&frame.page.0));
-        let page = Rc::clone(&frame.page);
+    fn stable(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef<M>, Checksum) {
+        let Content { page, checksum, .. } = &mut self.frame(id).content;
+        let known = checksum.is_some();
+        let checksum = *checksum.get_or_insert_with(|| algorithm.of(&page[..]));
+        let page = Rc::clone(page);
         self.checksums += u64::from(!known);
         (page, checksum)
     }
@@ -335,7 +394,7 @@ impl Pool {
             self.counts.logged -= 1;
         }
         self.vacant.push(id);
-        self.give_back(frame.page);
+        self.discard(frame.content);
     }
 
     /// Makes room for one more page in the cache proper. Some page left it; if the log does not
@@ -365,9 +424,13 @@ impl Pool {
         None
     }
 
-    /// The log does not need the page any more. Whether the page is out of the cache by that, as
-    /// there is no room for it: then the caller must remove it.
+    /// The log does not need the page any more, nor does the ledger. Whether the page is out of the cache
+    /// by that, as there is no room for it: then the caller must remove it.
     pub fn forget(&mut self, id: FrameId) -> bool {
+        let content = &mut self.frame(id).content;
+        let guard = core::mem::take(&mut content.guard);
+        let number = content.page.number();
+        self.ledger.clear(number, guard);
         if core::mem::replace(&mut self.frame(id).logged, false) {
             self.counts.logged -= 1;
         }
@@ -385,11 +448,4 @@ pub(super) enum Evicted {
     Kept,
     /// To be removed: the frame, its file, its page within that.
     Gone(FrameId, Rc<File>, u64),
-}
-
-fn copy_into(fresh: &mut PageRef, from: &Page) {
-    match Rc::get_mut(fresh) {
-        Some(page) => page.0.copy_from_slice(&from.0),
-        None => unreachable!("a spare page has one holder"),
-    }
 }

@@ -13,6 +13,7 @@ use crate::{
     buffer::{Sink, SinkSegment},
     clock::Clock,
     file::{FileNumber, FileService},
+    surviving::Memory,
 };
 
 /// Pages that are being read from below: nobody else reads or writes them meanwhile.
@@ -39,7 +40,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// The file of this number, its attributes known.
     pub(super) async fn open(self: &Rc<Self>, number: FileNumber) -> Result<Rc<File>> {
         let file = self.files.borrow_mut().entry(number);
@@ -82,11 +83,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         file: &Rc<File>,
         first: u64,
         count: u64,
-    ) -> Result<Vec<PageRef>> {
+    ) -> Result<Vec<PageRef<M>>> {
         let _reading = Reading::begin(file, first..first + count);
-        let mut pages: Vec<PageRef> = {
+        let mut pages: Vec<PageRef<M>> = {
             let mut pool = self.pool.borrow_mut();
-            (0..count).map(|_| pool.take()).collect()
+            let pages: Result<Vec<_>> = (0..count).map(|_| pool.take()).collect();
+            pages?
         };
         let number = file.number;
         let fetched = self
@@ -94,7 +96,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 let mut sink = Sink::empty();
                 for page in &mut pages {
                     let page = Rc::get_mut(page).expect("nobody else knows the page yet");
-                    sink.push(SinkSegment::Local(&mut page.0));
+                    sink.push(SinkSegment::Local(&mut page[..]));
                 }
                 lower.read(number, start_of(first), sink).await
             })
@@ -114,7 +116,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         for (at, page) in pages.iter_mut().enumerate().skip(bytes / BLOCK_BYTES) {
             let valid = bytes.saturating_sub(at * BLOCK_BYTES);
             let page = Rc::get_mut(page).expect("the call that filled the page is over");
-            page.0[valid..].fill(0);
+            page[valid..].fill(0);
         }
         Ok(pages)
     }
@@ -153,10 +155,10 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 (state.pages.get(&page).copied(), pages_in(state.below.size))
             };
             if let Some(id) = cached {
-                data.copy_from(
-                    done,
-                    &self.pool.borrow_mut().read(id, skip > 0 && goes_on)[skip..skip + step],
-                )?;
+                let mut pool = self.pool.borrow_mut();
+                let page = pool.read(id, skip > 0 && goes_on)?;
+                data.copy_from(done, &page[skip..skip + step])?;
+                drop(pool);
                 self.count(|count| count.hits += 1);
                 done += step;
             } else if page >= below {
@@ -171,7 +173,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                         .saturating_add(BLOCK_BYTES as u64)
                         .min(offset + len as u64);
                     let part = (from - start_of(index)) as usize..(to - start_of(index)) as usize;
-                    data.copy_from((from - offset) as usize, &content.0[part])?;
+                    data.copy_from((from - offset) as usize, &content[part])?;
                     done = (to - offset) as usize;
                 }
                 self.keep(&file, page, pages, last);
@@ -187,7 +189,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         file: &Rc<File>,
         first: u64,
         last: u64,
-    ) -> Result<Vec<PageRef>> {
+    ) -> Result<Vec<PageRef<M>>> {
         let (wanted, extended) = {
             let mut state = file.state.borrow_mut();
             let end = pages_in(state.below.size).min(first + RUN_PAGES_MAX as u64);
@@ -209,7 +211,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
 
     /// Puts pages that were fetched into the cache, as far as there is room; those up to `last` have
     /// been used.
-    fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef>, last: u64) {
+    fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef<M>>, last: u64) {
         for (index, page) in (first..).zip(pages) {
             while {
                 let counts = self.pool.borrow().counts();
@@ -227,7 +229,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     }
 }
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     /// Drops a file from the table that turned out not to exist. If other calls hold it as well, they
     /// may yet find that it does, and there must be one of each number: it stays, and is forgotten
     /// in its turn.

@@ -27,6 +27,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{AttributeChange, Attributes, FileNumber, FileService},
+    surviving::Memory,
 };
 
 /// Files replayed at once.
@@ -37,10 +38,14 @@ const SHORTAGES_MAX: usize = 64;
 /// Writes to one file replayed at once.
 const RUNS_AT_ONCE: usize = 4;
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Sees to a layer below that died. Ends in `Attached` or `Stopped`.
     pub(super) async fn recover(self: &Rc<Self>) {
         if self.phase() != Phase::Broken {
+            return;
+        }
+        if !self.config.roll_forward {
+            self.stop("a layer below died, and no roll-forward log is kept");
             return;
         }
         self.enter(Phase::Recovering);
@@ -117,6 +122,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             link.generation += 1;
             link.attachment = Some(attachment);
         }
+        self.write_down_volume();
         if cleared {
             self.new_base(attachment.checkpoint);
             return Ok(true);
@@ -134,11 +140,16 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     /// Replays one file: delete, create, cut, pages, attributes.
     async fn replay(self: &Rc<Self>, number: FileNumber, record: Record) -> Result<()> {
         let Record {
+            sent,
             removed,
             created,
             cut,
             file,
+            ..
         } = record;
+        if !sent {
+            return Ok(());
+        }
         if removed {
             self.again(async |lower: &L| lower.delete(number).await)
                 .await?;
@@ -215,7 +226,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         below: &Attributes,
     ) -> Result<usize> {
         let algorithm = self.algorithm();
-        let mut pieces: Vec<Run> = Vec::new();
+        let mut pieces: Vec<Run<M>> = Vec::new();
         {
             let state = file.state.borrow();
             let mut pool = self.pool.borrow_mut();

@@ -13,16 +13,16 @@ use super::{
     page::pages_in,
     pool::{Evicted, Pool},
 };
-use crate::{Error, Result, clock::Clock, file::FileService, waiting::Signal};
+use crate::{Error, Result, clock::Clock, file::FileService, surviving::Memory, waiting::Signal};
 
 /// Pages promised to a writer. What it does not use goes back.
-pub(super) struct Room<'a> {
-    pool: &'a RefCell<Pool>,
+pub(super) struct Room<'a, M: Memory> {
+    pool: &'a RefCell<Pool<M>>,
     room_made: &'a Signal,
     pages: usize,
 }
 
-impl Room<'_> {
+impl<M: Memory> Room<'_, M> {
     /// Uses one page of the promise: the caller puts it into the pool at once.
     pub fn spend(&mut self) {
         if self.pages > 0 {
@@ -32,7 +32,7 @@ impl Room<'_> {
     }
 }
 
-impl Drop for Room<'_> {
+impl<M: Memory> Drop for Room<'_, M> {
     fn drop(&mut self) {
         if self.pages > 0 {
             self.pool.borrow_mut().unreserve(self.pages);
@@ -80,7 +80,7 @@ pub(super) fn blocks_of_page(state: &State, page: u64) -> u64 {
     }
 }
 
-impl<L, C: Clock> Inner<L, C> {
+impl<L, C: Clock, M: Memory> Inner<L, C, M> {
     /// Makes room for one page by giving another up. `false`: nothing can go.
     pub(super) fn evict_one(&self) -> bool {
         let evicted = self.pool.borrow_mut().evict();
@@ -95,12 +95,10 @@ impl<L, C: Clock> Inner<L, C> {
         }
     }
 
-    /// Checks that the log and the list of unclean files may have one more file.
+    /// Checks that the log may have one more file.
     pub(super) fn admit(&self, file: &Rc<File>) -> Result<()> {
-        let unclean = self.unclean.borrow();
-        if unclean.len() + self.log.borrow().len() >= self.config.files
-            && !unclean.contains_key(&file.number)
-        {
+        let log = self.log.borrow();
+        if log.len() >= self.config.files && !log.has(file.number) {
             return Err(self.starve());
         }
         Ok(())
@@ -177,7 +175,7 @@ impl<L, C: Clock> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Pages that one promise may be for.
     pub(super) fn room_max(&self) -> usize {
         (self.config.pages / 16).clamp(1, 64)
@@ -187,7 +185,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     ///
     /// [`Error::NoMemory`]: nothing but a sync can make room. Errors of the write-back, if that
     /// is what room depends on.
-    pub(super) async fn room(self: &Rc<Self>, pages: usize) -> Result<Room<'_>> {
+    pub(super) async fn room(self: &Rc<Self>, pages: usize) -> Result<Room<'_, M>> {
         loop {
             if self.phase() == Phase::Stopped {
                 return Err(Error::PeerGone);

@@ -4,8 +4,9 @@ use alloc::{rc::Rc, vec};
 
 use super::{
     Cache, Inner,
-    files::{File, Presence},
-    page::{page_of, pages_in, start_of},
+    files::{File, Presence, State},
+    page::{PageRef, alone, page_of, pages_in},
+    pool::{Content, FrameId, Pool},
     write::FILE_BYTES_MAX,
 };
 use crate::{
@@ -16,9 +17,12 @@ use crate::{
         Attachment, AttributeChange, Attributes, FileNumber, FileService, Timestamp, Usage,
         VolumeFormat, Work, Write,
     },
+    surviving::Memory,
 };
 
-impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileService
+    for Cache<L, C, M>
+{
     async fn attach(&self) -> Result<Attachment> {
         self.0.attach().await
     }
@@ -110,7 +114,7 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
     }
 
     async fn history(&self) -> Result<u64> {
-        Ok(self.0.history)
+        Ok(self.0.history.get())
     }
 
     async fn numbers(&self, first: FileNumber, mut bitmap: Sink<'_>) -> Result<usize> {
@@ -122,7 +126,7 @@ impl<L: FileService + 'static, C: Clock + 'static> FileService for Cache<L, C> {
     }
 }
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     /// Adds to a bitmap of numbers, of which `known` bytes carry information, those of deleted files that the
     /// last checkpoint has. Returns how many bytes carry information then.
     fn add_deleted(&self, first: FileNumber, mut bitmap: Sink<'_>, known: usize) -> Result<usize> {
@@ -140,7 +144,7 @@ impl<L, C> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     async fn create(self: &Rc<Self>, number: FileNumber, attributes: Attributes) -> Result<()> {
         let _gate = self.gate.read().await;
         let file = self.files.borrow_mut().entry(number);
@@ -154,8 +158,11 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             .await;
         match created {
             Ok(()) => {
-                file.state.borrow_mut().present(attributes);
+                let mut state = file.state.borrow_mut();
+                state.present(attributes);
                 self.log.borrow_mut().created(&file);
+                self.write_down(&mut self.pool.borrow_mut(), &file, &state);
+                drop(state);
                 self.note_pressure();
             }
             Err(_) => self.forget_unknown(&file),
@@ -176,7 +183,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             .await;
         match deleted {
             Ok(()) => {
-                self.log.borrow_mut().deleted(number);
+                self.write_down_deleted(number);
                 self.drop_file(&file);
                 self.note_pressure();
             }
@@ -205,6 +212,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             }
             (state.now.size, state.below.size)
         };
+        let spare = self.pool.borrow_mut().take()?;
         // What lies between was never sent down, and is cut off here alone.
         if !(below..=now).contains(&size) {
             let cut = self
@@ -214,25 +222,25 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                 self.adopt_size(&file).await;
                 return Err(error);
             }
-            let mut log = self.log.borrow_mut();
-            log.touched(&file);
+            self.log.borrow_mut().touched(&file, below);
             if size < below {
-                log.cut(&file, size);
+                self.log.borrow_mut().cut(&file, size);
             }
             let mut state = file.state.borrow_mut();
             state.below.size = size;
             state.below.modified_ns = modified_ns;
             state.below.changed_ns = modified_ns;
         }
-        self.cut_pages(&file, size);
-        let mut state = file.state.borrow_mut();
-        state.now.size = size;
-        state.modified(modified_ns);
-        if state.now.blocks < pages_in(now) {
-            // Which part the holes were in is known below.
-            state.blocks_unsure = true;
-        }
-        state.now.blocks = state.now.blocks.min(pages_in(size));
+        self.cut_pages(&file, size, spare, |state| {
+            state.now.size = size;
+            state.modified(modified_ns);
+            if state.now.blocks < pages_in(now) {
+                // Which part the holes were in is known below.
+                state.blocks_unsure = true;
+            }
+            state.now.blocks = state.now.blocks.min(pages_in(size));
+        });
+        let state = file.state.borrow();
         if state.unclean() {
             self.mark_unclean(&file);
         } else {
@@ -269,16 +277,17 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// To be called when a truncation below has failed: it may have come part of the way. What it
     /// cut off is gone, here too. The caller holds the file's lock alone.
     pub(super) async fn adopt_size(self: &Rc<Self>, file: &Rc<File>) {
         let number = file.number;
-        let found = match self
+        let spare = self.pool.borrow_mut().take();
+        let found = self
             .query(async |lower: &L| lower.getattr(number).await)
-            .await
-        {
-            Ok(found) => found,
+            .await;
+        let (spare, found) = match spare.and_then(|spare| Ok((spare, found?))) {
+            Ok(both) => both,
             Err(error) => {
                 ::log::warn!(
                     "cache: how far file {} was cut is not known: {error}",
@@ -294,56 +303,118 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         if found.size == below {
             return;
         }
-        {
-            let mut log = self.log.borrow_mut();
-            log.touched(file);
-            if found.size < below {
-                log.cut(file, found.size);
-            }
-        }
-        if found.size < below.min(now) {
-            self.cut_pages(file, found.size);
-        }
-        let mut state = file.state.borrow_mut();
+        self.log.borrow_mut().touched(file, below);
         if found.size < below {
-            state.now.size = now.min(found.size);
+            self.log.borrow_mut().cut(file, found.size);
         }
-        state.now.blocks = state.now.blocks.min(pages_in(state.now.size));
-        state.blocks_unsure = true;
-        state.below.size = found.size;
-        state.below.modified_ns = found.modified_ns;
-        state.below.changed_ns = found.changed_ns;
+        let left = if found.size < below.min(now) {
+            found.size
+        } else {
+            now
+        };
+        self.cut_pages(file, left, spare, |state| {
+            if found.size < below {
+                state.now.size = now.min(found.size);
+            }
+            state.now.blocks = state.now.blocks.min(pages_in(state.now.size));
+            state.blocks_unsure = true;
+            state.below.size = found.size;
+            state.below.modified_ns = found.modified_ns;
+            state.below.changed_ns = found.changed_ns;
+        });
         self.mark_unclean(file);
         self.room_made.notify();
     }
 }
 
-impl<L, C> Inner<L, C> {
-    /// Lets go of all that is known of a file, unwritten data included.
+impl<L, C, M: Memory> Inner<L, C, M> {
+    /// Lets go of all that is known of a file, unwritten data included. That it is gone was written down.
     pub(super) fn drop_file(&self, file: &Rc<File>) {
         self.files.borrow_mut().remove(file);
         self.mark_clean(file);
-        self.cut_pages(file, 0);
-        file.state.borrow_mut().presence = Presence::Gone;
+        let mut state = file.state.borrow_mut();
+        let mut pool = self.pool.borrow_mut();
+        for id in core::mem::take(&mut state.pages).into_values() {
+            pool.remove(id);
+        }
+        state.dirty.clear();
+        state.digest = 0;
+        state.presence = Presence::Gone;
+        drop((state, pool));
         self.write_back_failed.set(false);
         self.room_made.notify();
     }
 
-    /// Drops the pages beyond `size`, and zeroes the rest of the page it is in.
-    fn cut_pages(&self, file: &File, size: u64) {
+    /// Makes a change to a file that leaves nothing of it beyond `size`. First it is written down; then the
+    /// pages beyond are dropped, and the rest of the page that `size` is in is zeroed, by way of `spare`.
+    fn cut_pages(
+        &self,
+        file: &Rc<File>,
+        size: u64,
+        spare: PageRef<M>,
+        change: impl FnOnce(&mut State),
+    ) {
         let mut state = file.state.borrow_mut();
         let mut pool = self.pool.borrow_mut();
         let beyond = pages_in(size);
-        for id in state.pages.split_off(&beyond).into_values() {
+        let dropped = state.pages.split_off(&beyond);
+        state.dirty.split_off(&beyond);
+        for &id in dropped.values() {
+            state.digest = state.digest.wrapping_sub(pool.guard(id));
+        }
+        change(&mut state);
+        self.write_down(&mut pool, file, &state);
+        for id in dropped.into_values() {
             pool.remove(id);
         }
-        state.dirty.split_off(&beyond);
         let rest = (size % BLOCK_BYTES as u64) as usize;
-        if rest > 0
-            && let Some(&id) = state.pages.get(&page_of(size))
-        {
-            debug_assert!(start_of(page_of(size)) < size);
-            pool.amend(id)[rest..].fill(0);
+        let held = state.pages.get(&page_of(size)).copied();
+        if let (Some(id), true) = (held, rest > 0) {
+            self.zero_rest(&mut pool, file, &mut state, id, rest, spare);
+        } else {
+            pool.give_back(spare);
         }
+    }
+
+    /// Zeroes the page in the middle of which the file ends, from byte `rest` on. Should the cache die
+    /// before this is written down, the next instance does it.
+    pub(super) fn zero_rest(
+        &self,
+        pool: &mut Pool<M>,
+        file: &Rc<File>,
+        state: &mut State,
+        id: FrameId,
+        rest: usize,
+        mut spare: PageRef<M>,
+    ) {
+        let algorithm = self.algorithm();
+        let content = pool.amend(id);
+        let is_zero = content.page[rest..].iter().all(|&byte| byte == 0);
+        let (Ok(bytes), false) = (alone(&mut spare), content.is_lost || is_zero) else {
+            return pool.give_back(spare);
+        };
+        bytes[..rest].copy_from_slice(&content.page[..rest]);
+        bytes[rest..].fill(0);
+        let old_guard = content.guard;
+        let (mut checksum, mut guard) = (None, 0);
+        if old_guard != 0 {
+            let number = spare.number();
+            let computed = algorithm.of(&spare[..]);
+            pool.checksums += 1;
+            guard = (pool.ledger).describe(number, file.number, page_of(state.now.size), computed);
+            checksum = Some(computed);
+        }
+        let fresh = Content {
+            page: spare,
+            checksum,
+            is_lost: false,
+            guard,
+        };
+        let old = core::mem::replace(pool.amend(id), fresh);
+        if old_guard != 0 {
+            state.digest = state.digest.wrapping_add(guard).wrapping_sub(old_guard);
+            self.write_down(pool, file, state);
+        }
+        pool.discard(old);
     }
 }

@@ -7,9 +7,10 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{Attachment, FileService, Timestamp, VolumeFormat},
+    surviving::Memory,
 };
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     /// A checkpoint has everything that was sent down: the log begins anew.
     pub(super) fn new_base(&self, base: Timestamp) {
         {
@@ -20,10 +21,16 @@ impl<L, C> Inner<L, C> {
                 attachment.checkpoint = base;
             }
         }
+        // With this the checkpoint counts, and what was written down before is void.
+        if let Some(volume) = self.volume_record() {
+            self.pool.borrow_mut().ledger.begin_epoch(volume);
+        }
         for record in self.log.borrow_mut().take() {
+            let mut pool = self.pool.borrow_mut();
+            pool.ledger.remove_file(record.id);
             let Some(file) = record.file else { continue };
             let mut state = file.state.borrow_mut();
-            let mut pool = self.pool.borrow_mut();
+            state.digest = 0;
             state.pages.retain(|_, id| {
                 let out = pool.forget(*id);
                 if out {
@@ -46,7 +53,7 @@ impl<L, C> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Attaches, the first time. Later it says what was found then or after the last recovery: a
     /// caller that has restarted finds the cache as its predecessor left it.
     pub(super) async fn attach(self: &Rc<Self>) -> Result<Attachment> {
@@ -82,6 +89,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             .until(|| self.phase() != Phase::Recovering)
             .await;
         self.enter(Phase::Detached);
+        self.link.borrow_mut().attachment = None;
+        self.pool.borrow_mut().ledger.forget_volume();
         self.reset();
         let attachment = self
             .persist(async |lower: &L| lower.format(format).await)
@@ -135,6 +144,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             .change(async |lower: &L| {
                 // Told to the recovery: should this call die, there may be a new checkpoint.
                 self.link.borrow_mut().syncing = true;
+                self.write_down_volume();
                 lower.sync().await
             })
             .await;
@@ -147,6 +157,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             }
             Err(error) => {
                 self.link.borrow_mut().syncing = false;
+                self.write_down_volume();
                 Err(error)
             }
         }

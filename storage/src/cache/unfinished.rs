@@ -6,7 +6,7 @@
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -19,6 +19,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 pub(super) struct Unfinished {
     rests: RefCell<Vec<Boxed<()>>>,
     driver: RefCell<Option<Waker>>,
+    /// Nobody will carry anything to its end any more.
+    gave_up: Cell<bool>,
 }
 
 impl Unfinished {
@@ -45,7 +47,19 @@ impl Unfinished {
         Poll::Pending
     }
 
+    /// Drops all rests, now and later.
+    pub fn give_up(&self) {
+        self.gave_up.set(true);
+        // Taken out first: dropping one may come back here.
+        let rests = core::mem::take(&mut *self.rests.borrow_mut());
+        drop(rests);
+        self.driver.borrow_mut().take();
+    }
+
     fn add(&self, rest: Boxed<()>) {
+        if self.gave_up.get() {
+            return;
+        }
         self.rests.borrow_mut().push(rest);
         if let Some(driver) = self.driver.borrow_mut().take() {
             driver.wake();

@@ -1,21 +1,23 @@
 //! Writes: into pages, nothing else. Attributes are set here alike.
 //!
 //! A page that is written in part is read from below first, but only if there is anything of it
-//! below that the write leaves standing.
+//! below that the write leaves standing. Every write makes a fresh page: what the ledger describes does not
+//! change, so that a death in the middle of a write finds the page as it was.
 
 use alloc::rc::Rc;
 
 use super::{
     Inner,
     files::{File, Presence, State},
-    page::{page_of, pages_in, start_of},
-    pool::FrameId,
+    page::{PageRef, alone, page_of, pages_in, start_of},
+    pool::{Content, FrameId, Pool},
     room::{Room, blocks_of_page},
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
     clock::Clock,
     file::{AttributeChange, FileNumber, FileService, Write},
+    surviving::Memory,
 };
 
 /// Bytes that a file may have: positions in it fit a signed 64-bit number, as applications want.
@@ -42,7 +44,7 @@ impl Piece {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Writes; returns how many bytes were taken before anything came in the way.
     pub(super) async fn write(self: &Rc<Self>, write: Write<'_>) -> Result<usize> {
         let len = write.data.len();
@@ -104,7 +106,7 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         file: &Rc<File>,
         piece: Piece,
         write: &Write<'_>,
-        room: &mut Room<'_>,
+        room: &mut Room<'_, M>,
     ) -> Result<()> {
         loop {
             file.changed
@@ -116,12 +118,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
                     return Err(Error::NotFound);
                 }
                 if let Some(&id) = state.pages.get(&piece.page) {
-                    return self.rewrite(file, &mut state, id, piece, write, room);
+                    return self.put(file, &mut state, Basis::Held(id), piece, write, room);
                 }
                 let stands = piece.page < pages_in(state.below.size)
                     && !piece.covers(state.now.size.max(state.below.size));
                 if !stands {
-                    return self.write_new(file, &mut state, piece, write, room);
+                    return self.put(file, &mut state, Basis::Nothing, piece, write, room);
                 }
             }
             let mut pages = self.fetch(file, piece.page, 1).await?;
@@ -133,95 +135,71 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             let Some(page) = pages.pop() else {
                 return Err(Error::Protocol);
             };
-            room.spend();
-            let id = self.pool.borrow_mut().insert_dirty(file, piece.page, page);
-            state.pages.insert(piece.page, id);
-            self.spend_blocks(blocks_of_page(&state, piece.page));
-            return self.fill(file, &mut state, id, piece, write);
+            return self.put(file, &mut state, Basis::Fetched(page), piece, write, room);
         }
     }
 
-    /// Writes into a page that is here.
-    fn rewrite(
+    /// Fills a fresh page with what is to be in it, and puts that in the place of what is here. If the
+    /// data cannot be had, nothing has changed.
+    fn put(
         &self,
         file: &Rc<File>,
         state: &mut State,
-        id: FrameId,
+        basis: Basis<M>,
         piece: Piece,
         write: &Write<'_>,
-        room: &mut Room<'_>,
+        room: &mut Room<'_, M>,
     ) -> Result<()> {
-        {
+        let algorithm = self.algorithm();
+        let held = match basis {
+            Basis::Held(id) => Some(id),
+            _ => None,
+        };
+        let is_new = matches!(basis, Basis::Nothing);
+        let covers = piece.covers(state.now.size.max(state.below.size));
+        let content = {
             let mut pool = self.pool.borrow_mut();
-            let (kept, fresh) = (pool.is_kept(id), pool.is_fresh_below(id));
-            drop(pool);
-            if kept {
-                room.spend();
+            let page = fill(&mut pool, basis, covers, piece, write)?;
+            pool.checksums += 1;
+            let checksum = algorithm.of(&page[..]);
+            let guard = (pool.ledger).describe(page.number(), file.number, piece.page, checksum);
+            Content {
+                page,
+                checksum: Some(checksum),
+                is_lost: false,
+                guard,
             }
-            if fresh {
-                self.spend_blocks(blocks_of_page(state, piece.page));
-            }
-        }
-        self.fill(file, state, id, piece, write)
-    }
-
-    /// Writes a page of which nothing is here, and nothing below that matters.
-    fn write_new(
-        &self,
-        file: &Rc<File>,
-        state: &mut State,
-        piece: Piece,
-        write: &Write<'_>,
-        room: &mut Room<'_>,
-    ) -> Result<()> {
-        let mut page = self.pool.borrow_mut().take();
-        {
-            let bytes = &mut Rc::get_mut(&mut page).ok_or(Error::NoMemory)?.0;
-            bytes[..piece.skip].fill(0);
-            bytes[piece.skip + piece.len..].fill(0);
-            let copied = write
-                .data
-                .copy_to(piece.from, &mut bytes[piece.skip..][..piece.len]);
-            if let Err(error) = copied {
-                self.pool.borrow_mut().give_back(page);
-                return Err(error);
-            }
-        }
-        if piece.page >= pages_in(state.below.size) {
+        };
+        let guard = content.guard;
+        if is_new && piece.page >= pages_in(state.below.size) {
             state.now.blocks += 1;
-        } else if state.now.blocks < pages_in(state.now.size) {
+        } else if is_new && state.now.blocks < pages_in(state.now.size) {
             state.blocks_unsure = true;
         }
-        room.spend();
-        let id = self.pool.borrow_mut().insert_dirty(file, piece.page, page);
-        state.pages.insert(piece.page, id);
-        self.spend_blocks(blocks_of_page(state, piece.page));
-        self.wrote(file, state, piece, write);
-        Ok(())
-    }
-
-    /// Copies the data of a piece into a page that is here.
-    fn fill(
-        &self,
-        file: &Rc<File>,
-        state: &mut State,
-        id: FrameId,
-        piece: Piece,
-        write: &Write<'_>,
-    ) -> Result<()> {
-        let copied = {
-            let mut pool = self.pool.borrow_mut();
-            let bytes = &mut pool.write(id, piece.skip > 0)[piece.skip..piece.skip + piece.len];
-            write.data.copy_to(piece.from, bytes)
+        let (takes_room, takes_blocks) = match held {
+            Some(id) => {
+                let mut pool = self.pool.borrow_mut();
+                (pool.is_kept(id), pool.is_fresh_below(id))
+            }
+            None => (true, true),
         };
-        // If the writer's memory went away halfway, the page has changed all the same. The file must
-        // then have grown with it, as what lies behind a file's end is zero.
-        self.wrote(file, state, piece, write);
-        copied
-    }
-
-    /// A page has changed.
-    fn wrote(&self, file: &Rc<File>, state: &mut State, piece: Piece, write: &Write<'_>) {
+        if takes_room {
+            room.spend();
+        }
+        if takes_blocks {
+            self.spend_blocks(blocks_of_page(state, piece.page));
+        }
+        let mut pool = self.pool.borrow_mut();
+        let old = match held {
+            Some(id) => Some(pool.write(id, content, piece.skip > 0)),
+            None => {
+                let id = pool.insert_dirty(file, piece.page, content);
+                state.pages.insert(piece.page, id);
+                None
+            }
+        };
+        let old_guard = old.as_ref().map_or(0, |old| old.guard);
+        state.digest = state.digest.wrapping_add(guard).wrapping_sub(old_guard);
         if state.dirty.is_empty() {
             self.mark_unclean(file);
         }
@@ -229,6 +207,12 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         let end = start_of(piece.page) + (piece.skip + piece.len) as u64;
         state.now.size = state.now.size.max(end);
         state.modified(write.modified_ns);
+        self.write_down(&mut pool, file, state);
+        // From here on the write has happened, whoever dies; and until here it has not.
+        if let Some(old) = old {
+            pool.discard(old);
+        }
+        Ok(())
     }
 
     /// Changes attributes.
@@ -249,7 +233,57 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         if state.unclean() {
             self.mark_unclean(&file);
         }
+        self.write_down(&mut self.pool.borrow_mut(), &file, &state);
         self.note_pressure();
         Ok(())
+    }
+}
+
+/// What a written page is made of, beside what is written.
+enum Basis<M: Memory> {
+    /// What the cache holds.
+    Held(FrameId),
+    /// What was read from below for this.
+    Fetched(PageRef<M>),
+    /// Zeros: there is nothing, or nothing that matters.
+    Nothing,
+}
+
+/// A page with a piece of a write in it, held by nobody else. `covers`: nothing of the basis stands.
+fn fill<M: Memory>(
+    pool: &mut Pool<M>,
+    basis: Basis<M>,
+    covers: bool,
+    piece: Piece,
+    write: &Write<'_>,
+) -> Result<PageRef<M>> {
+    let (mut page, zeroes) = match basis {
+        Basis::Fetched(page) => (page, false),
+        Basis::Held(id) if !covers => {
+            let mut page = pool.take()?;
+            let copied = match pool.copy(id) {
+                Ok(from) => alone(&mut page).map(|bytes| bytes.copy_from_slice(&from[..])),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = copied {
+                pool.give_back(page);
+                return Err(error);
+            }
+            (page, false)
+        }
+        Basis::Held(_) | Basis::Nothing => (pool.take()?, true),
+    };
+    let bytes = alone(&mut page)?;
+    if zeroes {
+        bytes[..piece.skip].fill(0);
+        bytes[piece.skip + piece.len..].fill(0);
+    }
+    let part = &mut bytes[piece.skip..piece.skip + piece.len];
+    match write.data.copy_to(piece.from, part) {
+        Ok(()) => Ok(page),
+        Err(error) => {
+            pool.give_back(page);
+            Err(error)
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Write-back: dirty pages and attributes on their way down.
 //!
-//! Pages that follow each other go in one call, checksummed here and nowhere else. Of one file, one
+//! Pages that follow each other go in one call, with the checksums that were computed when they were written. Of one file, one
 //! write-back is under way at a time, in several calls at once that all carry the same size and the
 //! same time, so their order does not matter, and is none of the copies' business; files beside each other. Readers and writers of the file go on: a
 //! page rewritten on its way down gets a copy, and stays dirty.
@@ -22,6 +22,7 @@ use crate::{
     checksum::{Algorithm, Checksum},
     clock::Clock,
     file::{AttributeChange, FileNumber, FileService, Write},
+    surviving::Memory,
 };
 
 /// Files written back at once.
@@ -32,13 +33,13 @@ const RUNS_AT_ONCE: usize = 4;
 const RUNS_FOR_ROOM: usize = 8;
 
 /// Pages that follow each other, held stable, with their checksums.
-pub(super) struct Run {
+pub(super) struct Run<M: Memory> {
     offset: u64,
-    pages: Vec<PageRef>,
+    pages: Vec<PageRef<M>>,
     checksums: Vec<Checksum>,
 }
 
-impl Run {
+impl<M: Memory> Run<M> {
     /// The page behind the last.
     fn end(&self) -> u64 {
         page_of(self.offset) + self.pages.len() as u64
@@ -57,7 +58,7 @@ impl Run {
     pub fn write(&self, file: FileNumber, size: u64, modified_ns: u64) -> Write<'_> {
         let mut data = Source::empty();
         for page in &self.pages {
-            data.push_local(&page.0);
+            data.push_local(&page[..]);
         }
         Write {
             file,
@@ -71,7 +72,12 @@ impl Run {
 }
 
 /// Adds a page to the last run, or begins another.
-pub(super) fn add_to(runs: &mut Vec<Run>, index: u64, page: PageRef, checksum: Checksum) {
+pub(super) fn add_to<M: Memory>(
+    runs: &mut Vec<Run<M>>,
+    index: u64,
+    page: PageRef<M>,
+    checksum: Checksum,
+) {
     match runs.last_mut() {
         Some(run) if run.end() == index && run.pages.len() < RUN_PAGES_MAX => {
             run.pages.push(page);
@@ -117,14 +123,14 @@ impl Drop for Batch<'_> {
 }
 
 /// Pages that were sent down; unless told otherwise, in vain.
-struct Sent<'a, L, C> {
-    inner: &'a Inner<L, C>,
+struct Sent<'a, L, C, M: Memory> {
+    inner: &'a Inner<L, C, M>,
     file: &'a File,
-    runs: Vec<Run>,
+    runs: Vec<Run<M>>,
 }
 
-impl<L, C> Sent<'_, L, C> {
-    fn ended(&self, run: &Run, written: bool) {
+impl<L, C, M: Memory> Sent<'_, L, C, M> {
+    fn ended(&self, run: &Run<M>, written: bool) {
         let mut state = self.file.state.borrow_mut();
         let mut pool = self.inner.pool.borrow_mut();
         for index in page_of(run.offset)..run.end() {
@@ -142,7 +148,7 @@ impl<L, C> Sent<'_, L, C> {
     }
 }
 
-impl<L, C> Drop for Sent<'_, L, C> {
+impl<L, C, M: Memory> Drop for Sent<'_, L, C, M> {
     fn drop(&mut self) {
         for run in core::mem::take(&mut self.runs) {
             self.ended(&run, false);
@@ -151,7 +157,7 @@ impl<L, C> Drop for Sent<'_, L, C> {
     }
 }
 
-impl<L, C> Inner<L, C> {
+impl<L, C, M: Memory> Inner<L, C, M> {
     /// How blocks are to be checksummed.
     pub(super) fn algorithm(&self) -> Algorithm {
         let link = self.link.borrow();
@@ -208,7 +214,7 @@ impl<L, C> Inner<L, C> {
     }
 }
 
-impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
+impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// The background's work.
     pub(super) async fn write_back_for_ever(self: &Rc<Self>) {
         loop {
@@ -356,11 +362,11 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             // In the poll in which the answer came: the log is complete at any `await`.
             {
                 let mut state = file.state.borrow_mut();
+                self.log.borrow_mut().touched(file, state.below.size);
                 // Even a write that failed may have lengthened the file.
                 state.below.size = state.below.size.max(size);
                 state.below.modified_ns = modified_ns;
                 state.below.changed_ns = modified_ns;
-                self.log.borrow_mut().touched(file);
             }
             if outcome.is_ok()
                 && let Some(run) = sent.runs.pop()
@@ -387,7 +393,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
         let change = AttributeChange::to(&file.state.borrow().now);
         self.change(async |lower: &L| lower.setattr(number, &change).await)
             .await?;
-        self.log.borrow_mut().touched(file);
+        let below_size = file.state.borrow().below.size;
+        self.log.borrow_mut().touched(file, below_size);
         change.apply(&mut file.state.borrow_mut().below);
         Ok(())
     }
@@ -416,7 +423,8 @@ impl<L: FileService + 'static, C: Clock + 'static> Inner<L, C> {
             self.adopt_size(file).await;
             return Err(error);
         }
-        self.log.borrow_mut().touched(file);
+        let below_size = file.state.borrow().below.size;
+        self.log.borrow_mut().touched(file, below_size);
         {
             let mut state = file.state.borrow_mut();
             state.below.size = now.size;

@@ -4,6 +4,7 @@
 //! layers' business. Numbers are *logical* above the logical layer, where naming picks them, and
 //! *physical* below it, where each file store picks its own.
 
+mod resuming;
 mod wire;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::{
     checksum::{Algorithm, Checksum},
 };
 
+pub use resuming::Resuming;
 pub use wire::{Client, StoreClient, serve, serve_store, stays_pending};
 
 /// Number of a file: logical above the logical layer, physical below it.

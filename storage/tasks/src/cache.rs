@@ -6,9 +6,9 @@ extern crate alloc;
 
 use alloc::rc::Rc;
 
-use runtime::{start, time::SystemClock};
+use runtime::{start, surviving::RoleMemory, time::SystemClock};
 use storage::{
-    cache::{Cache, Config},
+    cache::{Cache, Config, Trust},
     file::{Client, serve, stays_pending},
     succession::Succession,
 };
@@ -30,9 +30,16 @@ async fn run() {
         log_pages: argument("log_pages", defaults.log_pages),
         files: argument("files", defaults.files),
         read_ahead_pages: argument("read_ahead_pages", defaults.read_ahead_pages),
+        roll_forward: start::argument("roll_forward") != Some("off"),
         ..defaults
     };
-    let cache = Cache::new(Client(logical), SystemClock::new(), config);
+    let memory =
+        RoleMemory::open(config.memory_pages()).expect("the kernel keeps memory for a role");
+    let trust = match start::argument("memory") {
+        Some("discard") => Trust::Discard,
+        _ => Trust::Verify,
+    };
+    let cache = Cache::revive(Client(logical), SystemClock::new(), config, memory, trust);
     let background = cache.clone();
     runtime::spawn(async move { background.background().await });
     let callers = Rc::new(Succession::default());

@@ -8,12 +8,12 @@ extern crate alloc;
 use alloc::rc::Rc;
 
 use runtime::{
-    start,
+    start, system,
     time::{SystemClock, sleep, with_deadline},
 };
 use storage::{
     Error,
-    file::{Client, FileService},
+    file::{Client, FileService, Resuming},
     naming::{ClientId, Limits, Naming},
     vfs::serve,
 };
@@ -31,6 +31,9 @@ const SYNC_SECONDS: u64 = 5;
 /// give to naming.
 const DIRECTORY_BYTES: usize = 16 << 20;
 
+/// Exit code that says: the cache has lost what naming stands on, start naming anew from what there is.
+const RESTART: u64 = 75;
+
 /// How long to wait after a call that keeps watch has failed.
 const RETRY_NS: u64 = 1_000_000_000;
 
@@ -42,7 +45,14 @@ async fn run() {
         directory_bytes: argument("directory_bytes", DIRECTORY_BYTES),
         ..Limits::default()
     };
-    let naming = Rc::new(Naming::new(Client(cache), SystemClock::new(), limits));
+    let cache = Resuming::new(Client(cache));
+    let watched = cache.clone();
+    runtime::spawn(async move {
+        watched.lost().await;
+        log::error!("ends itself: the cache has lost what was not synced");
+        system::exit(RESTART);
+    });
+    let naming = Rc::new(Naming::new(cache.clone(), SystemClock::new(), limits));
     let mounted = if start::is_restart() {
         // Numbers that the instance before has freed are free only after a checkpoint, and only it
         // knew which they are.
@@ -59,9 +69,8 @@ async fn run() {
     runtime::spawn(async move {
         let period_ns = argument("sync_seconds", SYNC_SECONDS).max(1) * 1_000_000_000;
         loop {
-            let wanted = Client(cache);
-            if let Some(Err(_)) = with_deadline(period_ns, wanted.early_sync_wanted()).await {
-                // The cache is between two instances, or has no volume.
+            if let Some(Err(_)) = with_deadline(period_ns, cache.early_sync_wanted()).await {
+                // There is no volume.
                 sleep(RETRY_NS).await;
             }
             if let Err(error) = watched.sync_periodic().await {

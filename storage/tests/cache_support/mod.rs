@@ -3,10 +3,12 @@
 
 mod below;
 mod checksum;
+mod mortal;
 mod random;
 mod rig;
 
 pub use below::{Below, State, StoredFile, SyncPoint, Volume};
+pub use mortal::Mortal;
 pub use random::{Random, yield_now};
 pub use rig::{Rig, Ticks, write_all, write_of};
 

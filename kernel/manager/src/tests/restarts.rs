@@ -134,14 +134,43 @@ fn all_storage_tasks_are_ended_before_any_is_started_again() {
 }
 
 #[test]
-fn with_the_cache_goes_what_would_contradict_it() {
+fn with_the_cache_goes_what_is_below_it_and_not_naming() {
     let mut policy = mirror();
     let actions = policy.died(CACHE, Death::Crash, MS, MS);
-    assert_eq!(kills(&actions), set(&[STORE_0, STORE_1, LOGICAL, NAMING]));
-    assert_eq!(
-        spawns(&actions),
-        set(&[STORE_0, STORE_1, LOGICAL, CACHE, NAMING])
-    );
+    assert_eq!(kills(&actions), set(&[STORE_0, STORE_1, LOGICAL]));
+    assert_eq!(spawns(&actions), set(&[STORE_0, STORE_1, LOGICAL, CACHE]));
+    assert_eq!(policy.state(NAMING), State::Running(0));
+}
+
+#[test]
+fn the_last_restart_before_the_end_is_told_apart() {
+    let mut policy = mirror();
+    for crash in 1..=CRASHES_MAX {
+        assert!(
+            !policy.is_last_chance(CACHE),
+            "after {crash} crashes less one"
+        );
+        let now_ns = u64::from(crash) * PAUSE_NS_MAX;
+        policy.died(CACHE, Death::Crash, now_ns, now_ns);
+        policy.tick(u64::MAX);
+    }
+    assert!(policy.is_last_chance(CACHE));
+    // Kills that a user asks for bring nothing nearer to its end.
+    policy.died(CACHE, Death::Injected, u64::MAX / 2, u64::MAX / 2);
+    assert!(policy.is_last_chance(CACHE));
+    policy.tick(u64::MAX);
+    let actions = policy.died(CACHE, Death::Crash, u64::MAX / 2, u64::MAX / 2);
+    assert_eq!(actions, [Action::GiveUp(CACHE)]);
+    // One that serves has made progress.
+    let mut policy = mirror();
+    for _ in 0..CRASHES_MAX {
+        policy.died(CACHE, Death::Crash, MS, MS);
+        policy.tick(u64::MAX);
+    }
+    policy.answered(CACHE, 10 * MS);
+    let now_ns = 10 * MS + CALM_NS;
+    policy.died(CACHE, Death::Crash, now_ns, now_ns);
+    assert!(!policy.is_last_chance(CACHE));
 }
 
 #[test]
@@ -319,14 +348,14 @@ fn outages_that_meet_become_one_with_the_first_ones_clock() {
     assert_eq!(actions.last(), Some(&Action::Wait(2 * MS + PAUSE_NS)));
     // While the stores wait, the cache dies.
     let actions = policy.died(CACHE, Death::Crash, 3 * MS, 3 * MS);
-    assert_eq!(kills(&actions), set(&[NAMING]));
+    assert_eq!(kills(&actions), set(&[]));
     assert_eq!(
         spawns(&actions),
         set(&[]),
         "all of them wait for the stores' pause"
     );
     let actions = policy.tick(2 * MS + PAUSE_NS);
-    let all = [STORE_0, STORE_1, LOGICAL, CACHE, NAMING];
+    let all = [STORE_0, STORE_1, LOGICAL, CACHE];
     assert_eq!(spawns(&actions), set(&all));
     let recovered: Vec<_> = all
         .iter()

@@ -89,6 +89,8 @@ pub struct State {
     pub sync_errors: Vec<Error>,
     /// Blocks that cannot be read.
     pub bad: Vec<(FileNumber, u64)>,
+    /// Blocks written with a checksum that is not theirs.
+    pub mismatched: Vec<(FileNumber, u64)>,
     /// Most pages in one write.
     pub write_pages_max: usize,
     /// Calls wait while this holds.
@@ -140,6 +142,7 @@ impl Below {
             writes: Vec::new(),
             sync_errors: Vec::new(),
             bad: Vec::new(),
+            mismatched: Vec::new(),
             write_pages_max: 0,
             held: false,
             held_reads: None,
@@ -390,6 +393,14 @@ impl State {
             .chunks(PAGE)
             .map(|block| Checksum(crc32c(block)))
             .collect();
+        let first = write.offset / PAGE as u64;
+        for (block, (is, said)) in (first..).zip(checksums.iter().zip(write.checksums)) {
+            let block = (write.file, block);
+            self.mismatched.retain(|other| *other != block);
+            if is != said {
+                self.mismatched.push(block);
+            }
+        }
         if checksums != write.checksums {
             wrong.push("wrong checksums".to_string());
         }

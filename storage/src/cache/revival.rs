@@ -1,0 +1,231 @@
+//! The cache's own death: what is written down while it lives, and how the next instance goes on from that.
+//!
+//! ```text
+//!   memory ──read, verify──► say what is lost ──accept──► files, pages, log ──► Broken, as after a crash below
+//! ```
+//!
+//! The layers below are restarted with the cache, so they are at the checkpoint. What the ledger has is
+//! therefore restored as changes that have not been sent down: a replay makes the files that are missing
+//! and cuts those that were cut, and the pages are dirty and go down like any others. But if the cache died
+//! in a sync, the checkpoint may have everything already; then what it had was all sent down, and is restored
+//! as the log of that, which the recovery replays or clears.
+
+use alloc::{collections::BTreeSet, rc::Rc, string::String, vec::Vec};
+use core::fmt::Write;
+
+use super::{
+    Inner, Trust,
+    below::Phase,
+    files::{File, State},
+    ledger::{FileRecord, Ledger, Left, Reading, Restored, RestoredPage, VolumeRecord},
+    log::Record,
+    page::page_of,
+    pool::{Content, Pool},
+};
+use crate::{
+    BLOCK_BYTES,
+    file::{Attributes, FileNumber},
+    surviving::Memory,
+};
+
+/// Files named in one line of the log.
+const NAMED_MAX: usize = 32;
+
+/// Reads what an earlier instance has left, and says what of it is lost.
+pub(super) fn read<M: Memory>(
+    memory: M,
+    pages_max: usize,
+    trust: Trust,
+) -> (Ledger<M>, Option<Restored<M>>) {
+    let (reading, left) = Reading::new(memory, pages_max);
+    match left {
+        Left::Nothing => (reading.discard(), None),
+        Left::Damaged { reason, files } => {
+            tell_all_lost(reason, files);
+            (reading.discard(), None)
+        }
+        Left::Whole(restored) if trust == Trust::Discard => {
+            let files = restored.files.iter().map(|(_, file, _)| file.number);
+            tell_all_lost("instances that went on with it died", files.collect());
+            drop(restored);
+            (reading.discard(), None)
+        }
+        Left::Whole(restored) => {
+            for (_, file, pages) in &restored.files {
+                let lost = pages.iter().filter(|page| page.is_lost);
+                lost.for_each(|page| tell_lost(file.number, page.index));
+            }
+            (reading.accept(&restored.volume), Some(restored))
+        }
+    }
+}
+
+fn tell_lost(file: FileNumber, page: u64) {
+    let file = file.0;
+    ::log::error!(
+        "cache: page {page} of file {file} was overwritten in memory: it is lost, and reading it is an error until it is written again"
+    );
+    ::log::info!(target: crate::EVENT, r#"{{"event":"loss","file":{file},"page":{page}}}"#);
+}
+
+fn tell_all_lost(reason: &str, files: BTreeSet<FileNumber>) {
+    ::log::error!(
+        "cache: its memory cannot be relied on ({reason}): what was not synced is lost, and everything is as of the last checkpoint"
+    );
+    let files: Vec<_> = files.into_iter().collect();
+    ::log::info!(
+        target: crate::EVENT,
+        r#"{{"event":"loss","reason":"{reason}","files":{}}}"#,
+        files.len()
+    );
+    for some in files.chunks(NAMED_MAX) {
+        let mut names = String::new();
+        for file in some {
+            // Writing to a string cannot fail.
+            let _ = write!(names, " {}", file.0);
+        }
+        ::log::error!("cache: files that had changed since:{names}");
+    }
+}
+
+impl<L, C, M: Memory> Inner<L, C, M> {
+    /// Writes down how a file is now. With this, a change has happened, whoever dies.
+    pub(super) fn write_down(&self, pool: &mut Pool<M>, file: &Rc<File>, state: &State) {
+        let mut log = self.log.borrow_mut();
+        let record = log.record(file, state.below.size);
+        let written = FileRecord {
+            number: file.number,
+            removed: record.removed,
+            created: record.created,
+            cut: record.cut.is_some(),
+            stands: record.stands,
+            now: Some(state.now),
+            digest: state.digest,
+        };
+        pool.ledger.set_file(&mut record.id, &written);
+    }
+
+    /// Writes down that a file was deleted.
+    pub(super) fn write_down_deleted(&self, number: FileNumber) {
+        let mut log = self.log.borrow_mut();
+        let ledger = &mut self.pool.borrow_mut().ledger;
+        let (mut id, is_known_below) = log.deleted(number);
+        if is_known_below {
+            let deleted = FileRecord {
+                number,
+                removed: true,
+                ..FileRecord::default()
+            };
+            ledger.set_file(&mut id, &deleted);
+            log.written_down(number, id);
+        } else {
+            ledger.remove_file(id);
+        }
+    }
+
+    /// How things stand with the layers below, as it is written down; `None` before there is a volume.
+    pub(super) fn volume_record(&self) -> Option<VolumeRecord> {
+        let link = self.link.borrow();
+        let mut attachment = link.attachment?;
+        attachment.checkpoint = link.base;
+        Some(VolumeRecord {
+            attachment,
+            syncing: link.syncing,
+            history: self.history.get(),
+            epoch: 0,
+        })
+    }
+
+    /// Writes down how things stand with the layers below.
+    pub(super) fn write_down_volume(&self) {
+        if let Some(volume) = self.volume_record() {
+            self.pool.borrow_mut().ledger.set_volume(volume);
+        }
+    }
+
+    /// Takes over what an earlier instance has left. The recovery does the rest.
+    pub(super) fn restore(&self, restored: Restored<M>) {
+        let Restored { volume, files } = restored;
+        self.history.set(volume.history);
+        {
+            let mut link = self.link.borrow_mut();
+            link.attachment = Some(volume.attachment);
+            link.base = volume.attachment.checkpoint;
+            link.syncing = volume.syncing;
+        }
+        let (count, mut pages) = (files.len(), 0);
+        for (id, record, content) in files {
+            pages += content.len();
+            let file = |_| self.files.borrow_mut().entry(record.number);
+            let file = record.now.map(file);
+            let changed = Record {
+                sent: true,
+                id: Some(id),
+                stands: record.stands,
+                removed: record.removed,
+                created: record.created,
+                cut: record.cut.then_some(record.stands),
+                file: file.clone(),
+            };
+            self.log.borrow_mut().restore(record.number, changed);
+            if let (Some(file), Some(now)) = (file, record.now) {
+                self.restore_file(&file, now, &record, volume.syncing, content);
+            }
+        }
+        ::log::info!("cache: goes on with {count} files and {pages} pages that were not synced");
+        self.enter(Phase::Broken);
+    }
+
+    fn restore_file(
+        &self,
+        file: &Rc<File>,
+        now: Attributes,
+        record: &FileRecord,
+        was_sent: bool,
+        pages: Vec<RestoredPage<M>>,
+    ) {
+        let mut state = file.state.borrow_mut();
+        state.present(now);
+        state.digest = record.digest;
+        state.blocks_unsure = true;
+        if !was_sent {
+            state.below.size = record.stands;
+        }
+        let mut pool = self.pool.borrow_mut();
+        for RestoredPage {
+            index,
+            page,
+            checksum,
+            guard,
+            is_lost,
+        } in pages
+        {
+            let content = Content {
+                page,
+                checksum: Some(checksum),
+                is_lost,
+                guard,
+            };
+            let id = if was_sent {
+                pool.insert_logged(file, index, content)
+            } else {
+                state.dirty.insert(index);
+                pool.insert_dirty(file, index, content)
+            };
+            state.pages.insert(index, id);
+        }
+        // A death may have come between a truncation and this.
+        let rest = (now.size % BLOCK_BYTES as u64) as usize;
+        let last = state.pages.get(&page_of(now.size)).copied();
+        if let (Some(id), true) = (last, rest > 0) {
+            match pool.take() {
+                Ok(spare) => self.zero_rest(&mut pool, file, &mut state, id, rest, spare),
+                Err(_) => pool.amend(id).is_lost = true,
+            }
+        }
+        drop(pool);
+        if state.unclean() {
+            self.mark_unclean(file);
+        }
+    }
+}
