@@ -15,6 +15,7 @@ use super::rig::{Rig, Setting, is_hosts};
 use super::subject::{LIMIT, Subject};
 use super::targets::Targets;
 use crate::cli::campaign::Experiments;
+use crate::guest::succeeded;
 
 /// The campaign.
 pub struct Inject {
@@ -99,9 +100,9 @@ impl Inject {
     ) -> Result<()> {
         let subject = rig.subject()?;
         choices.moment.wait(subject, load)?;
-        subject.run(&injection.command())?;
+        let order = subject.guest.start(&injection.command())?;
         let target = choices.target.as_str();
-        self.finish(target, load, subject)?;
+        self.finish(target, order, load, subject)?;
         subject.run("inject off all")?;
         if target == MANAGER {
             wait_for_manager(subject)?;
@@ -120,15 +121,22 @@ impl Inject {
         rig.check_kept()
     }
 
-    /// Waits for the end of the work, and for the target if it died.
-    fn finish(&self, target: &str, load: &mut Load, subject: &mut Subject) -> Result<()> {
+    /// Waits for the end of the work, for the answer to the order, and for the target if it died.
+    fn finish(
+        &self,
+        target: &str,
+        order: u64,
+        load: &mut Load,
+        subject: &mut Subject,
+    ) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
+        let mut ordered = false;
         let mut consoles = subject.heard.consoles;
         loop {
             load.go_on(subject)?;
             let died = subject.heard.deaths.iter().any(|(task, _)| task == target);
             let is_back = !died || self.targets.is_back(target, &subject.heard);
-            if load.is_over() && is_back {
+            if load.is_over() && is_back && ordered {
                 return Ok(());
             }
             let Some(event) = subject.event("the fault is in force", deadline)? else {
@@ -140,8 +148,14 @@ impl Inject {
                 return Err(subject.guest.failure(what).into());
             };
             load.take(&event)?;
+            if let Some(done) = event.done(order) {
+                succeeded("inject", done)?;
+                ordered = true;
+            }
             if subject.heard.consoles > consoles {
                 consoles = subject.heard.consoles;
+                // A console that dies of its order does not answer it.
+                ordered = true;
                 load.answers_are_lost(subject)?;
             }
         }
