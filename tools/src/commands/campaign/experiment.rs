@@ -65,7 +65,10 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
     let heard = rig.heard();
     let result = result.and_then(|documented| {
         no_death_of_its_own(&choices.target, &heard)?;
-        Ok(documented)
+        match (&documented, heard.losses.first()) {
+            (None, Some(loss)) => Err(Failure::Check(format!("the cache lost {loss}")).into()),
+            _ => Ok(documented),
+        }
     });
     let mut record = Record {
         number,

@@ -19,8 +19,12 @@ pub struct Heard {
     pub replay: Option<Replay>,
     /// What was made equal again after the last boot.
     pub resync: Option<Resync>,
+    /// Pages and files that the cache said it had to give up, and why it gave up all that was not synced.
+    pub losses: Vec<String>,
     /// The newest checkpoint that a command told of.
     pub checkpoint: u64,
+    /// The cache went back to the last checkpoint.
+    pub lost_all: bool,
     /// A store went back to its penultimate checkpoint.
     pub penultimate: bool,
     /// Tasks that were taken out of the stack.
@@ -66,6 +70,12 @@ impl Heard {
                     rewritten: number("rewritten"),
                     bad: number("bad"),
                 });
+            }
+            "loss" => {
+                let reason = event.text("reason").map(str::to_owned);
+                let page = || format!("page {} of file {}", number("page"), number("file"));
+                self.lost_all |= reason.is_some();
+                keep(&mut self.losses, reason.unwrap_or_else(page));
             }
             "load" => self.penultimate |= is("penultimate"),
             "stopped" => keep(&mut self.stopped, text("task")),
@@ -124,6 +134,8 @@ mod tests {
             r#"{"event":"replay","files":1,"pages":2,"duration_ns":3,"skipped":false}"#,
             r#"{"event":"replay","files":4,"pages":5,"duration_ns":6,"skipped":true}"#,
             r#"{"event":"resync","blocks":3,"rewritten":2,"bad":1}"#,
+            r#"{"event":"loss","file":5,"page":6}"#,
+            r#"{"event":"loss","reason":"too many","files":3}"#,
             r#"{"event":"load","checkpoint":1,"penultimate":true}"#,
             r#"{"event":"load","checkpoint":2,"penultimate":false}"#,
             r#"{"event":"ready","restart":true}"#,
@@ -145,6 +157,8 @@ mod tests {
         assert_eq!((longest.pages, longest.skipped), (5, true));
         assert!(heard.penultimate);
         assert_eq!(heard.checkpoint, 8);
+        assert_eq!(heard.losses, ["page 6 of file 5", "too many"]);
+        assert!(heard.lost_all);
         let resync = heard.resync.expect("a resynchronisation");
         assert_eq!((resync.blocks, resync.rewritten, resync.bad), (3, 2, 1));
         assert_eq!((heard.consoles, heard.words.len()), (1, 1));

@@ -73,10 +73,14 @@ impl Kind for Inject {
                 // Loud. What was synced must be there all the same.
                 rig.kill_qemu()?;
                 let subject = rig.subject()?;
-                load.verify_after_cut(subject)
-                    .map_err(|lost| lost.context(format!("after {error:#}")))?;
+                // A cache that says it gave up what was not synced had programs go on from before it.
+                if !subject.heard.lost_all {
+                    load.verify_after_cut(subject)
+                        .map_err(|lost| lost.context(format!("after {error:#}")))?;
+                }
                 rig.check_kept()?;
-                Some(format!("{error:#}"))
+                let losses = subject_losses(rig);
+                Some(format!("{error:#}{losses}"))
             }
         };
         // What it left in memory or on a disk must not be taken for the next one's.
@@ -159,5 +163,14 @@ impl Inject {
                 load.answers_are_lost(subject)?;
             }
         }
+    }
+}
+
+/// What the cache said it had lost.
+fn subject_losses(rig: &mut Rig<'_>) -> String {
+    let losses = rig.subject().map(|it| it.heard.losses.join(", "));
+    match losses {
+        Ok(losses) if !losses.is_empty() => format!(" (lost: {losses})"),
+        _ => String::new(),
     }
 }

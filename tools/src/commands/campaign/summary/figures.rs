@@ -70,6 +70,21 @@ pub struct Class {
     pub replay: Times,
 }
 
+/// What was made equal again after crashes of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Resynchronised {
+    /// Crashes after which there was anything to compare.
+    pub crashes: usize,
+    /// Half of them had no more blocks to compare.
+    pub blocks_median: u64,
+    /// None had more.
+    pub blocks_max: u64,
+    /// Copies that were written again, in all.
+    pub rewritten: u64,
+    /// Blocks that had no good copy, in all.
+    pub bad: u64,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
@@ -87,6 +102,8 @@ pub struct Figures {
     pub replay: Option<Times>,
     /// Replays by size of the log.
     pub replay_by_log: Vec<Class>,
+    /// What was made equal again.
+    pub resynchronised: Option<Resynchronised>,
     /// Times that a store went back to its penultimate checkpoint.
     pub penultimate: u64,
     /// Replays refrained from: the stores had the newer checkpoint.
@@ -121,6 +138,7 @@ impl Figures {
             recovery: recovery(&records),
             replay: Times::of(replays(&records).map(|(_, ns)| ns).collect()),
             replay_by_log: classes(&records),
+            resynchronised: resynchronised(&records),
             penultimate: count(|record| record.penultimate),
             replays_skipped: count(|record| record.replay.is_some_and(|replay| replay.skipped)),
             host_s: records.iter().map(|record| record.host_ms).sum::<u64>() as f64 / 1e3,
@@ -203,6 +221,20 @@ fn classes(records: &[&Record]) -> Vec<Class> {
     classes
 }
 
+fn resynchronised(records: &[&Record]) -> Option<Resynchronised> {
+    let all = || records.iter().filter_map(|record| record.resync);
+    let mut blocks: Vec<u64> = all().map(|resync| resync.blocks).collect();
+    blocks.sort_unstable();
+    let last = blocks.len().checked_sub(1)?;
+    Some(Resynchronised {
+        crashes: blocks.len(),
+        blocks_median: blocks[last / 2],
+        blocks_max: blocks[last],
+        rewritten: all().map(|resync| resync.rewritten).sum(),
+        bad: all().map(|resync| resync.bad).sum(),
+    })
+}
+
 fn failures(records: &[&Record]) -> Vec<String> {
     let failed = records
         .iter()
@@ -217,7 +249,7 @@ fn failures(records: &[&Record]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::campaign::record::Replay;
+    use crate::commands::campaign::record::{Replay, Resync};
     use crate::commands::campaign::results::tests::record;
 
     #[test]
@@ -246,11 +278,22 @@ mod tests {
                 skipped: number == 9,
             });
             it.penultimate = number == 3;
+            it.resync = (number < 3).then_some(Resync {
+                blocks: 10 * number,
+                rewritten: 1,
+                bad: 0,
+            });
             merged.add(it);
         }
         merged.add(record(10, Outcome::VisibleFailure));
         let figures = Figures::of(&merged);
         assert_eq!(figures.experiments, 11);
+        let resynchronised = figures.resynchronised.expect("three");
+        assert_eq!(
+            (resynchronised.blocks_median, resynchronised.blocks_max),
+            (10, 20)
+        );
+        assert_eq!((resynchronised.crashes, resynchronised.rewritten), (3, 3));
         assert_eq!((figures.penultimate, figures.replays_skipped), (1, 1));
         let rows: Vec<_> = figures.rows.iter().map(|row| row.target.as_str()).collect();
         assert_eq!(rows, ["cache", "logical"]);

@@ -54,6 +54,14 @@ impl fmt::Display for Figures {
             self.penultimate,
             self.replays_skipped
         )?;
+        if let Some(it) = self.resynchronised {
+            writeln!(
+                f,
+                "resynchronised after {} crashes: {} blocks in the median, {} at most; {} copies rewritten, \
+                 {} blocks without a good one",
+                it.crashes, it.blocks_median, it.blocks_max, it.rewritten, it.bad
+            )?;
+        }
         self.what_is_wrong(f)
     }
 }
