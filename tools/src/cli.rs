@@ -88,6 +88,13 @@ pub enum Command {
                       cargo galago check-order logs/0.log"
     )]
     CheckOrder(CheckOrder),
+    /// Mount and use disks made by someone who means harm
+    #[command(
+        name = "fuzz-images",
+        after_help = "Examples:\n  cargo galago fuzz-images --minutes 10 --seed 1000000\n  \
+                      cargo galago fuzz-images --seed 17 --runs 1"
+    )]
+    FuzzImages(FuzzImages),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -280,6 +287,23 @@ pub struct CheckOrder {
     /// A log, of one disk
     #[arg(value_name = "LOG", required = true)]
     pub logs: Vec<PathBuf>,
+    /// Print failures and the summary as JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `fuzz-images`.
+#[derive(Debug, Args)]
+pub struct FuzzImages {
+    /// Number of the first image; each is made from its number alone
+    #[arg(long, default_value = "0")]
+    pub seed: u64,
+    /// How many [default: 10000, or as many as the minutes allow]
+    #[arg(long, value_name = "M")]
+    pub runs: Option<u64>,
+    /// How long at most
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub minutes: Option<u64>,
     /// Print failures and the summary as JSON lines
     #[arg(long)]
     pub json: bool,

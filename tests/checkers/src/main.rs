@@ -2,12 +2,24 @@
 //! for each event (see `checkers::report`).
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
+
+use cap::Cap;
 
 use checkers::{
-    crash_states, flush_order,
+    crash_states, flush_order, hostile_images,
     report::{self, Event},
 };
+
+/// Counts bytes, and has an end.
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Bytes that fuzzing may ever have.
+const PROCESS_BYTES_MAX: usize = 512 << 20;
+
+/// Room for the futures of the whole stack, nested one in the other.
+const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -19,8 +31,20 @@ fn main() -> ExitCode {
         }),
         Some("check-order") => serde_json::from_str(&options)
             .map(|options| flush_order::check_logs(&options, |event| report::print(&event))),
+        Some("fuzz-images") => serde_json::from_str(&options).map(|options| {
+            // What the runs check themselves comes first; this ends the process.
+            let _ = MEMORY.set_limit(PROCESS_BYTES_MAX);
+            let tell = |event| report::print(&event);
+            let fuzz =
+                move || hostile_images::fuzz(&options, || MEMORY.allocated(), tell).summary();
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let thread = thread.spawn(fuzz).expect("a thread");
+            thread.join().unwrap_or_default()
+        }),
         _ => {
-            eprintln!("expected: checkers crash-states|check-order OPTIONS; use `cargo galago`");
+            eprintln!(
+                "expected: checkers crash-states|check-order|fuzz-images OPTIONS; use `cargo galago`"
+            );
             return ExitCode::from(2);
         }
     };

@@ -1,6 +1,6 @@
 //! The whole stack in one piece on disks in memory, as the checkers need it.
 
-use std::rc::Rc;
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use storage::{
     block::ram::RamDisk,
@@ -41,4 +41,17 @@ pub fn stack(disks: &Disks, clock: &TestClock, cache: Cache, overwrite: Overwrit
         ..cache::Config::default()
     };
     System::new(logical, clock.clone(), config, naming::Limits::default())
+}
+
+/// Lets everything else go on once.
+pub async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

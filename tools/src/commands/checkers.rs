@@ -1,5 +1,5 @@
-//! `crash-states`, `check-order`: the checkers of `tests/checkers`, built and run. Also the slice that every
-//! test run does of them and of the simulation.
+//! `crash-states`, `check-order`, `fuzz-images`: the checkers of `tests/checkers`, built and run. Also the
+//! slice that every test run does of them and of the simulation.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::cli::{CheckOrder, CrashStates};
+use crate::cli::{CheckOrder, CrashStates, FuzzImages};
 use crate::commands::simulate::SIMULATION;
 use crate::failure::reason;
 use crate::host::program::{Program, Shown};
@@ -27,13 +27,19 @@ pub struct Slice {
 }
 
 /// What every test run does.
-pub fn slices() -> [Slice; 2] {
+pub fn slices() -> [Slice; 3] {
     [
         Slice {
             name: "crash states of up to two calls",
             program: CHECKERS,
             task: "crash-states",
             options: json!({ "calls": 2, "disks": null, "shard": [1, 1], "state": null }),
+        },
+        Slice {
+            name: "two thousand hostile images",
+            program: CHECKERS,
+            task: "fuzz-images",
+            options: json!({ "seed": 0, "runs": 2000, "minutes": null }),
         },
         Slice {
             name: "a hundred simulated runs",
@@ -97,4 +103,19 @@ pub fn check_order(options: &CheckOrder) -> Result<()> {
     };
     let paths: Vec<&Path> = logs.iter().map(PathBuf::as_path).collect();
     CHECKERS.run("check-order", &json!({ "logs": paths }), shown)
+}
+
+/// Tries hostile images.
+pub fn fuzz_images(options: &FuzzImages) -> Result<()> {
+    let shown = Shown {
+        step: "Hostile images",
+        json: options.json,
+        others: false,
+    };
+    let options = json!({
+        "seed": options.seed,
+        "runs": options.runs,
+        "minutes": options.minutes,
+    });
+    CHECKERS.run("fuzz-images", &options, shown)
 }

@@ -29,6 +29,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Measure(options) => measure::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::CheckOrder(options) => checkers::check_order(&options),
+        Command::FuzzImages(options) => checkers::fuzz_images(&options),
         Command::CrashStates(options) => checkers::crash_states(&options),
         Command::Test(options) => test::run(&options),
         Command::Campaign(options) => campaign::run(&options),

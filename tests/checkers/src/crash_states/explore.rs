@@ -1,9 +1,7 @@
 //! All workloads, on all cores.
 
 use std::{
-    cell::RefCell,
     collections::HashSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{Sender, channel},
@@ -19,7 +17,7 @@ use super::{
     state,
     workload::{self, Workload},
 };
-use crate::report::Event;
+use crate::{caught::caught, report::Event};
 
 /// Failures after which nothing more is tried.
 const FAILURES_MAX: usize = 10;
@@ -80,7 +78,6 @@ enum News {
 
 /// Tries everything, telling `tell` how far it is.
 pub fn run(options: &Options, mut tell: impl FnMut(Event)) -> Outcome {
-    quiet_panics();
     let only = options.state.as_ref().map(|name| Name::parse(name));
     let workloads = match &only {
         Some(None) => Vec::new(),
@@ -195,10 +192,12 @@ fn explore(
         let id = [&setup.to_string(), &workload.to_string(), state].join(&PARTS.to_string());
         let _ = news.send(News::Failure { id, what });
     };
-    let recorded = catch_unwind(AssertUnwindSafe(|| Recording::new(base, setup, workload)));
-    let Ok(recording) = recorded else {
-        fails("run", last_panic());
-        return 0;
+    let recording = match caught(|| Recording::new(base, setup, workload)) {
+        Ok(recording) => recording,
+        Err(what) => {
+            fails("run", what);
+            return 0;
+        }
     };
     let (mut crashes, mut states) = (check::Crashes::new(&recording), 0);
     for state in state::all(&recording) {
@@ -211,28 +210,9 @@ fn explore(
             continue;
         }
         let disks = crashes.disks(&state);
-        let checked = catch_unwind(AssertUnwindSafe(|| {
-            check::check(&disks, &recording, &state)
-        }));
-        if checked.is_err() {
-            fails(&name, last_panic());
+        if let Err(what) = caught(|| check::check(&disks, &recording, &state)) {
+            fails(&name, what);
         }
     }
     states
-}
-
-thread_local! {
-    /// What this thread's last panic said.
-    static LAST_PANIC: RefCell<String> = RefCell::default();
-}
-
-/// Panics are answers here, kept for the report.
-fn quiet_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        LAST_PANIC.set(info.to_string());
-    }));
-}
-
-fn last_panic() -> String {
-    LAST_PANIC.take()
 }

@@ -1,6 +1,6 @@
 //! A workload is run once; every crash state comes from what the disks recorded.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, future::poll_fn, rc::Rc, task::Poll};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
 use storage::{
     block::ram::{History, Operation, RamDisk},
@@ -15,7 +15,7 @@ use tests::{
 use crate::{
     flush_order::{Checker, blocks_of, of_disk},
     format::Block,
-    rig::{Cache, Disks, stack},
+    rig::{Cache, Disks, stack, yield_once},
 };
 
 use super::{
@@ -165,19 +165,6 @@ fn check_order(before: &[(u64, Rc<Block>)], history: &History, number: usize) {
         "disk {number}: {:#?}",
         checker.breaches
     );
-}
-
-/// Lets everything else go on once.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Polls without a write or flush after which nothing more comes by itself: more than a slow disk takes.

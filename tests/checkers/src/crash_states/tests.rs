@@ -1,11 +1,9 @@
 //! The checker has to find what it looks for, and to look where it says.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use storage::twinfs::Overwrite;
 use tests::stack::on_a_large_stack;
 
-use crate::rig::Cache;
+use crate::{caught::caught, rig::Cache};
 
 use super::{
     check,
@@ -26,7 +24,7 @@ fn refused(recording: &Recording) -> (usize, usize) {
     let states = state::all(recording);
     let refused = states.iter().filter(|state| {
         let disks = crashes.disks(state);
-        catch_unwind(AssertUnwindSafe(|| check::check(&disks, recording, state))).is_err()
+        caught(|| check::check(&disks, recording, state)).is_err()
     });
     (refused.count(), states.len())
 }
