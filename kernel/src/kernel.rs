@@ -3,7 +3,7 @@
 
 use alloc::{format, vec::Vec};
 
-use abi::{Counters, Name, ROLES_MAX, Rights, SpawnSpec, TaskState};
+use abi::{Cause, Counters, Name, ROLES_MAX, Rights, SpawnSpec, TaskState};
 use kernel_core::{
     calls::Calls,
     frames::{Frame, Frames},
@@ -23,7 +23,7 @@ use crate::{
     device::{Devices, firmware},
     log,
     memory::{self, KernelSpace, layout},
-    task::{Task, programs::Programs},
+    task::{Task, death::Reason, programs::Programs},
 };
 
 /// The restart manager's role, the only one that the kernel knows.
@@ -31,6 +31,8 @@ pub const MANAGER: usize = abi::MANAGER as usize;
 
 /// How long a task runs before another that is ready gets its turn.
 const SLICE_NS: u64 = 10_000_000;
+/// How often it is looked whether the manager answers, at most.
+const WATCH_NS: u64 = 1_000_000_000;
 /// The manager's quota.
 const MANAGER_QUOTA_PAGES: u64 = 4096;
 
@@ -58,6 +60,8 @@ pub struct Kernel {
     pub msi_owners: [Option<(usize, usize)>; apic::MSI_VECTORS],
     /// How often the manager died by itself.
     pub manager_crashes: u64,
+    /// When it was last looked whether it answers.
+    manager_watched_ns: u64,
     per_cpu: &'static mut PerCpu,
     /// When the timer fires next.
     timer_ns: u64,
@@ -115,6 +119,7 @@ extern "C" fn boot(start_info: u64) -> ! {
         log_news: false,
         msi_owners: [None; apic::MSI_VECTORS],
         manager_crashes: 0,
+        manager_watched_ns: 0,
         per_cpu,
         timer_ns: u64::MAX,
         running_since_ns: 0,
@@ -242,10 +247,29 @@ impl Kernel {
         apic::end_of_interrupt();
     }
 
+    /// Ends the manager if it keeps a caller waiting for longer than that said: nobody watches it but the
+    /// kernel. It is started again, as after any death.
+    fn watch_manager(&mut self, now_ns: u64) {
+        if now_ns < self.manager_watched_ns + WATCH_NS {
+            return;
+        }
+        self.manager_watched_ns = now_ns;
+        let (due_ns, waiting) = self.calls.due()[MANAGER];
+        if due_ns <= now_ns && waiting == 0 {
+            self.log_as(
+                MANAGER,
+                1,
+                "has kept a caller waiting for too long and is ended",
+            );
+            self.end_task(MANAGER, Reason::of(Cause::Killed));
+        }
+    }
+
     /// Time has come for somebody, perhaps.
     fn timer(&mut self) {
         self.timer_ns = u64::MAX;
         let now_ns = self.clock.now_ns();
+        self.watch_manager(now_ns);
         self.next_deadline_ns = u64::MAX;
         for role in 0..self.tasks.len() {
             let task = &self.tasks[role];

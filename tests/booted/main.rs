@@ -9,6 +9,7 @@
 mod bed;
 mod campaigns;
 mod disks;
+mod every_fault;
 mod faulty;
 mod files;
 mod host_program;

@@ -112,6 +112,9 @@ pub struct CallDescriptor {
     pub send: Grant,
     /// Memory that the callee may write.
     pub receive: Grant,
+    /// How long the callee may take, nanoseconds, before the restart manager holds that against it;
+    /// `u64::MAX` for ever. Nothing happens to the call itself.
+    pub patience_ns: u64,
 }
 
 /// Which of a call's two grants.

@@ -159,6 +159,11 @@ pub struct TaskInfo {
     pub last_wait_ns: u64,
     /// Events that wait for it.
     pub backlog: u64,
+    /// The earliest time by which a request that it has not answered should have been, monotonic
+    /// nanoseconds; `u64::MAX` if there is none.
+    pub due_ns: u64,
+    /// Calls of its own that others have not answered and that should be some time.
+    pub waiting: u64,
 }
 
 impl TaskInfo {
@@ -177,6 +182,8 @@ impl TaskInfo {
         switches: 0,
         last_wait_ns: 0,
         backlog: 0,
+        due_ns: u64::MAX,
+        waiting: 0,
     };
 }
 

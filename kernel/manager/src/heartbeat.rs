@@ -1,6 +1,9 @@
 //! Pings: an empty call, which a task's event loop answers by itself.
 //!
-//! A task whose loop does not turn is ended. It may only be starved, on a machine that is busy: so
+//! A task whose loop does not turn is ended. So is one that answers pings, but not the requests of others:
+//! callers say how long they wait, and the kernel knows since when they do.
+//!
+//! A task that does not answer pings is not ended at once. It may only be starved, on a machine that is busy: so
 //! it is ended when it has had its share of the processor since the deadline and still has not
 //! waited for events, or when it has answered nothing for a long time.
 
@@ -29,14 +32,38 @@ const SHARE_NS: u64 = 300_000_000;
 /// A ping that is not answered by now is the end, whatever the reason, nanoseconds.
 const DEADLINE_NS_MAX: u64 = 20_000_000_000;
 
+/// An instance that has served for less is not held to what was asked of the one before, nanoseconds.
+const GRACE_NS: u64 = 1_000_000_000;
+
 /// Pings all tasks for ever.
 pub async fn run(tasks: Rc<Tasks>) {
     loop {
         time::sleep(PERIOD_NS).await;
+        end_the_overdue(&tasks);
         for task in 0..tasks.stack.tasks.len() {
             if tasks.is_up(task) {
                 runtime::spawn(ping(tasks.clone(), task, tasks.generation(task)));
             }
+        }
+    }
+}
+
+/// Ends who has not answered a request in the time that its caller gave it, though its loop turns: its
+/// requests wait for each other, or it has forgotten one.
+///
+/// Who waits for others himself is not to blame, as long as they are; they are looked at in their turn.
+fn end_the_overdue(tasks: &Tasks) {
+    let Ok(table) = inspect::tasks() else { return };
+    let now_ns = time::now_ns();
+    for task in 0..tasks.stack.tasks.len() {
+        let Some(info) = table.get(tasks.role(task) as usize) else {
+            continue;
+        };
+        let had_time = tasks
+            .serves_since(task)
+            .is_some_and(|since_ns| now_ns.saturating_sub(since_ns) >= GRACE_NS);
+        if info.due_ns <= now_ns && info.waiting == 0 && had_time {
+            tasks.end_overdue(task);
         }
     }
 }

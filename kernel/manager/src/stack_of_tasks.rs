@@ -31,6 +31,15 @@ const DISCARD: &str = "memory=discard";
 /// A replay that takes longer is not waited for, nanoseconds.
 const REPLAY_NS_MAX: u64 = 60_000_000_000;
 
+/// What a task does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// It does not answer pings.
+    Pings,
+    /// It does not answer a request.
+    Requests,
+}
+
 /// All that the manager knows. Nothing here is borrowed across an `await`.
 pub struct Tasks {
     /// The description.
@@ -41,7 +50,7 @@ pub struct Tasks {
     /// The instance that each role has or had last, by generation.
     generations: RefCell<Vec<u64>>,
     /// Roles that are killed for silence: their deaths are told as that.
-    silenced: RefCell<Vec<bool>>,
+    silenced: RefCell<Vec<Option<Silence>>>,
     /// The last series of kills.
     pub series: RefCell<Option<Running>>,
     /// It goes on.
@@ -81,7 +90,7 @@ impl Tasks {
             policy,
             histories: RefCell::new(alloc::vec![History::default(); count]),
             generations: RefCell::new(alloc::vec![0; count]),
-            silenced: RefCell::new(alloc::vec![false; count]),
+            silenced: RefCell::new(alloc::vec![None; count]),
             series: RefCell::default(),
             series_runs: Cell::default(),
             series_number: Cell::default(),
@@ -225,13 +234,14 @@ impl Tasks {
         self.carry_out(actions);
     }
 
-    fn note_death(&self, task: usize, report: &DeathReport, cause: Cause, silent: bool) {
-        self.histories.borrow_mut()[task].died(cause, silent);
+    fn note_death(&self, task: usize, report: &DeathReport, cause: Cause, silent: Option<Silence>) {
+        self.histories.borrow_mut()[task].died(cause, silent.is_some());
         let words =
             &report.last_words[..(report.last_words_len as usize).min(report.last_words.len())];
         let words = String::from_utf8_lossy(words);
         let reason = match cause {
-            _ if silent => "it did not answer".to_string(),
+            _ if silent == Some(Silence::Pings) => "it did not answer".to_string(),
+            _ if silent.is_some() => "it kept a caller waiting for too long".to_string(),
             Cause::Exit => format!("status {}", report.address),
             Cause::Exception => {
                 format!("exception {} at {:#x}", report.vector, report.registers.rip)
@@ -412,12 +422,30 @@ impl Tasks {
         }
     }
 
+    /// Since when a task serves, nanoseconds since boot; none if it does not.
+    pub fn serves_since(&self, task: usize) -> Option<u64> {
+        match self.policy.borrow().state(task) {
+            State::Running(since_ns) => Some(since_ns),
+            _ => None,
+        }
+    }
+
     /// Ends a task that does not answer.
     pub fn silence(&self, task: usize) {
+        self.end_silent(task, Silence::Pings, "does not answer and is ended");
+    }
+
+    /// Ends a task that answers, but has not done what it was asked for in the time it was given.
+    pub fn end_overdue(&self, task: usize) {
+        let words = "has kept a caller waiting for too long and is ended";
+        self.end_silent(task, Silence::Requests, words);
+    }
+
+    fn end_silent(&self, task: usize, silence: Silence, words: &str) {
         // `BadState`: it has just died by itself.
         if manage::kill(self.role(task), Cause::Killed).is_ok() {
-            log::error!("{} does not answer and is ended", self.name(task));
-            self.silenced.borrow_mut()[task] = true;
+            log::error!("{} {words}", self.name(task));
+            self.silenced.borrow_mut()[task] = Some(silence);
         }
     }
 }

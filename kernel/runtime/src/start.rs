@@ -60,13 +60,23 @@ pub fn argument(key: &str) -> Option<&'static str> {
         .find_map(|(name, value)| (name == key).then_some(value))
 }
 
-/// Whom the task may call, in the order of its description.
+/// Milliseconds that others may take to answer this task, from its argument `patience_ms`; for ever if
+/// there is none.
+fn patience_ns() -> u64 {
+    let ms = argument("patience_ms").and_then(|text| text.parse::<u64>().ok());
+    ms.map_or(u64::MAX, |ms| ms.saturating_mul(1_000_000))
+}
+
+/// Whom the task may call, in the order of its description, each with the patience that the description
+/// gives the task.
 pub fn peers() -> impl Iterator<Item = (&'static str, Endpoint)> {
     let info = info();
+    let patience_ns = patience_ns();
     let count = (info.peer_count as usize).min(info.peers.len());
-    info.peers[..count]
-        .iter()
-        .map(|peer| (peer.name.as_str(), Endpoint::new(peer.role)))
+    info.peers[..count].iter().map(move |peer| {
+        let endpoint = Endpoint::new(peer.role).with_patience(patience_ns);
+        (peer.name.as_str(), endpoint)
+    })
 }
 
 /// The peer of a name.

@@ -57,6 +57,8 @@ struct Call {
     counted: bool,
     next: Option<u16>,
     status: i64,
+    /// When it should have been answered, monotonic nanoseconds.
+    due_ns: u64,
     /// Pages pinned through this call.
     pins: u32,
     message: Message,
@@ -117,6 +119,7 @@ impl Calls {
             counted: false,
             next: None,
             status: 0,
+            due_ns: u64::MAX,
             pins: 0,
             message: Message::EMPTY,
             grants: Default::default(),
@@ -156,6 +159,7 @@ impl Calls {
         call.callee = callee;
         call.depth = send_depth.max(receive_depth);
         call.status = 0;
+        call.due_ns = u64::MAX;
         call.pins = 0;
         call.message = *message;
         for (grant, segments, len) in [
@@ -171,6 +175,28 @@ impl Calls {
         self.mailboxes[caller].in_flight += 1;
         self.enqueue(callee, |mailbox| &mut mailbox.requests, slot);
         Ok(id)
+    }
+
+    /// Notes when a call that was just submitted should be answered.
+    pub fn set_due(&mut self, id: CallId, due_ns: u64) {
+        if let Some(call) = self.slots.get_mut(id.slot()) {
+            call.due_ns = due_ns;
+        }
+    }
+
+    /// For every role, the earliest time by which a request that it has not answered should have been,
+    /// and how many calls of its own that should be answered some time are not.
+    #[must_use]
+    pub fn due(&self) -> [(u64, u64); ROLES_MAX] {
+        let mut due = [(u64::MAX, 0); ROLES_MAX];
+        let waits = |call: &&Call| matches!(call.state, State::Queued | State::Served);
+        for call in self.slots.iter().filter(waits) {
+            if call.due_ns != u64::MAX {
+                due[call.callee].0 = due[call.callee].0.min(call.due_ns);
+                due[call.caller].1 += 1;
+            }
+        }
+        due
     }
 
     fn get(&self, id: CallId) -> Option<&Call> {

@@ -518,3 +518,33 @@ fn memory_in_too_many_pieces_is_refused() {
     let resolved = calls.resolve(4, parent, Side::Send, (0, 1 << 18), &mut visit);
     assert_eq!((resolved, pieces), (Err(Error::BadArgument), PIECES_MAX));
 }
+
+#[test]
+fn what_is_due_is_known_of_callees_and_who_waits_of_callers() {
+    let mut calls = Calls::new();
+    let first = call(&mut calls, APP, CACHE, &[], &[]);
+    let second = call(&mut calls, APP, CACHE, &[], &[]);
+    let patient = call(&mut calls, CACHE, DRIVER, &[], &[]);
+    calls.set_due(first, 700);
+    calls.set_due(second, 500);
+    assert_eq!(
+        calls.due()[CACHE],
+        (500, 0),
+        "who may wait for ever does not"
+    );
+    assert_eq!(calls.due()[APP], (u64::MAX, 2));
+    assert_eq!(calls.due()[DRIVER], (u64::MAX, 0));
+    assert_eq!(serve(&mut calls, CACHE), first);
+    assert_eq!(serve(&mut calls, CACHE), second);
+    calls.set_due(patient, 900);
+    assert_eq!(calls.due()[CACHE], (500, 1));
+    // Answered, though the caller has not heard of it yet.
+    assert_eq!(calls.reply(CACHE, second, message("yes")), Ok(APP));
+    assert_eq!(calls.due()[CACHE], (700, 1));
+    assert_eq!(calls.due()[APP], (u64::MAX, 1));
+    assert_eq!(calls.cancel(APP, first), Ok(Some(CACHE)));
+    assert_eq!(calls.due()[CACHE], (u64::MAX, 1));
+    // A slot that is used again is due when its new call is.
+    let again = call(&mut calls, APP, CACHE, &[], &[]);
+    assert_eq!(calls.due()[CACHE].0, u64::MAX, "{again:?}");
+}

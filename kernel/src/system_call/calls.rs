@@ -98,6 +98,11 @@ impl Kernel {
         let id = self
             .calls
             .submit(role, callee, &call.message, &send, &receive)?;
+        if call.patience_ns != u64::MAX {
+            let now_ns = self.clock.now_ns();
+            self.calls
+                .set_due(id, now_ns.saturating_add(call.patience_ns));
+        }
         self.counters.calls += 1;
         self.tasks[role].calls += 1;
         self.wake(callee);

@@ -30,8 +30,10 @@ impl Kernel {
             .tasks
             .len()
             .min(usize::try_from(max).unwrap_or(usize::MAX));
+        let due = self.calls.due();
         for (index, task) in self.tasks.iter().enumerate().take(count) {
             let mut info = task.info(index, self.calls.backlog(index));
+            (info.due_ns, info.waiting) = due[index];
             if self.current == Some(index) {
                 info.cpu_ns += self.running_ns();
             }

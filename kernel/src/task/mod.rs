@@ -187,6 +187,8 @@ impl Task {
             switches: self.switches,
             last_wait_ns: self.last_wait_ns,
             backlog: backlog as u64,
+            due_ns: u64::MAX,
+            waiting: 0,
         }
     }
 }

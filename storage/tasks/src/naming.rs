@@ -38,14 +38,16 @@ const RESTART: u64 = 75;
 const RETRY_NS: u64 = 1_000_000_000;
 
 async fn run() {
-    let (_, cache) = start::peers()
+    let (_, endpoint) = start::peers()
         .next()
         .expect("the description names the cache");
     let limits = Limits {
         directory_bytes: argument("directory_bytes", DIRECTORY_BYTES),
         ..Limits::default()
     };
-    let cache = Resuming::new(Client(cache));
+    let cache = Resuming::new(Client(endpoint));
+    // For the call that is made to stay pending until there is a reason.
+    let patient = Resuming::new(Client(endpoint.with_patience(u64::MAX)));
     let watched = cache.clone();
     runtime::spawn(async move {
         watched.lost().await;
@@ -69,7 +71,7 @@ async fn run() {
     runtime::spawn(async move {
         let period_ns = argument("sync_seconds", SYNC_SECONDS).max(1) * 1_000_000_000;
         loop {
-            if let Some(Err(_)) = with_deadline(period_ns, cache.early_sync_wanted()).await {
+            if let Some(Err(_)) = with_deadline(period_ns, patient.early_sync_wanted()).await {
                 // There is no volume.
                 sleep(RETRY_NS).await;
             }

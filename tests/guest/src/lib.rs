@@ -33,6 +33,8 @@ pub enum Fault {
     Call(u64),
     /// Kill a role, which is the manager's right.
     Kill(u64),
+    /// Have a role suffer a fault, which is the manager's right.
+    Inject(u64),
     /// Write to an I/O port.
     Port(u16),
     /// Pin memory without having a device.

@@ -201,6 +201,7 @@ impl Probe {
                 count: 1,
             },
             receive: abi::Grant::NONE,
+            patience_ns: u64::MAX,
         };
         // SAFETY: the page lives in `self.lent` until the call is given up.
         match unsafe { system::submit(&descriptor) } {
@@ -240,6 +241,7 @@ fn flood(role: u64) -> (u64, i64) {
         message: Message::new(&message).unwrap_or(Message::EMPTY),
         send: abi::Grant::NONE,
         receive: abi::Grant::NONE,
+        patience_ns: u64::MAX,
     };
     for count in 0..10_000 {
         // SAFETY: nothing is lent.
@@ -328,9 +330,14 @@ fn misbehave(fault: Fault, request: &Request) {
                 message: Message::EMPTY,
                 send: abi::Grant::NONE,
                 receive: abi::Grant::NONE,
+                patience_ns: u64::MAX,
             };
             // SAFETY: nothing is lent.
             let _ = unsafe { system::submit(&descriptor) };
+        }
+        Fault::Inject(role) => {
+            let panic = abi::Fault::Panic;
+            let _ = system::inject(role, panic, 0, 0, abi::When::Now);
         }
         Fault::Kill(role) => drop(system::kill(role, abi::Cause::Killed)),
         Fault::Port(port) => drop(system::port_write(port, b"x")),

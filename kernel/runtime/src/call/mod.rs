@@ -92,6 +92,7 @@ static CALLS: Local<Calls> = Local::new(Calls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     role: u64,
+    patience_ns: u64,
 }
 
 /// A call under way.
@@ -156,10 +157,25 @@ fn error(error: KernelError) -> Error {
 }
 
 impl Endpoint {
-    /// The role of a number. Calling one that the description does not name ends the task.
+    /// The role of a number, which may take for ever to answer. Calling one that the description does
+    /// not name ends the task.
     #[must_use]
     pub fn new(role: u64) -> Self {
-        Self { role }
+        Self {
+            role,
+            patience_ns: u64::MAX,
+        }
+    }
+
+    /// The same role, which the restart manager ends if it takes longer than so many nanoseconds to
+    /// answer; the call is issued again then, or fails, as after any death. `u64::MAX`: for calls that are
+    /// made to stay pending.
+    #[must_use]
+    pub fn with_patience(self, patience_ns: u64) -> Self {
+        Self {
+            patience_ns,
+            ..self
+        }
     }
 
     /// The role's number.
@@ -182,6 +198,7 @@ impl Endpoint {
             message: *message,
             send: read.grant(),
             receive: written.grant(),
+            patience_ns: self.patience_ns,
         };
         // SAFETY: the segments are those of `send` and `receive`, which the caller of `exchange`
         // keeps borrowed until the `Call` is dropped, at the latest; dropping it cancels.

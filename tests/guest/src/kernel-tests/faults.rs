@@ -4,6 +4,7 @@ use alloc::{boxed::Box, format, string::String};
 
 use abi::{Cause, Rights};
 use guest_tests::{Command, Fault, compute};
+use runtime::{manage, time};
 use storage::buffer::{Sink, Source};
 
 use crate::{
@@ -66,6 +67,9 @@ pub const TESTS: &[Test] = &[
     ("a kill without the right", |b| {
         fault(b, Fault::Kill(0), Cause::BadCall)
     }),
+    ("a fault for another without the right", |b| {
+        fault(b, Fault::Inject(0), Cause::BadCall)
+    }),
     ("a port without the right", |b| {
         fault(b, Fault::Port(0x64), Cause::BadCall)
     }),
@@ -85,6 +89,10 @@ pub const TESTS: &[Test] = &[
     ("an exit", |b| fault(b, Fault::Exit(7), Cause::Exit)),
     ("an endless loop", |b| Box::pin(endless_loop(b))),
     ("registers survive preemption", |b| Box::pin(preemption(b))),
+    (
+        "a task that was taken to its entry for faults goes on",
+        |b| Box::pin(taken_to_the_entry(b)),
+    ),
     ("pointers that are not the task's", |b| {
         Box::pin(bad_pointers(b))
     }),
@@ -188,6 +196,38 @@ async fn preemption(bench: &mut Bench) -> Outcome {
             "computed {value:#x} instead of {expected:#x}"
         );
     }
+    Ok(())
+}
+
+/// Takes a task that computes to its entry for faults again and again, where what it is told does nothing
+/// yet: it must not notice.
+async fn taken_to_the_entry(bench: &mut Bench) -> Outcome {
+    const TIMES: u32 = 100;
+    const PAUSE_NS: u64 = 200_000;
+    let probe = bench.start(0, Setting::default()).await?;
+    let injections = async {
+        let mut injected = 0;
+        for _ in 0..TIMES {
+            time::sleep(PAUSE_NS).await;
+            let later = abi::When::Requests(u32::MAX);
+            let done = manage::inject(probe.role, abi::Fault::Panic, 0, 0, later);
+            injected += u32::from(done.is_ok());
+        }
+        injected
+    };
+    let computing = probe.ask(Command::Compute);
+    let (answer, injected) = futures_util::future::join(computing, injections).await;
+    let value = answer.map_err(|error| format!("{error}"))?.value;
+    ensure!(injected == TIMES, "{injected} of {TIMES} injections");
+    ensure!(
+        value == compute(),
+        "computed something else after injections"
+    );
+    // While it waits, too.
+    let now = manage::inject(probe.role, abi::Fault::Panic, 0, 0, abi::When::Now);
+    ensure!(now.is_ok(), "a task that waits: {now:?}");
+    let cause = bench.wait_death(probe.role).await?;
+    ensure!(cause == Cause::Panic, "it died of {cause}");
     Ok(())
 }
 

@@ -38,6 +38,7 @@ fn submit(
         message: Message::new(&message).unwrap_or(Message::EMPTY),
         send: grant(send),
         receive: grant(receive),
+        patience_ns: u64::MAX,
     };
     // SAFETY: what these tests lend stays mapped as long as the task lives.
     unsafe { system::submit(&descriptor) }

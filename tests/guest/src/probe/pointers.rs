@@ -35,7 +35,7 @@ const LEN: u64 = 64;
 
 /// The system calls that take no pointer. Every other one has its places below; a number that is in
 /// neither list must be none.
-const WITHOUT_POINTERS: [u64; 13] = [
+const WITHOUT_POINTERS: [u64; 15] = [
     number::EXIT,
     number::GROW_HEAP,
     number::CANCEL,
@@ -48,6 +48,9 @@ const WITHOUT_POINTERS: [u64; 13] = [
     number::KILL,
     number::STOP,
     number::POWER,
+    number::INJECT,
+    // An address to go on at, which need not be mapped, but must be one.
+    number::FAULT_ENTRY,
     // Ends the task, and so has a test of its own.
     number::PANIC,
 ];
@@ -120,6 +123,10 @@ pub fn try_all(request: &Request, peer: u64, port: u64) -> Result<u64, Accepted>
             refused += 1;
         }
     }
+    for entry in [0x7fff_ffff_f000, 0x8000_0000_0000, u64::MAX] {
+        expect_refusal(number::FAULT_ENTRY, [0; 6], 0, entry)?;
+        refused += 1;
+    }
     for other in (0..NUMBERS_END).filter(|other| !WITHOUT_POINTERS.contains(other)) {
         if places.iter().any(|&(number, ..)| number == other) {
             continue;
@@ -143,6 +150,7 @@ fn try_grants(peer: u64) -> Result<u64, Accepted> {
             message: Message::EMPTY,
             send,
             receive,
+            patience_ns: u64::MAX,
         };
         let descriptor = core::ptr::from_ref(&descriptor) as u64;
         expect_refusal(number::SUBMIT, [descriptor, 0, 0, 0, 0, 0], 0, descriptor)

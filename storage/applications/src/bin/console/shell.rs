@@ -101,7 +101,8 @@ impl Shell {
     pub fn new(terminal: Rc<Terminal>) -> Option<Self> {
         Some(Self {
             system: vfs::Client(start::peer("naming")?),
-            postmark: start::peer("postmark").map(interface::Client),
+            postmark: start::peer("postmark")
+                .map(|postmark| interface::Client(postmark.with_patience(u64::MAX))),
             manager: start::peer("manager").map(control::Client),
             terminal,
             mounted_ns: Cell::new(None),

@@ -1,0 +1,287 @@
+//! Every fault of a task, in the real tasks of a stack at work, each once.
+//!
+//! After most of them nobody must notice anything but a delay. After those with which a task goes on in
+//! damaged memory, errors may be told, and what was synced may be out of reach; wrong content must never be.
+//! Every fault in every task is what `cargo galago campaign fault` is for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use galago::guest::{Event, Guest};
+use serde_json::Value;
+
+use crate::bed::{Bed, number, power_off, run};
+
+/// The tasks of a mirror with filters, the manager included.
+const TASKS: [&str; 12] = [
+    "twinfs.0",
+    "logical",
+    "virtio-blk.1",
+    "cache",
+    "naming",
+    "faulty.1",
+    "console",
+    "manager",
+    "twinfs.1",
+    "postmark",
+    "virtio-blk.0",
+    "faulty.0",
+];
+
+/// How long callers wait for an answer: at the least what the stack needs, the more the higher up.
+const PATIENCE_MS: [(u32, u32); 6] = [
+    (60_000, 2_000),
+    (75_000, 2_500),
+    (90_000, 3_000),
+    (120_000, 3_500),
+    (150_000, 4_000),
+    (180_000, 4_500),
+];
+
+/// How long a command may take: longer than anybody is waited for.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+
+/// Rounds of work after a fault, until it shows.
+const ROUNDS: u32 = 3;
+/// The same for faults that take a while: something has to be waited for, or to pile up.
+const ROUNDS_MAX: u32 = 12;
+/// How long a round of such a fault takes at least.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// Faults that show late, or to nobody but to those who wait.
+const LATE: [&str; 10] = [
+    "infinite-loop",
+    "deadlock",
+    "pool-exhaustion",
+    "leak",
+    "missed-wake-up",
+    "lost-reply",
+    "wrong-reply",
+    "livelock",
+    "late-timers",
+    "stuck-interrupt",
+];
+
+/// Faults after which a task goes on, in damaged memory or with wrong answers.
+const GOES_ON: [&str; 10] = [
+    "wild-write",
+    "heap-corruption",
+    "static-overrun",
+    "double-free",
+    "use-after-free",
+    "off-by-one",
+    "smashed-stack",
+    "wrong-reply",
+    "garbage-reply",
+    "bit-flip",
+];
+
+/// What nobody can notice of the console but its user: no task waits for it.
+const NOT_NOTICED: [&str; 6] = [
+    "deadlock",
+    "pool-exhaustion",
+    "missed-wake-up",
+    "livelock",
+    "late-timers",
+    "stuck-interrupt",
+];
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Became {
+    /// Tasks died of it, were replaced, and everything is as it was written.
+    Recovered(String),
+    /// Nobody noticed.
+    Harmless,
+    /// A command failed, and said so; everything is as it was written.
+    Told(String),
+    /// What was written is out of reach, and that is said.
+    Lost(String),
+    /// Something is not as it should be.
+    Wrong(String),
+}
+
+fn impatient(stack: &str) -> String {
+    PATIENCE_MS
+        .iter()
+        .fold(stack.to_owned(), |stack, (usual, here)| {
+            let (usual, here) = (
+                format!("patience_ms={usual}"),
+                format!("patience_ms={here}"),
+            );
+            assert!(stack.contains(&usual), "no {usual} in the stack");
+            stack.replace(&usual, &here)
+        })
+}
+
+fn bed() -> Bed {
+    Bed::new(2).with_faulty_disks().with_stack(impatient)
+}
+
+/// Restarts and last cause of each task.
+fn lives(guest: &mut Guest) -> BTreeMap<String, (u64, String)> {
+    let told = run(guest, "ps");
+    let tasks = told["tasks"].as_array().expect("tasks");
+    let life = |task: &Value| {
+        let name = task["name"].as_str().unwrap_or_default().to_owned();
+        let cause = task["last_cause"].as_str().unwrap_or_default().to_owned();
+        (name, (number(task, "restarts"), cause))
+    };
+    tasks.iter().map(life).collect()
+}
+
+/// A command that may fail; its output, or its error.
+fn attempt(guest: &mut Guest, command: &str) -> Result<String, String> {
+    let id = guest.start(command).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let mut collect = |event: &Event| {
+        if event.kind() == "output" && event.id() == Some(id) {
+            text.push_str(event.text("text").unwrap_or_default());
+        }
+    };
+    let done = guest
+        .finish(id, command, COMMAND_LIMIT, &mut collect)
+        .map_err(|error| error.to_string())?;
+    match done.ok {
+        true => Ok(text),
+        false => Err(done.error.unwrap_or_default()),
+    }
+}
+
+/// Has a task suffer a fault while the stack works.
+fn experiment(guest: &mut Guest, number: usize, fault: &str, task: &str) -> Became {
+    let (synced, fresh) = (format!("/s{number}"), format!("/f{number}"));
+    // A volume that an earlier fault has damaged may refuse; what it does not refuse must be right.
+    for command in [
+        format!("write {synced} synced{number}"),
+        "sync".into(),
+        format!("write {fresh} fresh{number}"),
+    ] {
+        if let Err(error) = attempt(guest, &command) {
+            return Became::Lost(format!("before it: {command}: {error}"));
+        }
+    }
+    let before = lives(guest);
+    run(guest, &format!("inject {fault} {task} seed={number}"));
+    let mut errors = Vec::new();
+    if task == "console" {
+        // It answers first; if it dies of it, the next one says so.
+        let ready = |event: &Event| (event.kind() == "ready").then_some(());
+        let _ = guest.wait_for("the console", Duration::from_secs(8), ready);
+    } else if task == "manager" {
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    let late = LATE.contains(&fault);
+    let mut died = String::new();
+    for round in 0..if late { ROUNDS_MAX } else { ROUNDS } {
+        let since = Instant::now();
+        for command in [
+            format!("write -a /w{number} {round}"),
+            format!("cat /w{number}"),
+            "sync".into(),
+        ] {
+            if let Err(error) = attempt(guest, &command) {
+                errors.push(format!("{command}: {error}"));
+            }
+        }
+        if task == "manager" {
+            // Who asks it in vain hears that it died; nobody else does.
+            let _ = attempt(guest, "restarts");
+        }
+        let after = lives(guest);
+        let dead = after
+            .iter()
+            .filter(|(name, life)| before[*name].0 != life.0);
+        let culprit = dead
+            .clone()
+            .find(|(name, _)| name.as_str() == task)
+            .or_else(|| dead.clone().next());
+        if let Some((name, (_, cause))) = culprit {
+            died = match name == task {
+                true => cause.clone(),
+                false => format!("{name}: {cause}"),
+            };
+            break;
+        }
+        if late {
+            std::thread::sleep(ROUND.saturating_sub(since.elapsed()));
+        }
+    }
+    for (path, content) in [(&synced, "synced"), (&fresh, "fresh")] {
+        match content_of(guest, path) {
+            Ok(text) if text == format!("{content}{number}") => {}
+            Ok(text) => return Became::Wrong(format!("{path} is `{text}`, {errors:?}")),
+            Err(error) => return Became::Lost(format!("{died}; {error}; {errors:?}")),
+        }
+    }
+    match (errors.is_empty(), died.is_empty()) {
+        (true, true) => Became::Harmless,
+        (true, false) => Became::Recovered(died),
+        (false, _) => Became::Told(format!("{died}; {}", errors.join(", "))),
+    }
+}
+
+fn content_of(guest: &mut Guest, path: &str) -> Result<String, String> {
+    attempt(guest, &format!("cat {path}")).map(|text| text.trim_end().to_owned())
+}
+
+/// The faults there are, without those after which a task goes on with damaged memory, and those.
+fn faults(guest: &mut Guest) -> (Vec<String>, Vec<String>) {
+    let told = run(guest, "inject");
+    let names = told["tasks"].as_array().expect("faults of tasks").clone();
+    let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
+    let (damage, stop): (Vec<String>, Vec<String>) =
+        names.partition(|name| GOES_ON.contains(&name.as_str()));
+    assert!(stop.len() > 20 && damage.len() == GOES_ON.len());
+    (stop, damage)
+}
+
+/// Has each fault happen to one of the tasks, in turn.
+fn each_once(guest: &mut Guest, faults: &[String], tasks: &[&str]) -> Vec<(String, Became)> {
+    let mut tasks = tasks.iter().cycle();
+    let mut all = Vec::new();
+    for (number, fault) in faults.iter().enumerate() {
+        let noticed = |task: &&&str| **task != "console" || !NOT_NOTICED.contains(&fault.as_str());
+        let task = tasks.find(noticed).expect("there are others");
+        let became = experiment(guest, number, fault, task);
+        println!("{fault} {task}: {became:?}");
+        all.push((format!("{fault} {task}"), became));
+    }
+    all
+}
+
+#[test]
+fn a_fault_that_ends_a_task_is_noticed_and_costs_a_delay() {
+    let bed = bed();
+    let mut guest = bed.boot_formatted();
+    let (stop, _) = faults(&mut guest);
+    let became = each_once(&mut guest, &stop, &TASKS);
+    let fine = |(what, became): &&(String, Became)| match became {
+        Became::Recovered(_) | Became::Harmless => true,
+        // Calls under way in naming end with it.
+        Became::Told(_) => what.ends_with(" naming"),
+        _ => false,
+    };
+    let bad: Vec<_> = became.iter().filter(|it| !fine(it)).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    let recovered = became
+        .iter()
+        .filter(|(_, it)| matches!(it, Became::Recovered(_)));
+    assert!(recovered.count() > 15, "{became:#?}");
+    power_off(guest);
+}
+
+#[test]
+fn a_task_that_goes_on_in_damaged_memory_gives_errors_at_worst() {
+    let bed = bed();
+    let mut guest = bed.boot_formatted();
+    let (_, damage) = faults(&mut guest);
+    let tasks = ["logical", "virtio-blk.0", "twinfs.1", "faulty.0"];
+    let became = each_once(&mut guest, &damage, &tasks);
+    let wrong: Vec<_> = became
+        .iter()
+        .filter(|(_, it)| matches!(it, Became::Wrong(_)))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let _ = guest.start("reset");
+}
