@@ -13,8 +13,9 @@ use storage::{
     Error, Result,
     block::ram::{Event, History, Operation, RamDisk},
     buffer::Source,
-    checksum::Algorithm,
+    checksum::{Algorithm, Checksum},
     file::{FileNumber, FileStore, ResyncRange, Timestamp, Write},
+    twinfs::Config,
 };
 use twinfs_support::*;
 
@@ -714,4 +715,49 @@ fn a_file_can_be_cut_within_a_torn_block() {
     let healed = write_of(&store, Algorithm::Crc32c, file, 1, &data, 1);
     block_on(healed).unwrap();
     assert!(block_on(read(&store, file, 1, 1)).unwrap().1 == data);
+}
+
+/// What was announced together costs one flush, whatever becomes of it; and every crash state is as
+/// good with announcements that were never made true.
+#[test]
+fn announcements_share_a_flush_and_promise_nothing() {
+    let mut run = Run::new(13, Algorithm::Xxh64);
+    let file = run.file(5, 5 * BLOCK - 9);
+    run.sync();
+    // A hole, the end, and a file that is not there.
+    for (number, block) in [(file.0, 7), (999, 0)] {
+        let announced = run
+            .store
+            .prewrite(FileNumber(number), block * BLOCK, &[Checksum(1)]);
+        let _ = block_on(announced);
+    }
+    run.write(&[(file, 4, 1, 0)]);
+    let from = run.events();
+    let before = run.disk.counters();
+    let mut random = run.random.clone();
+    // What `write` makes next: a block each.
+    let next: Vec<_> = (0..3)
+        .map(|_| Algorithm::Xxh64.of(&random.bytes(4096)))
+        .collect();
+    let never = [Checksum(11), Checksum(12)];
+    block_on(run.store.prewrite(file, 0, &never)).unwrap();
+    assert_eq!(block_on(run.store.prewrite(file, 0, &next)), Ok(true));
+    for block in 0..3 {
+        run.write(&[(file, block, 1, 0)]);
+    }
+    let after = run.disk.counters();
+    assert_eq!(after.flushes - before.flushes, 1);
+    assert_eq!(
+        after.writes - before.writes,
+        4,
+        "one block of the log, three of data"
+    );
+    // Not as announced: a record of its own.
+    block_on(run.store.prewrite(file, 3 * BLOCK, &never)).unwrap();
+    run.write(&[(file, 3, 2, 0)]);
+    assert_eq!(run.disk.counters().flushes - after.flushes, 1);
+    every_crash(&run, from);
+    // Where nothing is overwritten in place, nobody need announce anything.
+    let relocating = store(&run.disk, Config::default());
+    assert_eq!(block_on(relocating.prewrite(file, 0, &never)), Ok(false));
 }

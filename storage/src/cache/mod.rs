@@ -217,6 +217,8 @@ struct Inner<L, C, M: Memory> {
     starved: Cell<bool>,
     /// The last sync failed: asking for another at once would not help.
     sync_failed: Cell<bool>,
+    /// Announcing writes may be of use below: nobody has said that it is not.
+    prewrites: Cell<bool>,
     /// When the layer below last died.
     crashed_ns: Cell<Option<u64>>,
     unfinished: Rc<Unfinished>,
@@ -287,6 +289,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             pressure_watch: Cell::new(0),
             starved: Cell::new(false),
             sync_failed: Cell::new(false),
+            prewrites: Cell::new(true),
             crashed_ns: Cell::new(None),
             unfinished: Rc::new(Unfinished::default()),
             statistics: RefCell::new(Statistics::default()),

@@ -14,7 +14,7 @@ use super::{
     Inner, RUN_PAGES_MAX,
     below::Phase,
     files::{File, Presence},
-    page::{PageRef, page_of, start_of},
+    page::{PageRef, page_of, pages_in, start_of},
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
@@ -259,6 +259,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         files: Vec<Rc<File>>,
         runs_max: usize,
     ) -> Result<()> {
+        self.prewrite(&files, runs_max).await;
         let mut flushes = stream::iter(files)
             .map(|file| self.flush(file, runs_max))
             .buffer_unordered(FILES_AT_ONCE);
@@ -273,6 +274,44 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         self.room_made.notify();
         self.note_pressure();
         outcome
+    }
+
+    /// Says below which of these pages are about to be overwritten, if that is of any use there: what
+    /// is announced together costs one flush of a log together. It promises nothing.
+    async fn prewrite(self: &Rc<Self>, files: &[Rc<File>], runs_max: usize) {
+        for file in files {
+            if !self.prewrites.get() {
+                return;
+            }
+            let todo = {
+                let state = file.state.borrow();
+                let there = pages_in(state.below.size);
+                let dirty = state.dirty.iter().copied();
+                runs(dirty.take_while(|&page| page < there))
+            };
+            for (first, count) in todo.into_iter().take(runs_max) {
+                let algorithm = self.algorithm();
+                let checksums: Vec<Checksum> = {
+                    let state = file.state.borrow();
+                    let mut pool = self.pool.borrow_mut();
+                    (first..first + count)
+                        .map_while(|page| {
+                            pool.read(*state.pages.get(&page)?, true)
+                                .ok()
+                                .map(|it| algorithm.of(it))
+                        })
+                        .collect()
+                };
+                let (number, offset) = (file.number, start_of(first));
+                let announced = self
+                    .query(async |lower: &L| lower.prewrite(number, offset, &checksums).await)
+                    .await;
+                if announced == Ok(false) {
+                    self.prewrites.set(false);
+                    return;
+                }
+            }
+        }
     }
 
     /// Writes one file back: up to `runs_max` runs of pages; then, if no page is dirty any more, its

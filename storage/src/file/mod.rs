@@ -311,6 +311,17 @@ pub trait FileService {
     fn history(&self) -> impl Future<Output = Result<u64>> {
         core::future::ready(Ok(0))
     }
+    /// Announces that blocks from `offset` on will be written, with data of these checksums, so that
+    /// their records share log blocks and flushes (paper, section V-C). It promises nothing: they
+    /// may be written with other data or not at all. False if announcements are of no use here.
+    fn prewrite(
+        &self,
+        _file: FileNumber,
+        _offset: u64,
+        _checksums: &[Checksum],
+    ) -> impl Future<Output = Result<bool>> {
+        core::future::ready(Ok(false))
+    }
     /// How full the volume is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
     /// What the cache has done. Only the cache counts.
@@ -402,14 +413,13 @@ pub trait FileStore {
         &self,
         skip: u64,
     ) -> impl Future<Output = Result<heapless::Vec<ResyncRange, 4>>>;
-    /// Announces that blocks will be overwritten with data of these checksums, so that their
-    /// records can be gathered before the overwrite (paper, section V-C).
+    /// As [`FileService::prewrite`].
     fn prewrite(
         &self,
         file: FileNumber,
         offset: u64,
         checksums: &[Checksum],
-    ) -> impl Future<Output = Result<()>>;
+    ) -> impl Future<Output = Result<bool>>;
     /// Creates an empty file; the store picks its number.
     fn create(&self, attributes: &Attributes) -> impl Future<Output = Result<FileNumber>>;
     /// As [`FileService::delete`].

@@ -66,6 +66,10 @@ enum ServiceRequest {
         first: FileNumber,
     },
     Resume,
+    Prewrite {
+        file: FileNumber,
+        offset: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,6 +195,16 @@ impl<T: Transport> FileService for Client<T> {
     async fn early_sync_wanted(&self) -> Result<()> {
         self.plain(&ServiceRequest::EarlySyncWanted).await
     }
+    async fn prewrite(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> Result<bool> {
+        let bytes = checksums_to_bytes(checksums);
+        let request = ServiceRequest::Prewrite { file, offset };
+        ask(&self.0, &request, Source::local(&bytes), Sink::empty()).await
+    }
     async fn usage(&self) -> Result<Usage> {
         self.plain(&ServiceRequest::File(FileRequest::Usage)).await
     }
@@ -240,7 +254,12 @@ impl<T: Transport> FileStore for StoreClient<T> {
     async fn resync_ranges(&self, skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
         self.plain(&StoreRequest::ResyncRanges { skip }).await
     }
-    async fn prewrite(&self, file: FileNumber, offset: u64, checksums: &[Checksum]) -> Result<()> {
+    async fn prewrite(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> Result<bool> {
         let bytes = checksums_to_bytes(checksums);
         let request = StoreRequest::Prewrite { file, offset };
         ask(&self.0, &request, Source::local(&bytes), Sink::empty()).await
@@ -334,6 +353,10 @@ pub async fn serve<S: FileService>(
     let serving: Serving<'_> = match decode(request) {
         Err(error) => return answer(Err::<(), _>(error)),
         Ok(ServiceRequest::Attach) => serving!(service.attach()),
+        Ok(ServiceRequest::Prewrite { file, offset }) => match checksums_from(&send) {
+            Err(error) => return answer(Err::<(), _>(error)),
+            Ok(checksums) => serving!(service.prewrite(file, offset, &checksums)),
+        },
         Ok(ServiceRequest::Resume) => serving!(service.resume()),
         Ok(ServiceRequest::Format(format)) => serving!(service.format(&format)),
         Ok(ServiceRequest::Create { file, attributes }) => {

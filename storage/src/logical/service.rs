@@ -11,6 +11,7 @@ use super::{
 use crate::{
     BLOCK_BYTES, Error, Result,
     buffer::Sink,
+    checksum::Checksum,
     file::{
         Attachment, AttributeChange, Attributes, FileNumber, FileService, FileStore, Redundancy,
         Timestamp, Usage, VolumeFormat, Write,
@@ -121,6 +122,24 @@ impl<S: FileStore> FileService for Logical<S> {
             logical: FileNumber(0),
             ..attributes
         })
+    }
+
+    /// What a copy says to it is only whether another one is of use: the write tells all else.
+    async fn prewrite(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> Result<bool> {
+        let volume = self.volume()?;
+        let entry = self.entry(&volume, file).await?;
+        let copies = volume.at_work(&entry.copies);
+        let outcomes = self
+            .on_all(&volume, &copies, async |store: &S, physical| {
+                store.prewrite(physical, offset, checksums).await
+            })
+            .await;
+        Ok(outcomes.iter().any(|(_, useful)| *useful != Ok(false)))
     }
 
     async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {

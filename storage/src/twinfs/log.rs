@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Calls that arrive together, and those that arrive while a flush is under way, share log blocks
-//! and a flush: a call lends its pages until it is answered, so holding it costs no copy. The paper has
-//! the cache announce checksums ahead (*prewrite*) to the same end, and supposes that to keep the data
-//! for a short time is better.
+//! and a flush: a call lends its pages until it is answered, so holding it costs no copy. But the
+//! cache has few calls under way, so it also says beforehand what it is about to write back
+//! (*prewrite*): then the first call writes the records of all. The paper announces each write of an
+//! application, which costs a call each, and records of what is never written.
 //!
 //! A log that is full, or that cannot be written, is closed until the next checkpoint: what would
 //! have been overwritten in place goes elsewhere. So the log never makes a write fail.
@@ -23,9 +24,32 @@ use super::{
     overwrites::{Batch, Next, Ticket},
     record::{self, RECORDS_PER_BLOCK},
 };
-use crate::{BLOCK_BYTES, Result, block::BlockDevice, buffer::Source, waiting::yield_now};
+use crate::{
+    BLOCK_BYTES, Error, Result, block::BlockDevice, buffer::Source, checksum::Checksum,
+    file::FileNumber, waiting::yield_now,
+};
+
+/// Blocks that may be announced in one call.
+const PREWRITE_BLOCKS_MAX: u64 = 1024;
 
 impl<D: BlockDevice, C> TwinFs<D, C> {
+    /// [`crate::file::FileStore::prewrite`], with the order already held.
+    pub(super) async fn announce_early(
+        &self,
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> Result<()> {
+        let block = BLOCK_BYTES as u64;
+        let sound = offset.is_multiple_of(block) && checksums.len() as u64 <= PREWRITE_BLOCKS_MAX;
+        if !sound {
+            return Err(Error::BadArgument);
+        }
+        let first = offset / block;
+        self.run(|volume| volume.announce_early(file, first, checksums))
+            .await
+    }
+
     /// Has the record that `ticket` stands for on the medium. False if that will never be: then
     /// nothing may be overwritten.
     pub(super) async fn log_until(&self, ticket: Ticket) -> Result<bool> {

@@ -233,14 +233,18 @@ impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
         })
     }
 
-    /// Does nothing: there are no overwrites in place to be announced (see `resync_ranges`).
     async fn prewrite(
         &self,
-        _file: FileNumber,
-        _offset: u64,
-        _checksums: &[Checksum],
-    ) -> Result<()> {
-        self.with(|_| Ok(()))
+        file: FileNumber,
+        offset: u64,
+        checksums: &[Checksum],
+    ) -> Result<bool> {
+        if self.config.overwrite != Overwrite::InPlace {
+            return Ok(false);
+        }
+        let _order = self.begin_change().await?;
+        self.announce_early(file, offset, checksums).await?;
+        Ok(true)
     }
 
     async fn create(&self, attributes: &Attributes) -> Result<FileNumber> {

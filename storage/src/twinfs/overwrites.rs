@@ -37,6 +37,8 @@ struct Versions {
     /// The last that was written, and how many flushes of the log had begun by then.
     written: u32,
     flushes: u64,
+    /// What the last record said, and the ticket that stands for it; none after a crash.
+    announced: Option<(Checksum, Ticket)>,
 }
 
 /// What was overwritten in place since the last checkpoint. It takes memory for at most as many blocks
@@ -57,7 +59,7 @@ pub struct Overwrites {
 }
 
 /// Stands for a record: it and all announced before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
 /// Records to be written to the log, and where.
@@ -86,11 +88,18 @@ impl Overwrites {
         !self.closed && self.used + pending.div_ceil(RECORDS_PER_BLOCK as u64) <= LOG_BLOCKS
     }
 
-    /// Makes a record: the block is about to be overwritten. There must be room for it. Returns the
-    /// version.
-    pub fn announce(&mut self, key: Key, checksum: Checksum) -> u32 {
+    /// Makes a record, unless the last one says the same and has not been made true yet: the block is
+    /// about to be overwritten. There must be room for it. Returns the version, and what has to be
+    /// on the medium first.
+    pub fn announce(&mut self, key: Key, checksum: Checksum) -> (u32, Ticket) {
         let flushes = self.flushes;
         let versions = self.versions.entry(key).or_default();
+        if let Some((last, ticket)) = versions.announced
+            && last == checksum
+            && versions.newest > versions.written
+        {
+            return (versions.newest, ticket);
+        }
         versions.note_durable(flushes);
         // A forged log can make it stand still: then more can be on the medium, not less.
         versions.newest = versions.newest.saturating_add(1);
@@ -102,12 +111,9 @@ impl Overwrites {
             oldest: versions.oldest,
         });
         self.announced += 1;
-        versions.newest
-    }
-
-    /// Stands for all records announced so far.
-    pub fn ticket(&self) -> Ticket {
-        Ticket(self.announced)
+        let ticket = Ticket(self.announced);
+        versions.announced = Some((checksum, ticket));
+        (versions.newest, ticket)
     }
 
     /// The overwrite with this version has ended.
@@ -135,7 +141,7 @@ impl Overwrites {
         Next::Write(Batch {
             position,
             records,
-            until: self.ticket(),
+            until: Ticket(self.announced),
         })
     }
 
@@ -163,6 +169,7 @@ impl Overwrites {
             oldest: version,
             written: version,
             flushes: 0,
+            announced: None,
         };
         self.versions.insert(key, versions);
     }
@@ -190,7 +197,7 @@ mod tests {
     const KEY: Key = (7, 3);
 
     fn log(overwrites: &mut Overwrites) -> Vec<Record> {
-        let ticket = overwrites.ticket();
+        let ticket = Ticket(overwrites.announced);
         let Next::Write(batch) = overwrites.next(ticket) else {
             panic!("nothing to be logged");
         };
@@ -204,7 +211,7 @@ mod tests {
         let mut overwrites = Overwrites::default();
         let mut oldest = Vec::new();
         for version in 1..=4 {
-            assert_eq!(overwrites.announce(KEY, Checksum(0)), version);
+            assert_eq!(overwrites.announce(KEY, Checksum(0)).0, version);
             oldest.push(log(&mut overwrites)[0].oldest);
             overwrites.written(KEY, version);
         }
@@ -225,25 +232,38 @@ mod tests {
         overwrites.written(KEY, 1);
         overwrites.announce(KEY, Checksum(0));
         assert_eq!(log(&mut overwrites)[0].oldest, 0);
-        overwrites.announce(KEY, Checksum(0));
+        overwrites.announce(KEY, Checksum(1));
         assert_eq!(log(&mut overwrites)[0].oldest, 1);
     }
 
     #[test]
     fn a_full_log_takes_nothing_and_a_closed_one_says_so() {
         let mut overwrites = Overwrites::default();
-        for _ in 0..LOG_BLOCKS - 1 {
+        for sum in 0..LOG_BLOCKS - 1 {
             assert!(overwrites.has_room(1));
-            overwrites.announce(KEY, Checksum(0));
+            overwrites.announce(KEY, Checksum(sum));
             log(&mut overwrites);
         }
         let most = RECORDS_PER_BLOCK as u64;
         assert!(overwrites.has_room(most) && !overwrites.has_room(most + 1));
-        overwrites.announce(KEY, Checksum(0));
+        let (_, ticket) = overwrites.announce(KEY, Checksum(0));
         assert!(overwrites.has_room(most - 1) && !overwrites.has_room(most));
-        let ticket = overwrites.ticket();
         overwrites.close();
         assert!(matches!(overwrites.next(ticket), Next::Closed));
         assert!(!overwrites.has_room(0));
+    }
+
+    #[test]
+    fn what_was_announced_before_is_not_announced_again_until_it_is_written() {
+        let mut overwrites = Overwrites::default();
+        let (first, ticket) = overwrites.announce(KEY, Checksum(1));
+        assert_eq!(overwrites.announce(KEY, Checksum(1)), (first, ticket));
+        let (second, later) = overwrites.announce(KEY, Checksum(2));
+        assert!((second, later) > (first, ticket));
+        // The record of the last contents is another one's.
+        assert_eq!(overwrites.announce(KEY, Checksum(1)).0, second + 1);
+        assert_eq!(log(&mut overwrites).len(), 3);
+        overwrites.written(KEY, second + 1);
+        assert_eq!(overwrites.announce(KEY, Checksum(1)).0, second + 2);
     }
 }

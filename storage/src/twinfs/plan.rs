@@ -232,17 +232,51 @@ impl Volume {
         targets: &mut [Target],
         checksums: &[Checksum],
     ) -> Option<Ticket> {
+        let mut ticket = None;
         if self.overwrite == Overwrite::Unlogged {
-            return None;
+            return ticket;
         }
-        let mut any = false;
         for ((block, target), &checksum) in (first..).zip(targets).zip(checksums) {
             if target.is_overwrite() {
-                target.version = self.overwrites.announce(key(file, block), checksum);
-                any = true;
+                let (version, first) = self.overwrites.announce(key(file, block), checksum);
+                target.version = version;
+                ticket = ticket.max(Some(first));
             }
         }
-        any.then(|| self.overwrites.ticket())
+        ticket
+    }
+
+    /// Makes the records of blocks that will be overwritten in place, if they are.
+    pub fn announce_early(
+        &mut self,
+        file: FileNumber,
+        first: u64,
+        checksums: &[Checksum],
+    ) -> Step<()> {
+        let (slot, offset, attributes) = self.inode(file)?;
+        let mut at = first;
+        let end = first + checksums.len() as u64;
+        if attributes.class.protected || !self.overwrites.has_room(end - first) {
+            return Ok(());
+        }
+        let mut blocks: Vec<(u64, Checksum)> = Vec::new();
+        while at < end {
+            let found = self.find_pointers((slot, offset), at, end - at)?;
+            if let Found::Pointers(pointers) = found {
+                for index in 0..pointers.count {
+                    let old = self.data_pointer(pointers.slot, pointers.at(index), false)?;
+                    let target = self.choose(pointers.slot, old, BlockKind::InPlace);
+                    if target.is_overwrite() {
+                        blocks.push((at + index, checksums[(at + index - first) as usize]));
+                    }
+                }
+            }
+            at += found.count();
+        }
+        for (block, checksum) in blocks {
+            self.overwrites.announce(key(file, block), checksum);
+        }
+        Ok(())
     }
 
     /// The data of a plan have been written.

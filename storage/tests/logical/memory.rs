@@ -221,8 +221,8 @@ impl FileStore for Memory {
         Ok(heapless::Vec::new())
     }
 
-    async fn prewrite(&self, _: FileNumber, _: u64, _: &[Checksum]) -> Result<()> {
-        Ok(())
+    async fn prewrite(&self, _: FileNumber, _: u64, _: &[Checksum]) -> Result<bool> {
+        Ok(false)
     }
 
     async fn create(&self, attributes: &Attributes) -> Result<FileNumber> {
