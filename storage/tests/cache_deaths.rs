@@ -475,6 +475,78 @@ fn nothing_wrong_is_served_after_wild_writes() {
     );
 }
 
+/// Writes by mistake into the memory of a cache that lives: nothing of it is served, nor merged with what is
+/// written next, nor stored as if it were good. Pages that are the same below are read again.
+#[test]
+fn nothing_wrong_is_served_by_a_cache_that_was_hit_and_lives() {
+    let (mut lost_pages, mut read_again, mut back) = (0, 0, 0);
+    for seed in 0..150 {
+        let name = format!("seed {seed}");
+        let mut random = Random::new(seed + 9000);
+        let mortal = Mortal::new(seed, small());
+        let service = Resuming::new(mortal.clone());
+        let mut model = Model::new();
+        run(&mortal, &name, async {
+            service.attach().await.unwrap();
+            for time in 0..60 {
+                let what = any_step(&mut random, &model);
+                step(&service, &mut model, what, time).await;
+            }
+            if seed % 3 == 0 {
+                service.sync().await.unwrap();
+            }
+            said();
+            mortal.strike_pages(&mut random);
+            let mut lost = BTreeSet::new();
+            // Before anybody has read it: a byte here, a cut there.
+            for (&file, expected) in &mut model {
+                let len = expected.data.len();
+                for at in (0..len).step_by(PAGE) {
+                    let at = at + random.below(PAGE.min(len - at) as u64) as usize;
+                    match service
+                        .write(write_of(file, at as u64, &[at as u8], 70))
+                        .await
+                    {
+                        Ok(_) => expected.data[at] = at as u8,
+                        Err(Error::Corrupt) => drop(lost.insert((file.0, (at / PAGE) as u64))),
+                        Err(error) => panic!("{name}: {error}"),
+                    }
+                }
+                if len > 0 && random.one_in(3) {
+                    let to = random.below(len as u64);
+                    service.truncate(file, to, 71).await.unwrap();
+                    expected.data.truncate(to as usize);
+                    lost.retain(|&(of, page)| of != file.0 || page * (PAGE as u64) < to);
+                }
+            }
+            lost.extend(differences(&service, &model, &name).await);
+            let words = said();
+            let named: BTreeSet<_> = words.iter().filter_map(|line| page_named(line)).collect();
+            assert!(named.is_superset(&lost), "{name}: {lost:?} and {words:?}");
+            lost_pages += lost.len();
+            read_again += words
+                .iter()
+                .filter(|line| line.contains("read again"))
+                .count();
+            service.sync().await.unwrap();
+            mortal.trust(Trust::Discard);
+            mortal.kill();
+            let service = Resuming::new(mortal.clone());
+            service.attach().await.unwrap();
+            mark_what_does_not_match(&mortal);
+            // Those that had been written down before they were hit are there again.
+            let after = differences(&service, &model, &name).await;
+            assert!(lost.is_superset(&after), "{name}: {after:?}, were {lost:?}");
+            back += lost.len() - after.len();
+        });
+    }
+    println!("{back} back, {lost_pages} pages lost, {read_again} read again");
+    assert!(
+        lost_pages > 30 && read_again > 30,
+        "{lost_pages} {read_again}"
+    );
+}
+
 /// The file and the page that a line says are lost.
 fn page_named(line: &str) -> Option<(u64, u64)> {
     let event: String = line.strip_prefix("INFO ")?.to_owned();

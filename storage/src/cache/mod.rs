@@ -98,6 +98,9 @@ pub struct Config {
     /// Deaths of the layer below under one and the same call, before the cache gives up. A sync is
     /// long, and whoever kills every so often may well hit it many times over.
     pub call_attempts: usize,
+    /// Whether to verify a page each time it is read, and not only before a part of it is written: so that
+    /// nothing that was overwritten in memory by mistake is ever served.
+    pub verify_reads: bool,
     /// Whether to keep the roll-forward log. Without, a crash of the layer below or of the cache ends
     /// the stack: for measuring what the log costs (paper, Table III).
     pub roll_forward: bool,
@@ -117,6 +120,7 @@ impl Default for Config {
             pages_after_crash: 256,
             crash_fresh_ns: 10_000_000_000,
             call_attempts: 256,
+            verify_reads: true,
             roll_forward: true,
         }
     }

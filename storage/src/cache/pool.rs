@@ -67,12 +67,26 @@ pub(super) struct Content<M: Memory> {
     pub guard: u64,
 }
 
+/// What a page turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// What it should be.
+    Good,
+    /// Overwritten by mistake; below there is the same, so it can be dropped.
+    Spoilt,
+    /// Overwritten by mistake, or known to have been. The content is nowhere else.
+    Lost {
+        /// Nobody knew.
+        is_news: bool,
+    },
+}
+
 impl<M: Memory> Content<M> {
     /// A page that is as below.
-    fn as_below(page: PageRef<M>) -> Self {
+    fn as_below(page: PageRef<M>, checksum: Option<Checksum>) -> Self {
         Self {
             page,
-            checksum: None,
+            checksum,
             is_lost: false,
             guard: 0,
         }
@@ -184,19 +198,21 @@ impl<M: Memory> Pool<M> {
         self.counts.reserved -= n;
     }
 
-    /// Puts a page that is as below into the cache, if there is room. `ahead`: nobody has used it.
+    /// Puts a page that is as below into the cache, if there is room, with the checksum to know it by.
+    /// `ahead`: nobody has used it.
     pub fn insert_clean(
         &mut self,
         file: &Rc<File>,
         index: u64,
         page: PageRef<M>,
+        checksum: Option<Checksum>,
         ahead: bool,
     ) -> Option<FrameId> {
         if self.counts.resident() + self.counts.reserved >= self.pages_max {
             self.give_back(page);
             return None;
         }
-        let id = self.insert(file, index, Content::as_below(page), Place::Clean);
+        let id = self.insert(file, index, Content::as_below(page, checksum), Place::Clean);
         self.replacement.enter(id);
         if ahead {
             self.replacement.fetched_ahead(id);
@@ -288,6 +304,33 @@ impl<M: Memory> Pool<M> {
             return Err(Error::Corrupt);
         }
         Ok(&content.page)
+    }
+
+    /// Compares a page with its checksum, before anybody relies on it.
+    pub fn verify(&mut self, id: FrameId, algorithm: Algorithm) -> Verdict {
+        let Frame {
+            content,
+            place,
+            logged,
+            ..
+        } = self.frame(id);
+        if content.is_lost {
+            return Verdict::Lost { is_news: false };
+        }
+        let Some(checksum) = content.checksum else {
+            return Verdict::Good;
+        };
+        let is_good = algorithm.of(&content.page[..]) == checksum;
+        let verdict = match (is_good, *place, *logged) {
+            (true, ..) => Verdict::Good,
+            (false, Place::Clean, false) => Verdict::Spoilt,
+            _ => {
+                content.is_lost = true;
+                Verdict::Lost { is_news: true }
+            }
+        };
+        self.checksums += 1;
+        verdict
     }
 
     /// The content, of which a part goes into a fresh page.
@@ -425,9 +468,11 @@ impl<M: Memory> Pool<M> {
     }
 
     /// The log does not need the page any more, nor does the ledger. Whether the page is out of the cache
-    /// by that, as there is no room for it: then the caller must remove it.
+    /// by that, as there is no room for it or as below may have what was lost here: then the caller must
+    /// remove it.
     pub fn forget(&mut self, id: FrameId) -> bool {
         let content = &mut self.frame(id).content;
+        let is_lost = content.is_lost;
         let guard = core::mem::take(&mut content.guard);
         let number = content.page.number();
         self.ledger.clear(number, guard);
@@ -438,7 +483,7 @@ impl<M: Memory> Pool<M> {
         if self.frame(id).place == Place::Kept && room {
             self.place(id, Place::Clean);
         }
-        self.frame(id).place == Place::Kept
+        is_lost || self.frame(id).place == Place::Kept
     }
 }
 

@@ -7,6 +7,8 @@ use super::{
     Inner, RUN_PAGES_MAX,
     files::{File, Presence},
     page::{PageRef, page_of, pages_in, start_of},
+    pool::{FrameId, Verdict},
+    revival::tell_lost,
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
@@ -155,6 +157,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 (state.pages.get(&page).copied(), pages_in(state.below.size))
             };
             if let Some(id) = cached {
+                if self.config.verify_reads && !self.is_sound(&file, page, id) {
+                    continue;
+                }
                 let mut pool = self.pool.borrow_mut();
                 let page = pool.read(id, skip > 0 && goes_on)?;
                 data.copy_from(done, &page[skip..skip + step])?;
@@ -212,6 +217,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     /// Puts pages that were fetched into the cache, as far as there is room; those up to `last` have
     /// been used.
     fn keep(&self, file: &Rc<File>, first: u64, pages: Vec<PageRef<M>>, last: u64) {
+        let algorithm = self.algorithm();
         for (index, page) in (first..).zip(pages) {
             while {
                 let counts = self.pool.borrow().counts();
@@ -222,14 +228,38 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             let mut pool = self.pool.borrow_mut();
             if state.presence != Presence::Present || state.pages.contains_key(&index) {
                 pool.give_back(page);
-            } else if let Some(id) = pool.insert_clean(file, index, page, index > last) {
-                state.pages.insert(index, id);
+            } else {
+                let checksum = self.config.verify_reads.then(|| algorithm.of(&page[..]));
+                pool.checksums += u64::from(checksum.is_some());
+                if let Some(id) = pool.insert_clean(file, index, page, checksum, index > last) {
+                    state.pages.insert(index, id);
+                }
             }
         }
     }
 }
 
 impl<L, C, M: Memory> Inner<L, C, M> {
+    /// Verifies a page of a file. One that was overwritten by mistake is dropped, if below there is the same:
+    /// then this is `false`. If not, it is lost, and whoever reads it finds out.
+    pub(super) fn is_sound(&self, file: &File, page: u64, id: FrameId) -> bool {
+        let verdict = self.pool.borrow_mut().verify(id, self.algorithm());
+        match verdict {
+            Verdict::Good | Verdict::Lost { is_news: false } => {}
+            Verdict::Lost { is_news: true } => tell_lost(file.number, page),
+            Verdict::Spoilt => {
+                ::log::warn!(
+                    "cache: page {page} of file {} was overwritten in memory, and is read again from below",
+                    file.number.0
+                );
+                file.state.borrow_mut().pages.remove(&page);
+                self.pool.borrow_mut().remove(id);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Drops a file from the table that turned out not to exist. If other calls hold it as well, they
     /// may yet find that it does, and there must be one of each number: it stays, and is forgotten
     /// in its turn.

@@ -60,7 +60,8 @@ pub(super) fn read<M: Memory>(
     }
 }
 
-fn tell_lost(file: FileNumber, page: u64) {
+/// Says that a page is lost.
+pub(super) fn tell_lost(file: FileNumber, page: u64) {
     let file = file.0;
     ::log::error!(
         "cache: page {page} of file {file} was overwritten in memory: it is lost, and reading it is an error until it is written again"

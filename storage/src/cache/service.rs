@@ -110,6 +110,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileServ
             checksums: statistics.checksums,
             bytes_checksummed: statistics.checksums * BLOCK_BYTES as u64,
             syncs: statistics.syncs,
+            pages_copied: statistics.copies_on_write,
+            log_pages_max: statistics.log_pages_max,
         })
     }
 
@@ -369,7 +371,11 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         }
         let rest = (size % BLOCK_BYTES as u64) as usize;
         let held = state.pages.get(&page_of(size)).copied();
-        if let (Some(id), true) = (held, rest > 0) {
+        drop((state, pool));
+        let held = held.filter(|&id| rest > 0 && self.is_sound(file, page_of(size), id));
+        let mut state = file.state.borrow_mut();
+        let mut pool = self.pool.borrow_mut();
+        if let Some(id) = held {
             self.zero_rest(&mut pool, file, &mut state, id, rest, spare);
         } else {
             pool.give_back(spare);
@@ -396,17 +402,17 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         bytes[..rest].copy_from_slice(&content.page[..rest]);
         bytes[rest..].fill(0);
         let old_guard = content.guard;
-        let (mut checksum, mut guard) = (None, 0);
-        if old_guard != 0 {
-            let number = spare.number();
-            let computed = algorithm.of(&spare[..]);
-            pool.checksums += 1;
-            guard = (pool.ledger).describe(number, file.number, page_of(state.now.size), computed);
-            checksum = Some(computed);
-        }
+        let checksum = algorithm.of(&spare[..]);
+        pool.checksums += 1;
+        let guard = if old_guard == 0 {
+            0
+        } else {
+            let index = page_of(state.now.size);
+            (pool.ledger).describe(spare.number(), file.number, index, checksum)
+        };
         let fresh = Content {
             page: spare,
-            checksum,
+            checksum: Some(checksum),
             is_lost: false,
             guard,
         };

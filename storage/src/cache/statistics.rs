@@ -23,7 +23,7 @@ pub struct Statistics {
     pub checksums: u64,
     /// Bytes copied from and to callers.
     pub bytes_copied: u64,
-    /// Pages copied because they were rewritten on their way down.
+    /// Pages copied because a write left a part of them standing.
     pub copies_on_write: u64,
     /// Checkpoints made.
     pub syncs: u64,

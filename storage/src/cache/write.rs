@@ -112,6 +112,11 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             file.changed
                 .until(|| !file.state.borrow().is_reading(piece.page))
                 .await;
+            if let Some(id) = self.left_standing(file, piece)
+                && !self.is_sound(file, piece.page, id)
+            {
+                continue;
+            }
             {
                 let mut state = file.state.borrow_mut();
                 if state.presence != Presence::Present {
@@ -137,6 +142,14 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             };
             return self.put(file, &mut state, Basis::Fetched(page), piece, write, room);
         }
+    }
+
+    /// The page that is here, if the piece leaves a part of it standing: that part must be what it should be.
+    fn left_standing(&self, file: &File, piece: Piece) -> Option<FrameId> {
+        let state = file.state.borrow();
+        let id = state.pages.get(&piece.page).copied()?;
+        let covers = piece.covers(state.now.size.max(state.below.size));
+        (!covers).then_some(id)
     }
 
     /// Fills a fresh page with what is to be in it, and puts that in the place of what is here. If the

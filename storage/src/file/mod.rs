@@ -175,7 +175,7 @@ pub struct Usage {
     pub stores_present: u32,
 }
 
-/// What the cache has done since it began, for whoever measures. Everything only grows.
+/// What the cache has done since its instance began, for whoever measures. Everything only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Work {
     /// Pages read that were in the cache.
@@ -196,12 +196,16 @@ pub struct Work {
     pub bytes_checksummed: u64,
     /// Checkpoints made.
     pub syncs: u64,
+    /// Pages copied because a write left a part of them standing.
+    pub pages_copied: u64,
+    /// Most pages that the roll-forward log ever had.
+    pub log_pages_max: u64,
 }
 
 impl Work {
-    /// The counters by name.
+    /// The counters by name, but for the maximum, of which no difference can be taken.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 9] {
+    pub fn named(&self) -> [(&'static str, u64); 10] {
         [
             ("cache_hits", self.hits),
             ("cache_misses", self.misses),
@@ -212,6 +216,7 @@ impl Work {
             ("checksums", self.checksums),
             ("bytes_checksummed", self.bytes_checksummed),
             ("syncs", self.syncs),
+            ("cache_pages_copied", self.pages_copied),
         ]
     }
 }
@@ -475,6 +480,8 @@ mod tests {
             checksums: u64::MAX,
             bytes_checksummed: u64::MAX,
             syncs: u64::MAX,
+            pages_copied: u64::MAX,
+            log_pages_max: u64::MAX,
         };
         let message = crate::transport::encode(&Ok::<_, crate::Error>(work)).unwrap();
         let found: Result<Work> = crate::transport::decode(&message).unwrap();

@@ -1,9 +1,9 @@
 //! Memory of a process: it outlives the instances of layers within the process, as tests, the
 //! simulation and everything else on a host want it.
 
-use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec::Vec};
 use core::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     ops::{Deref, DerefMut},
 };
 
@@ -16,6 +16,9 @@ type Bytes = Box<[u8; BLOCK_BYTES]>;
 /// unwinding, if it is to die just there.
 type Hook = Box<dyn FnMut(u64)>;
 
+/// Where in a page, and what.
+type WildWrite = (usize, Vec<u8>);
+
 struct Store {
     /// `None` while somebody holds the page.
     pages: RefCell<Vec<Option<Bytes>>>,
@@ -24,6 +27,22 @@ struct Store {
     /// Counts instances; the stores of those before the last one count for nothing.
     instance: Cell<u64>,
     hook: RefCell<Option<Hook>>,
+    /// What was written to pages that somebody holds, and that they have not seen yet.
+    wild: RefCell<BTreeMap<usize, Vec<WildWrite>>>,
+}
+
+impl Store {
+    /// Lets the holder of a page see what was written to it by mistake.
+    fn strike(&self, index: usize, bytes: &mut [u8; BLOCK_BYTES]) {
+        for (offset, written) in self.wild.borrow_mut().remove(&index).unwrap_or_default() {
+            bytes[offset..offset + written.len()].copy_from_slice(&written);
+        }
+    }
+
+    fn is_struck(&self, index: usize) -> bool {
+        let wild = self.wild.borrow();
+        !wild.is_empty() && wild.contains_key(&index)
+    }
 }
 
 /// Memory of this process, as one instance sees it.
@@ -45,6 +64,7 @@ impl Heap {
                 stores: Cell::new(0),
                 instance: Cell::new(0),
                 hook: RefCell::new(None),
+                wild: RefCell::default(),
             }),
             instance: 0,
             left: 0,
@@ -93,19 +113,21 @@ impl Heap {
         self.len() == 0
     }
 
-    /// Writes where nobody should: into a page that nobody holds. Whether there is such a page.
+    /// Writes where nobody should, whether somebody holds the page or not. Whether there is such a page.
     pub fn write_wild(&self, page: usize, offset: usize, bytes: &[u8]) -> bool {
         let mut pages = self.store.pages.borrow_mut();
-        let Some(Some(page)) = pages.get_mut(page) else {
+        if offset + bytes.len() > BLOCK_BYTES || page >= pages.len() {
             return false;
-        };
-        match page.get_mut(offset..offset + bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                true
-            }
-            None => false,
         }
+        match &mut pages[page] {
+            Some(page) => page[offset..offset + bytes.len()].copy_from_slice(bytes),
+            None => {
+                let mut wild = self.store.wild.borrow_mut();
+                let writes = wild.entry(page).or_default();
+                writes.push((offset, bytes.into()));
+            }
+        }
+        true
     }
 
     /// A copy of all pages.
@@ -148,6 +170,7 @@ impl Memory for Heap {
         let bytes = pages[index].take()?;
         Some(HeapPage {
             bytes: Some(bytes),
+            struck: OnceCell::new(),
             index,
             store: self.store.clone(),
         })
@@ -170,26 +193,56 @@ impl Memory for Heap {
 /// A page of [`Heap`]; let go of, its content is there for the next.
 pub struct HeapPage {
     bytes: Option<Bytes>,
+    /// The content, once something was written to it by mistake.
+    struck: OnceCell<Bytes>,
     index: usize,
     store: Rc<Store>,
+}
+
+impl HeapPage {
+    fn bytes(&self) -> &Bytes {
+        self.bytes.as_ref().expect("held until it is let go of")
+    }
+
+    /// Makes what was written by mistake a part of the content.
+    fn settle(&mut self) {
+        if self.struck.get().is_none() && !self.store.is_struck(self.index) {
+            return;
+        }
+        let mut bytes = match self.struck.take() {
+            Some(struck) => struck,
+            None => self.bytes().clone(),
+        };
+        self.store.strike(self.index, &mut bytes);
+        self.bytes = Some(bytes);
+    }
 }
 
 impl Deref for HeapPage {
     type Target = [u8; BLOCK_BYTES];
 
     fn deref(&self) -> &Self::Target {
-        self.bytes.as_ref().expect("held until it is let go of")
+        if self.struck.get().is_none() && !self.store.is_struck(self.index) {
+            return self.bytes();
+        }
+        self.struck.get_or_init(|| {
+            let mut bytes = self.bytes().clone();
+            self.store.strike(self.index, &mut bytes);
+            bytes
+        })
     }
 }
 
 impl DerefMut for HeapPage {
     fn deref_mut(&mut self) -> &mut Self::Target {
+        self.settle();
         self.bytes.as_mut().expect("held until it is let go of")
     }
 }
 
 impl Drop for HeapPage {
     fn drop(&mut self) {
+        self.settle();
         let bytes = self.bytes.take();
         self.store.pages.borrow_mut()[self.index] = bytes;
     }

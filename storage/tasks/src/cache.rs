@@ -30,6 +30,7 @@ async fn run() {
         log_pages: argument("log_pages", defaults.log_pages),
         files: argument("files", defaults.files),
         read_ahead_pages: argument("read_ahead_pages", defaults.read_ahead_pages),
+        verify_reads: start::argument("verify_reads") != Some("off"),
         roll_forward: start::argument("roll_forward") != Some("off"),
         ..defaults
     };

@@ -21,7 +21,7 @@ use storage::{
     surviving::Heap,
 };
 
-use super::{Below, Ticks, yield_now};
+use super::{Below, Random, Ticks, yield_now};
 
 type Mine = Cache<Below, Ticks, Heap>;
 
@@ -118,6 +118,20 @@ impl Mortal {
         self.buried().await;
         damage(&self.inner.memory.borrow());
         self.inner.is_held.set(false);
+    }
+
+    /// Writes by mistake into some of the pages of data, while an instance has them.
+    pub fn strike_pages(&self, random: &mut Random) {
+        let memory = self.inner.memory.borrow();
+        for page in 0..memory.len() {
+            // Not into the maps, one in 128, and the first page of the records: those are read at a revival.
+            if page % 128 > 1 && random.one_in(4) {
+                let offset = random.below(4000) as usize;
+                let len = 1 + random.below(90) as usize;
+                let bytes = random.bytes(len);
+                assert!(memory.write_wild(page, offset, &bytes));
+            }
+        }
     }
 
     fn bury(&self, instance: &Rc<Instance>) {

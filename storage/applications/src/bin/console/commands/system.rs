@@ -270,6 +270,13 @@ async fn stats(context: &Context<'_>) -> Outcome {
         result[name] = value.into();
     }
     let page = PAGE_BYTES as u64;
+    if let Ok(work) = context.system().work().await {
+        let pages = work.log_pages_max;
+        let size = text::bytes(pages.saturating_mul(page));
+        let line = format!("{:<20}{size:>16}", "largest log");
+        context.output.line(&line).await;
+        result["log_pages_max"] = pages.into();
+    }
     let free = text::bytes(counters.frames_free.saturating_mul(page));
     let total = text::bytes(counters.frames_total.saturating_mul(page));
     context
