@@ -11,6 +11,12 @@ const POSTMARK: &str = "postmark loris-hundredth keep=true";
 const KILLS_MIN: u64 = 5;
 const KILLS_OF_ALL_MIN: u64 = 300;
 
+/// Kills of naming that PostMark does not notice.
+const KILLS_OF_NAMING_MIN: u64 = 20;
+
+/// Rounds of commands under kills of naming.
+const ROUNDS: u32 = 5;
+
 /// Runs of PostMark in which they must have come.
 const RUNS_MAX: u32 = 500;
 
@@ -84,5 +90,41 @@ fn what_was_written_under_three_hundred_kills_is_on_the_disks() {
     let mut guest = bed.boot();
     run(&mut guest, "mount");
     verify(&mut guest, 11);
+    power_off(guest);
+}
+
+#[test]
+fn naming_can_be_killed_during_postmark_and_commands() {
+    let bed = Bed::new(2);
+    let mut guest = bed.boot_formatted();
+    postmark_under_kills(&mut guest, "naming", KILLS_OF_NAMING_MIN, 17);
+    run(&mut guest, "kill naming every=20ms");
+    for round in 0..ROUNDS {
+        for command in [
+            "mkdir -p /d/e",
+            "write /d/f one",
+            "write -a /d/f two",
+            "mv /d/f /d/e/g",
+            "cp /d/e/g /d/h",
+            "ln /d/h /d/i",
+            "rm /d/h",
+        ] {
+            run(&mut guest, command);
+        }
+        for path in ["/d/e/g", "/d/i"] {
+            let stat = run(&mut guest, &format!("stat {path}"));
+            assert_eq!(number(&stat, "size"), 8, "round {round}: {path}: {stat}");
+            assert_eq!(number(&stat, "links"), 1, "round {round}: {path}: {stat}");
+        }
+        run(&mut guest, "rm -r /d");
+    }
+    let kills = number(&run(&mut guest, "kill stop"), "kills");
+    assert!(kills > 0, "naming was never killed");
+    assert!(restarts(&mut guest).of("naming") >= KILLS_OF_NAMING_MIN + kills);
+    verify(&mut guest, 17);
+    power_off(guest);
+    let mut guest = bed.boot();
+    run(&mut guest, "mount");
+    verify(&mut guest, 17);
     power_off(guest);
 }

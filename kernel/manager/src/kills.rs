@@ -158,7 +158,7 @@ impl Tasks {
         loop {
             let naming = self.first_of(Role::Naming);
             let result = match (naming, self.first_of(Role::Cache)) {
-                (Some(naming), _) => vfs::Client(naming).sync().await,
+                (Some(naming), _) => vfs::Client::new(naming).sync().await,
                 (None, Some(cache)) => file::Client(cache).sync().await.map(|it| it.0),
                 (None, None) => Err(Error::PeerGone),
             };
@@ -170,7 +170,7 @@ impl Tasks {
     }
 
     /// The first task of a role that was not taken out.
-    fn first_of(&self, role: Role) -> Option<Endpoint> {
+    pub fn first_of(&self, role: Role) -> Option<Endpoint> {
         (0..self.stack.tasks.len())
             .filter(|&task| self.stack.tasks[task].role == role)
             .find(|&task| !self.is_out(task))

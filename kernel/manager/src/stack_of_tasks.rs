@@ -17,7 +17,10 @@ use manager::{
 };
 use runtime::{Endpoint, inspect, manage, start, time};
 use stack::{Role, Stack};
-use storage::file::{self, FileService};
+use storage::{
+    file::{self, FileService},
+    vfs,
+};
 
 use crate::{
     faults::Active,
@@ -284,6 +287,7 @@ impl Tasks {
                 Action::Stop(task) => {
                     self.stop(task);
                     let name = self.name(task);
+                    self.tell_naming_of(task);
                     if self.stack.tasks[task].role == Role::Application {
                         log::info!("{name} is not started again");
                     } else {
@@ -341,6 +345,18 @@ impl Tasks {
                     tasks.carry_out(actions);
                 });
             }
+        }
+    }
+
+    /// What a task that does not come back had open is to be closed. Nobody waits for it.
+    fn tell_naming_of(&self, task: usize) {
+        let role = self.role(task);
+        if let Some(naming) = self.first_of(Role::Naming) {
+            runtime::spawn(async move {
+                if let Err(error) = vfs::Client::new(naming).gone(role).await {
+                    log::warn!("naming keeps what role {role} had open: {error}");
+                }
+            });
         }
     }
 

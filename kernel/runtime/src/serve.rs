@@ -82,15 +82,11 @@ impl Request {
         })
     }
 
-    /// Answers. A caller that is gone hears nothing.
-    pub fn reply(self, message: &transport::Message) {
-        self.answer(message);
-    }
-
-    fn answer(&self, message: &transport::Message) {
+    /// Answers, once; what was lent is out of reach from here on. Whether there is somebody to hear it.
+    pub fn reply(&self, message: &transport::Message) -> bool {
         self.answered.set(true);
         let message = Message::new(message).unwrap_or(Message::EMPTY);
-        fault::on_reply(self.token, &message);
+        fault::on_reply(self.token, &message)
     }
 }
 
@@ -98,7 +94,7 @@ impl Drop for Request {
     /// A request that is dropped is answered all the same: no caller waits for ever.
     fn drop(&mut self) {
         if !self.answered.get() {
-            self.answer(&transport::answer(Err::<(), _>(Error::Protocol)));
+            self.reply(&transport::answer(Err::<(), _>(Error::Protocol)));
         }
     }
 }

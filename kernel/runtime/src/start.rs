@@ -1,5 +1,6 @@
 //! Who the task is, why it starts, whom it may call, and what it was told.
 
+pub use abi::MANAGER;
 use abi::{START_INFO_ADDRESS, Scale, Start, StartInfo};
 
 use crate::Endpoint;

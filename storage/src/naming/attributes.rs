@@ -3,12 +3,21 @@
 //! All clients are root: permissions and owners are kept and told, but not enforced. The time of
 //! access is set at creation and by `utimes` only; reads change nothing.
 
-use super::{Naming, kind_of, path::LastLink, permissions, stat_of, volume::Volume};
+use super::{
+    Naming,
+    asked::Asked,
+    journal::{Effect, Intent},
+    kind_of,
+    path::LastLink,
+    permissions, stat_of,
+    volume::Volume,
+};
 use crate::{
     Error, Result,
     buffer::Sink,
     clock::Clock,
     file::{AttributeChange, FileService},
+    transport::answer,
     vfs::{Kind, SetTime, Stat, StatFs},
 };
 
@@ -48,9 +57,15 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Ok(target.len())
     }
 
-    pub(super) async fn chmod(&self, volume: &Volume, path: &[u8], mode: u32) -> Result<()> {
+    pub(super) async fn chmod(
+        &self,
+        volume: &Volume,
+        path: &[u8],
+        mode: u32,
+        asked: &Asked<'_>,
+    ) -> Result<()> {
         let now = self.now_ns();
-        self.change_path(volume, path, |kind| AttributeChange {
+        self.change_path(volume, path, asked, |kind| AttributeChange {
             mode: Some(kind.mode() | permissions(mode)),
             changed_ns: Some(now),
             ..AttributeChange::default()
@@ -62,11 +77,11 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         &self,
         volume: &Volume,
         path: &[u8],
-        uid: u32,
-        gid: u32,
+        (uid, gid): (u32, u32),
+        asked: &Asked<'_>,
     ) -> Result<()> {
         let now = self.now_ns();
-        self.change_path(volume, path, |_| AttributeChange {
+        self.change_path(volume, path, asked, |_| AttributeChange {
             uid: (uid != KEEP).then_some(uid),
             gid: (gid != KEEP).then_some(gid),
             changed_ns: Some(now),
@@ -79,8 +94,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         &self,
         volume: &Volume,
         path: &[u8],
-        accessed: SetTime,
-        modified: SetTime,
+        (accessed, modified): (SetTime, SetTime),
+        asked: &Asked<'_>,
     ) -> Result<()> {
         let now = self.now_ns();
         let time = |set| match set {
@@ -88,7 +103,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             SetTime::Now => Some(now),
             SetTime::At(time) => Some(time),
         };
-        self.change_path(volume, path, |_| AttributeChange {
+        self.change_path(volume, path, asked, |_| AttributeChange {
             accessed_ns: time(accessed),
             modified_ns: time(modified),
             changed_ns: Some(now),
@@ -102,6 +117,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         &self,
         volume: &Volume,
         path: &[u8],
+        asked: &Asked<'_>,
         change: impl FnOnce(Kind) -> AttributeChange,
     ) -> Result<()> {
         let _change = self.change(volume).await?;
@@ -114,7 +130,13 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if inode.gone.get() {
             return Err(Error::NotFound);
         }
-        inode.change(&self.below, &change(found.kind)).await
+        let change = change(found.kind);
+        let intent = Intent::Change {
+            file: found.number,
+            change,
+        };
+        asked.intend(intent, answer(Ok(())), Effect::None);
+        inode.change(&self.below, &change).await
     }
 
     pub(super) async fn statfs(&self, volume: &Volume) -> Result<StatFs> {

@@ -21,6 +21,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{FileNumber, FileService},
+    surviving::RecordId,
 };
 
 /// Most chores that wait; what comes on top is left undone.
@@ -35,8 +36,8 @@ pub enum Chore {
     End(Rc<Inode>),
     /// Remove the entry of an orphan that was deleted.
     Entry(FileNumber),
-    /// Delete a file that nobody can find any more.
-    Delete(Rc<Inode>),
+    /// Delete a file that nobody can find any more, and forget the record that says so to a successor.
+    Delete(Rc<Inode>, Option<RecordId>),
     /// Lower the links of a file by what it owes.
     Links(Rc<Inode>),
 }
@@ -77,6 +78,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         for _ in 0..CHECKPOINTS_MAX {
             let result = operation().await;
             let Err(error) = result else { return result };
+            self.journal.void_names();
             let hopeless = error == Error::NoSpace && volume.full.get() && aim == Aim::Add;
             if !is_shortage(error) || hopeless || self.sync().await.is_err() {
                 return result;
@@ -103,7 +105,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 let Ok(_change) = self.change(volume).await else {
                     return;
                 };
-                let _namespace = self.namespace.lock().await;
                 let Some(chore) = volume.chores.borrow_mut().pop_front() else {
                     return;
                 };
@@ -125,8 +126,49 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
     }
 
+    /// Does what is left to do, once, for a checkpoint that is about to be made: it is to hold nothing half
+    /// done. The caller keeps changes away.
+    pub(super) async fn tidy_for_checkpoint(&self, volume: &Volume) {
+        let mut left = volume.chores.borrow().len();
+        while left > 0 {
+            left -= 1;
+            let Some(chore) = volume.chores.borrow_mut().pop_front() else {
+                return;
+            };
+            self.changed.set(true);
+            if let Err((chore, error)) = self.chore(volume, chore).await {
+                log::debug!("a file that has no name stays for now: {error}");
+                volume.leave(chore);
+            }
+        }
+    }
+
     /// Does a chore, or returns what is left of it and why.
-    async fn chore(
+    pub(super) async fn chore(
+        &self,
+        volume: &Volume,
+        chore: Chore,
+    ) -> core::result::Result<(), (Chore, Error)> {
+        if let Chore::Delete(inode, record) = chore {
+            let deleted = self.delete_file(volume, &inode).await;
+            return match deleted {
+                Ok(()) => {
+                    record.inspect(|&record| self.journal.deleted(record));
+                    Ok(())
+                }
+                Err(error) => Err((Chore::Delete(inode, record), error)),
+            };
+        }
+        let _namespace = self.namespace.lock().await;
+        self.begin_names(volume).await;
+        let done = self.chore_of_names(volume, chore).await;
+        self.journal.end_names();
+        self.journal.void_names();
+        done
+    }
+
+    /// A chore that changes names or counts. The caller holds the namespace.
+    async fn chore_of_names(
         &self,
         volume: &Volume,
         chore: Chore,
@@ -134,14 +176,17 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         match chore {
             Chore::Links(inode) => {
                 let _alone = inode.lock.write().await;
-                match inode.change_links(&self.below, 0, self.now_ns()).await {
+                let lowered = inode
+                    .change_links(&self.below, &self.journal, 0, self.now_ns())
+                    .await;
+                match lowered {
                     Ok(()) | Err(Error::NotFound) => Ok(()),
                     Err(error) => Err((Chore::Links(inode.clone()), error)),
                 }
             }
-            Chore::Delete(inode) => {
+            Chore::Delete(inode, _) => {
                 let deleted = self.delete_file(volume, &inode).await;
-                deleted.map_err(|error| (Chore::Delete(inode), error))
+                deleted.map_err(|error| (Chore::Delete(inode, None), error))
             }
             Chore::End(inode) => {
                 if !inode.gone.get() {
@@ -190,7 +235,10 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     ) {
         let by = i32::try_from(by).unwrap_or(i32::MAX);
         let _alone = inode.lock.write().await;
-        if inode.change_links(&self.below, -by, now_ns).await.is_err() && by > 0 {
+        let lowered = inode
+            .change_links(&self.below, &self.journal, -by, now_ns)
+            .await;
+        if lowered.is_err() && by > 0 {
             inode.owed.set(inode.owed.get().saturating_add(by));
             volume.leave(Chore::Links(inode.clone()));
         }
@@ -199,8 +247,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     /// Deletes a file that was forgotten, now or later.
     pub(super) async fn delete_soon(&self, volume: &Volume, inode: Rc<Inode>) {
         if self.delete_file(volume, &inode).await.is_err() {
-            volume.leave(Chore::Delete(inode));
+            self.leave_deletion(volume, inode);
         }
+    }
+
+    /// Leaves a file that was forgotten to be deleted once the change under way is committed.
+    pub(super) fn leave_deletion(&self, volume: &Volume, inode: Rc<Inode>) {
+        let record = self.journal.delete_later(inode.number);
+        volume.leave(Chore::Delete(inode, record));
     }
 
     /// Deletes a file that was forgotten: nobody can find it any more; who found it before is

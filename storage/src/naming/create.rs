@@ -7,6 +7,7 @@ use super::{
     directory::{self, Directory, Entry, Failure},
     inode::Inode,
     io::write_block,
+    journal::Undo,
     mount::{first_write, new_attributes},
     numbers::Numbers,
     path::{LastLink, TARGET_BYTES_MAX},
@@ -21,33 +22,34 @@ use crate::{
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn mkdir(&self, volume: &Volume, path: &[u8], mode: u32) -> Result<()> {
-        let _change = self.change(volume).await?;
-        let _namespace = self.namespace.lock().await;
-        let walked = self.walk(volume, path, LastLink::Name).await?;
-        let name = walked.vacant(Kind::Directory)?;
-        let parent = directory::load(&self.below, volume, walked.parent).await?;
-        let now = self.now_ns();
-        let inode = self.new_inode(volume, Kind::Directory, mode, now).await?;
-        let written = self
-            .write_first_block(inode.number, parent.number, now)
-            .await;
-        self.settle_first_write(volume, &inode, written, crate::BLOCK_BYTES as u64, now)
-            .await?;
-        // First the count, then the name, so that a failure leaves nothing that has a name.
-        let parent_inode = volume.inode(parent.number)?;
-        if let Err(error) = self.change_links(&parent_inode, 1, now).await {
-            self.undo_create(volume, inode).await;
-            return Err(error);
-        }
-        let named = self
-            .name_new(volume, &parent, name, inode, Kind::Directory, now)
-            .await;
-        if let Err(failure) = &named
-            && failure.is_undone
-        {
-            self.lower_links(volume, &parent_inode, 1, now).await;
-        }
-        Ok(named?)
+        self.change_names(volume, async || {
+            let walked = self.walk(volume, path, LastLink::Name).await?;
+            let name = walked.vacant(Kind::Directory)?;
+            let parent = directory::load(&self.below, volume, walked.parent).await?;
+            let now = self.now_ns();
+            let inode = self.new_inode(volume, Kind::Directory, mode, now).await?;
+            let written = self
+                .write_first_block(inode.number, parent.number, now)
+                .await;
+            self.settle_first_write(volume, &inode, written, crate::BLOCK_BYTES as u64, now)
+                .await?;
+            // First the count, then the name, so that a failure leaves nothing that has a name.
+            let parent_inode = volume.inode(parent.number)?;
+            if let Err(error) = self.change_links(&parent_inode, 1, now).await {
+                self.undo_create(volume, inode).await;
+                return Err(error);
+            }
+            let named = self
+                .name_new(volume, &parent, name, inode, Kind::Directory, now)
+                .await;
+            if let Err(failure) = &named
+                && failure.is_undone
+            {
+                self.lower_links(volume, &parent_inode, 1, now).await;
+            }
+            Ok(named?)
+        })
+        .await
     }
 
     pub(super) async fn symlink(&self, volume: &Volume, target: &[u8], path: &[u8]) -> Result<()> {
@@ -59,48 +61,50 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if target.contains(&0) {
             return Err(Error::BadArgument);
         }
-        let _change = self.change(volume).await?;
-        let _namespace = self.namespace.lock().await;
-        let walked = self.walk(volume, path, LastLink::Name).await?;
-        let name = walked.vacant(Kind::Link)?;
-        let parent = directory::load(&self.below, volume, walked.parent).await?;
-        let now = self.now_ns();
-        let inode = self.new_inode(volume, Kind::Link, 0o777, now).await?;
-        let written = write_block(&self.below, first_write(inode.number, target, now)).await;
-        self.settle_first_write(volume, &inode, written, target.len() as u64, now)
-            .await?;
-        Ok(self
-            .name_new(volume, &parent, name, inode, Kind::Link, now)
-            .await?)
+        self.change_names(volume, async || {
+            let walked = self.walk(volume, path, LastLink::Name).await?;
+            let name = walked.vacant(Kind::Link)?;
+            let parent = directory::load(&self.below, volume, walked.parent).await?;
+            let now = self.now_ns();
+            let inode = self.new_inode(volume, Kind::Link, 0o777, now).await?;
+            let written = write_block(&self.below, first_write(inode.number, target, now)).await;
+            self.settle_first_write(volume, &inode, written, target.len() as u64, now)
+                .await?;
+            Ok(self
+                .name_new(volume, &parent, name, inode, Kind::Link, now)
+                .await?)
+        })
+        .await
     }
 
     pub(super) async fn link(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
-        let _change = self.change(volume).await?;
-        let _namespace = self.namespace.lock().await;
-        let found = self.walk(volume, from, LastLink::Keep).await?.existing()?;
-        let inode = volume.inode(found.number)?;
-        let walked = self.walk(volume, to, LastLink::Name).await?;
-        if found.kind == Kind::Directory {
-            return Err(Error::NotPermitted);
-        }
-        let name = walked.vacant(found.kind)?;
-        let attributes = inode.attributes(&self.below).await?;
-        if attributes.links >= LINKS_MAX {
-            return Err(Error::LinksExhausted);
-        }
-        let parent = directory::load(&self.below, volume, walked.parent).await?;
-        let now = self.now_ns();
-        // First the count, then the name: a count that is too high only keeps a file too long.
-        self.change_links(&inode, 1, now).await?;
-        let added = self
-            .add_entry(volume, &parent, name, found.number, found.kind, now)
-            .await;
-        if let Err(failure) = &added
-            && failure.is_undone
-        {
-            self.lower_links(volume, &inode, 1, now).await;
-        }
-        Ok(added?)
+        self.change_names(volume, async || {
+            let found = self.walk(volume, from, LastLink::Keep).await?.existing()?;
+            let inode = volume.inode(found.number)?;
+            let walked = self.walk(volume, to, LastLink::Name).await?;
+            if found.kind == Kind::Directory {
+                return Err(Error::NotPermitted);
+            }
+            let name = walked.vacant(found.kind)?;
+            let attributes = inode.attributes(&self.below).await?;
+            if attributes.links >= LINKS_MAX {
+                return Err(Error::LinksExhausted);
+            }
+            let parent = directory::load(&self.below, volume, walked.parent).await?;
+            let now = self.now_ns();
+            // First the count, then the name: a count that is too high only keeps a file too long.
+            self.change_links(&inode, 1, now).await?;
+            let added = self
+                .add_entry(volume, &parent, name, found.number, found.kind, now)
+                .await;
+            if let Err(failure) = &added
+                && failure.is_undone
+            {
+                self.lower_links(volume, &inode, 1, now).await;
+            }
+            Ok(added?)
+        })
+        .await
     }
 
     /// Creates a file that has no name yet.
@@ -116,6 +120,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let attributes = new_attributes(kind, permissions, now_ns);
         for _ in 0..TRIES_MAX {
             let number = Numbers::allocate(&volume.numbers, &self.below).await?;
+            self.journal.step(Undo::Delete(number));
             match self.below.create(number, &attributes).await {
                 Ok(()) => {
                     let inode = Inode::created(number, attributes, volume.checkpoints());
@@ -127,7 +132,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                     return added.map(|()| inode);
                 }
                 // A call that was given up can have created it.
-                Err(Error::Exists) => {}
+                Err(Error::Exists) => self.journal.unstep(),
                 Err(error) => {
                     self.settle_number(volume, number).await;
                     return Err(error);
@@ -203,12 +208,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         now_ns: u64,
     ) -> core::result::Result<(), Failure> {
         let edit = directory.index()?.insertion(Entry { number, kind, name })?;
-        directory::apply(&self.below, volume, directory, edit, now_ns).await
+        self.apply(volume, directory, edit, now_ns).await
     }
 
     /// Changes how many links a file has.
     pub(super) async fn change_links(&self, inode: &Inode, by: i32, now_ns: u64) -> Result<()> {
         let _alone = inode.lock.write().await;
-        inode.change_links(&self.below, by, now_ns).await
+        inode
+            .change_links(&self.below, &self.journal, by, now_ns)
+            .await
     }
 }

@@ -11,6 +11,8 @@ use async_lock::Mutex;
 use super::{chores::Chore, inode::Inode, volume::Volume};
 use crate::{
     Error, Result,
+    file::FileNumber,
+    surviving::RecordId,
     vfs::{Descriptor, OpenFlags},
 };
 
@@ -26,6 +28,33 @@ pub struct ClientId {
     pub generation: u64,
 }
 
+/// All that there is to say about a descriptor, for a successor of this instance of naming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorState {
+    /// Whose.
+    pub role: u64,
+    /// Of which instance.
+    pub generation: u64,
+    /// Its number.
+    pub descriptor: Descriptor,
+    /// How it was opened.
+    pub flags: OpenFlags,
+    /// The file.
+    pub file: FileNumber,
+    /// Where the next read or write without an offset begins.
+    pub position: u64,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+}
+
+impl DescriptorState {
+    /// Whether both are of the same descriptor.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.role, self.generation, self.descriptor)
+            == (other.role, other.generation, other.descriptor)
+    }
+}
+
 /// An open file: what a descriptor stands for. A call under way holds it as well, so the file stays
 /// as long as anyone works on it.
 pub struct OpenFile {
@@ -36,8 +65,14 @@ pub struct OpenFile {
     /// Whether it is a directory.
     pub is_directory: Cell<bool>,
     /// Where the next read or write without an offset begins; of a directory, the position of the
-    /// next entry. Locked for as long as such a call lasts.
-    pub offset: Mutex<u64>,
+    /// next entry.
+    pub position: Cell<u64>,
+    /// Locked for as long as a call lasts that begins there.
+    pub turn: Mutex<()>,
+    /// What survives of the descriptor.
+    pub record: Cell<Option<RecordId>>,
+    /// Whose descriptor it is, while it is one.
+    owner: Cell<Option<(ClientId, Descriptor)>>,
     volume: Rc<Volume>,
 }
 
@@ -50,9 +85,26 @@ impl OpenFile {
             inode,
             flags: Cell::new(flags),
             is_directory: Cell::new(false),
-            offset: Mutex::new(0),
+            position: Cell::new(0),
+            turn: Mutex::new(()),
+            record: Cell::new(None),
+            owner: Cell::new(None),
             volume: volume.clone(),
         }
+    }
+
+    /// What a successor must know; nothing once the descriptor is closed.
+    pub fn state(&self) -> Option<DescriptorState> {
+        let (client, descriptor) = self.owner.get()?;
+        Some(DescriptorState {
+            role: client.role,
+            generation: client.generation,
+            descriptor,
+            flags: self.flags.get(),
+            file: self.inode.number,
+            position: self.position.get(),
+            is_directory: self.is_directory.get(),
+        })
     }
 }
 
@@ -87,17 +139,68 @@ pub struct Descriptors {
     used: usize,
     per_client_max: usize,
     in_all_max: usize,
+    /// What the numbers of new descriptors carry above their place.
+    tag: u32,
 }
 
 impl Descriptors {
-    /// None.
-    pub fn new(per_client_max: usize, in_all_max: usize) -> Self {
+    /// None. `tag` tells new descriptors from those that were given before and lost.
+    pub fn new(per_client_max: usize, in_all_max: usize, tag: u32) -> Self {
         Self {
             roles: BTreeMap::new(),
             used: 0,
             per_client_max,
             in_all_max,
+            tag,
         }
+    }
+
+    /// How many places there are for descriptors of a client, those that are never used included.
+    fn places(&self) -> usize {
+        self.per_client_max.next_power_of_two()
+    }
+
+    /// Where a client's descriptor is.
+    fn place(&self, descriptor: Descriptor) -> usize {
+        descriptor.0 as usize % self.places()
+    }
+
+    /// The descriptor for a place.
+    fn at(&self, place: usize) -> Descriptor {
+        let above = u32::try_from(self.places()).unwrap_or(u32::MAX);
+        Descriptor(self.tag.wrapping_mul(above).wrapping_add(place as u32))
+    }
+
+    /// Opens again what an earlier instance of naming had open. [`Error::TooManyOpen`] for what no
+    /// instance can have had open; [`Error::PeerGone`] if there are some of another instance already.
+    pub fn restore(&mut self, state: &DescriptorState, file: Rc<OpenFile>) -> Result<()> {
+        let client = ClientId {
+            role: state.role,
+            generation: state.generation,
+        };
+        let place = self.place(state.descriptor);
+        if self.used >= self.in_all_max || place >= self.per_client_max {
+            return Err(Error::TooManyOpen);
+        }
+        let role = self.role(client)?;
+        if role.generation != client.generation {
+            return Err(Error::PeerGone);
+        }
+        if role.slots.len() <= place {
+            role.slots.resize_with(place + 1, || Slot::Free);
+        }
+        let slot = &mut role.slots[place];
+        if !matches!(slot, Slot::Free) {
+            return Err(Error::TooManyOpen);
+        }
+        file.flags.set(state.flags);
+        file.is_directory.set(state.is_directory);
+        file.position.set(state.position);
+        file.owner.set(Some((client, state.descriptor)));
+        *slot = Slot::Open(file);
+        role.used += 1;
+        self.used += 1;
+        Ok(())
     }
 
     /// Whether nothing is open or being opened.
@@ -129,6 +232,7 @@ impl Descriptors {
         self.used -= role.used;
         let open = |slot| {
             if let Slot::Open(file) = slot {
+                file.owner.set(None);
                 Some(file)
             } else {
                 None
@@ -140,8 +244,10 @@ impl Descriptors {
     /// The open file of a descriptor.
     pub fn get(&self, client: ClientId, descriptor: Descriptor) -> Result<Rc<OpenFile>> {
         let role = self.roles.get(&client.role).ok_or(Error::BadDescriptor)?;
-        match role.slots.get(descriptor.0 as usize) {
-            Some(Slot::Open(file)) if role.generation == client.generation => Ok(file.clone()),
+        match role.slots.get(self.place(descriptor)) {
+            Some(Slot::Open(file)) if file.owner.get() == Some((client, descriptor)) => {
+                Ok(file.clone())
+            }
             _ => Err(Error::BadDescriptor),
         }
     }
@@ -149,6 +255,7 @@ impl Descriptors {
     /// Frees a descriptor; returns what it was, for the caller to drop.
     pub fn close(&mut self, client: ClientId, descriptor: Descriptor) -> Result<Rc<OpenFile>> {
         let file = self.get(client, descriptor)?;
+        file.owner.set(None);
         self.set_free(client, descriptor);
         Ok(file)
     }
@@ -168,9 +275,10 @@ impl Descriptors {
     }
 
     fn set_free(&mut self, client: ClientId, descriptor: Descriptor) {
+        let place = self.place(descriptor);
         if let Some(role) = self.roles.get_mut(&client.role)
             && role.generation == client.generation
-            && let Some(slot) = role.slots.get_mut(descriptor.0 as usize)
+            && let Some(slot) = role.slots.get_mut(place)
             && !matches!(slot, Slot::Free)
         {
             *slot = Slot::Free;
@@ -215,11 +323,12 @@ impl<'a> Reservation<'a> {
         }
         role.used += 1;
         all.used += 1;
+        let descriptor = all.at(index);
         drop(all);
         Ok(Self {
             descriptors,
             client,
-            descriptor: Descriptor(index as u32),
+            descriptor,
             installed: false,
         })
     }
@@ -228,13 +337,16 @@ impl<'a> Reservation<'a> {
     /// client has come meanwhile.
     pub fn install(mut self, file: Rc<OpenFile>) -> Result<Descriptor> {
         let mut all = self.descriptors.borrow_mut();
+        let place = all.place(self.descriptor);
         let role = all
             .roles
             .get_mut(&self.client.role)
             .ok_or(Error::PeerGone)?;
-        let slot = role.slots.get_mut(self.descriptor.0 as usize);
-        match slot {
-            Some(slot) if role.generation == self.client.generation => *slot = Slot::Open(file),
+        match role.slots.get_mut(place) {
+            Some(slot) if role.generation == self.client.generation => {
+                file.owner.set(Some((self.client, self.descriptor)));
+                *slot = Slot::Open(file);
+            }
             _ => return Err(Error::PeerGone),
         }
         self.installed = true;

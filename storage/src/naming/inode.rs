@@ -7,6 +7,7 @@ use core::cell::Cell;
 
 use async_lock::{Mutex, RwLock};
 
+use super::journal::{Journal, Undo};
 use crate::{
     Error, Result,
     file::{AttributeChange, Attributes, FileNumber, FileService},
@@ -122,6 +123,13 @@ impl Inode {
         Ok(attributes)
     }
 
+    /// The time of change of the data, if it is known.
+    pub fn modified_ns(&self) -> Option<u64> {
+        self.attributes
+            .get()
+            .map(|attributes| attributes.modified_ns)
+    }
+
     /// Notes a change that the layer below has made.
     pub fn update(&self, change: impl FnOnce(&mut Attributes)) {
         self.changes.set(self.changes.get() + 1);
@@ -156,14 +164,18 @@ impl Inode {
     pub async fn change_links<F: FileService>(
         &self,
         below: &F,
+        journal: &Journal,
         by: i32,
         now_ns: u64,
     ) -> Result<()> {
-        let links = self
-            .attributes(below)
-            .await?
-            .links
-            .saturating_add_signed(by);
+        let before = self.attributes(below).await?;
+        let links = before.links.saturating_add_signed(by);
+        journal.step(Undo::Links {
+            file: self.number,
+            // As they are below.
+            links: before.links.saturating_add_signed(self.owed.get()),
+            changed_ns: before.changed_ns,
+        });
         let change = AttributeChange {
             links: Some(links),
             changed_ns: Some(now_ns),

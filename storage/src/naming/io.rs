@@ -5,14 +5,21 @@
 //! a write is it made in parts, with a checkpoint between, or ends short as POSIX has it.
 
 use super::{
-    FILE_BYTES_MAX, Naming, chores::Aim, descriptors::OpenFile, inode::Inode, stat_of,
+    FILE_BYTES_MAX, Naming,
+    asked::Asked,
+    chores::Aim,
+    descriptors::{DescriptorState, OpenFile},
+    inode::Inode,
+    journal::{Effect, Intent},
+    stat_of,
     volume::Volume,
 };
 use crate::{
     Error, Result,
     buffer::{Sink, Source},
     clock::Clock,
-    file::{FileService, Write},
+    file::{Attributes, FileService, Write},
+    transport::{Message, answer},
     vfs::{OpenFlags, SeekFrom, Stat},
 };
 
@@ -37,6 +44,24 @@ impl Place {
     }
 }
 
+/// Where an append stands.
+enum Moment<'a> {
+    /// A part is about to be written.
+    Before {
+        /// Bytes written before it.
+        done: usize,
+        /// What the file is like.
+        file: &'a Attributes,
+    },
+    /// A part was written that is not the last.
+    Between {
+        /// Bytes written.
+        done: usize,
+        /// Where they end in the file.
+        end: u64,
+    },
+}
+
 /// What was written.
 struct Written {
     /// Bytes.
@@ -55,27 +80,22 @@ pub async fn write_block<F: FileService>(below: &F, write: Write<'_>) -> Result<
 }
 
 impl<F: FileService, C: Clock> Naming<F, C> {
-    pub(super) async fn read(
-        &self,
-        file: &OpenFile,
-        offset: Option<u64>,
-        data: Sink<'_>,
-    ) -> Result<usize> {
+    pub(super) async fn read(&self, file: &OpenFile, offset: u64, data: Sink<'_>) -> Result<usize> {
         if !file.flags.get().contains(OpenFlags::READ) {
             return Err(Error::BadDescriptor);
         }
         if file.is_directory.get() {
             return Err(Error::IsADirectory);
         }
-        match offset {
-            Some(offset) => self.read_at(&file.inode, offset, data).await,
-            None => {
-                let mut offset = file.offset.lock().await;
-                let count = self.read_at(&file.inode, *offset, data).await?;
-                *offset += count as u64;
-                Ok(count)
-            }
-        }
+        self.read_at(&file.inode, offset, data).await
+    }
+
+    /// Reads where the descriptor is. The caller has its turn.
+    pub(super) async fn read_on(&self, file: &OpenFile, data: Sink<'_>) -> Result<usize> {
+        let offset = file.position.get();
+        let count = self.read(file, offset, data).await?;
+        file.position.set(offset + count as u64);
+        Ok(count)
     }
 
     async fn read_at(&self, inode: &Inode, offset: u64, data: Sink<'_>) -> Result<usize> {
@@ -99,48 +119,91 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         &self,
         volume: &Volume,
         file: &OpenFile,
-        offset: Option<u64>,
+        offset: u64,
         data: Source<'_>,
+    ) -> Result<usize> {
+        if !file.flags.get().contains(OpenFlags::WRITE) {
+            return Err(Error::BadDescriptor);
+        }
+        let written = self
+            .write_at(volume, &file.inode, Place::At(offset), data, |_| {})
+            .await?;
+        Ok(written.bytes)
+    }
+
+    /// Writes where the descriptor is, or appends. The caller has its turn.
+    ///
+    /// What is written where the descriptor is comes out the same if it is written once more. Of an
+    /// append that was under way when naming died, a successor cuts off what came of it.
+    pub(super) async fn write_on(
+        &self,
+        volume: &Volume,
+        file: &OpenFile,
+        data: Source<'_>,
+        asked: &Asked<'_>,
     ) -> Result<usize> {
         let flags = file.flags.get();
         if !flags.contains(OpenFlags::WRITE) {
             return Err(Error::BadDescriptor);
         }
-        match offset {
-            Some(offset) => {
-                let place = Place::At(offset);
-                let written = self.write_at(volume, &file.inode, place, data).await?;
-                Ok(written.bytes)
+        let appends = flags.contains(OpenFlags::APPEND);
+        let place = match appends {
+            true => Place::End,
+            false => Place::At(file.position.get()),
+        };
+        let note = |moment: Moment<'_>| {
+            if !appends {
+                return;
             }
-            None => {
-                let mut position = file.offset.lock().await;
-                let place = if flags.contains(OpenFlags::APPEND) {
-                    Place::End
-                } else {
-                    Place::At(*position)
-                };
-                let written = self.write_at(volume, &file.inode, place, data).await?;
-                *position = written.end;
-                Ok(written.bytes)
+            let (done, end, intent) = match moment {
+                Moment::Before { done, file: before } => {
+                    let intent = Intent::Append {
+                        file: file.inode.number,
+                        size: before.size,
+                        modified_ns: before.modified_ns,
+                    };
+                    (done, before.size, intent)
+                }
+                Moment::Between { done, end } => (done, end, Intent::Answered),
+            };
+            // Of an append in parts, what was made before stays: a write that ends short.
+            if done == 0 {
+                asked.intend(intent, Message::new(), Effect::None);
+                return;
             }
-        }
+            let state = file.state().map(|state| DescriptorState {
+                position: end,
+                ..state
+            });
+            let effect = state.map_or(Effect::None, Effect::Set);
+            asked.intend(intent, answer(Ok(done)), effect);
+        };
+        let written = self
+            .write_at(volume, &file.inode, place, data, note)
+            .await?;
+        file.position.set(written.end);
+        Ok(written.bytes)
     }
 
     /// Writes as much as there is memory and room for. What was taken when either ran out stays, and
     /// the rest follows after a checkpoint; not in an append if another has come in between.
+    ///
+    /// Tells `note` before each part of an append, and after one that is not the last.
     async fn write_at(
         &self,
         volume: &Volume,
         inode: &Inode,
         place: Place,
         data: Source<'_>,
+        note: impl Fn(Moment<'_>),
     ) -> Result<Written> {
         let mut place = place;
         let mut done = Written { bytes: 0, end: 0 };
         loop {
             let rest = async || {
                 let rest = data.slice(done.bytes, data.len() - done.bytes);
-                self.write_some(volume, inode, place, rest).await
+                self.write_some(volume, inode, (place, done.bytes), rest, &note)
+                    .await
             };
             match self.with_room(volume, Aim::Add, rest).await {
                 Err(error) if done.bytes == 0 => return Err(error),
@@ -162,22 +225,25 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         &self,
         volume: &Volume,
         inode: &Inode,
-        place: Place,
+        (place, done): (Place, usize),
         data: Source<'_>,
+        note: &impl Fn(Moment<'_>),
     ) -> Result<Written> {
         if matches!(place, Place::At(offset) if offset > FILE_BYTES_MAX) {
             return Err(Error::BadArgument);
         }
         let _change = self.change(volume).await?;
         let _alone = inode.lock.write().await;
-        let offset = match place {
-            Place::At(offset) => offset,
-            Place::End => inode.attributes(&self.below).await?.size,
-            Place::EndAt(end) => {
-                if inode.attributes(&self.below).await?.size != end {
+        let (offset, before) = match place {
+            Place::At(offset) => (offset, None),
+            Place::End | Place::EndAt(_) => {
+                let before = inode.attributes(&self.below).await?;
+                if let Place::EndAt(end) = place
+                    && before.size != end
+                {
                     return Ok(Written { bytes: 0, end });
                 }
-                end
+                (before.size, Some(before))
             }
         };
         let len = data.len();
@@ -193,6 +259,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let end = end.ok_or(Error::TooBig)?;
         let now = self.now_ns();
         let doubt = inode.doubt();
+        if let Some(file) = &before {
+            note(Moment::Before { done, file });
+        }
         let write = Write {
             file: inode.number,
             offset,
@@ -209,11 +278,20 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         inode.data_changed(volume.checkpoints(), now, |size| size.max(end));
         if bytes == len {
             doubt.settle();
+        } else if before.is_some() {
+            let done = done + bytes;
+            note(Moment::Between { done, end });
         }
         Ok(Written { bytes, end })
     }
 
-    pub(super) async fn truncate(&self, volume: &Volume, file: &OpenFile, size: u64) -> Result<()> {
+    pub(super) async fn truncate(
+        &self,
+        volume: &Volume,
+        file: &OpenFile,
+        size: u64,
+        asked: &Asked<'_>,
+    ) -> Result<()> {
         if !file.flags.get().contains(OpenFlags::WRITE) {
             return Err(Error::BadArgument);
         }
@@ -221,18 +299,29 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             return Err(Error::TooBig);
         }
         let _change = self.change(volume).await?;
-        self.truncate_inode(volume, &file.inode, size).await
+        let note = |modified_ns| {
+            let intent = Intent::Truncate {
+                file: file.inode.number,
+                size,
+                modified_ns,
+            };
+            asked.intend(intent, answer(Ok(())), Effect::None);
+        };
+        self.truncate_inode(volume, &file.inode, size, note).await
     }
 
-    /// Sets the length of a file; the caller has begun a change.
+    /// Sets the length of a file; the caller has begun a change. Tells `note` the time of change before
+    /// that is done.
     pub(super) async fn truncate_inode(
         &self,
         volume: &Volume,
         inode: &Inode,
         size: u64,
+        note: impl FnOnce(u64),
     ) -> Result<()> {
         let _alone = inode.lock.write().await;
         let now = self.now_ns();
+        note(now);
         let doubt = inode.doubt();
         self.below.truncate(inode.number, size, now).await?;
         inode.data_changed(volume.checkpoints(), now, |_| size);
@@ -241,8 +330,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Ok(())
     }
 
+    /// Moves the descriptor. The caller has its turn.
     pub(super) async fn seek(&self, file: &OpenFile, to: SeekFrom) -> Result<u64> {
-        let mut offset = file.offset.lock().await;
+        let offset = file.position.get();
         let target = match to {
             SeekFrom::Start(start) => Some(start),
             // Positions in a directory mean nothing to arithmetic.
@@ -256,8 +346,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 .checked_add_signed(by),
         };
         let target = target.filter(|&target| target <= FILE_BYTES_MAX);
-        *offset = target.ok_or(Error::BadArgument)?;
-        Ok(*offset)
+        let target = target.ok_or(Error::BadArgument)?;
+        file.position.set(target);
+        Ok(target)
     }
 
     pub(super) async fn fstat(&self, volume: &Volume, file: &OpenFile) -> Result<Stat> {

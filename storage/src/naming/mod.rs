@@ -1,10 +1,9 @@
 //! The naming layer: paths and directories on top of numbered files.
 //!
 //! A directory is a file of entries, protected by every checkpoint; a file's POSIX attributes are
-//! the attributes of the file below. Naming holds nothing that a call has not already pushed down:
-//! what it remembers (indexes of directories, attributes, which numbers are used) it could read
-//! again. `docs/naming.md` says in which order each operation makes its calls and what a crash in
-//! between leaves.
+//! the attributes of the file below. What naming remembers of them (indexes, attributes, which
+//! numbers are used) it could read again; the rest (who has what open, the operation under way, an
+//! answer on its way) is in memory that outlives the instance: see [`journal`] and `docs/naming.md`.
 //!
 //! Locks, always taken in this order:
 //!
@@ -13,6 +12,7 @@
 //! 2. `namespace`: one change of names at a time. Lookups do not take it.
 //! 3. an inode's lock, one at a time: shared by reads, exclusive for changes.
 
+mod asked;
 mod attributes;
 mod chores;
 mod client;
@@ -21,30 +21,48 @@ mod descriptors;
 mod directory;
 mod inode;
 mod io;
+mod journal;
 mod mount;
 mod numbers;
 mod open;
 mod path;
 mod readdir;
+mod recover;
 mod remove;
 mod rename;
+mod serve;
 mod sync;
 mod table;
 mod volume;
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, vec::Vec};
 use core::cell::{Cell, RefCell};
 
 use async_lock::{Mutex, RwLock, RwLockReadGuard};
 
-pub use self::{client::Client, descriptors::ClientId};
-use self::{descriptors::Descriptors, sync::Syncs, volume::Volume};
+pub use self::{client::Client, descriptors::ClientId, journal::PAGES_MAX as SURVIVING_PAGES_MAX};
+use self::{
+    descriptors::{Descriptors, OpenFile},
+    journal::Journal,
+    sync::Syncs,
+    volume::Volume,
+};
 use crate::{
     Error, Result,
     clock::Clock,
     file::FileService,
+    surviving::{Heap, Memory},
     vfs::{Kind, Stat},
 };
+
+/// A call of a client, as no other call has been or will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CallKey {
+    role: u64,
+    generation: u64,
+    session: u32,
+    number: u64,
+}
 
 /// Names that a file can have.
 pub const LINKS_MAX: u32 = 65_000;
@@ -89,11 +107,37 @@ pub struct Naming<F, C> {
     /// Whether anything changed since the last checkpoint.
     changed: Cell<bool>,
     syncs: Syncs,
+    journal: Journal,
 }
 
 impl<F: FileService, C: Clock> Naming<F, C> {
-    /// Naming over `below`, not mounted.
+    /// Naming over `below`, not mounted, that nothing outlives.
     pub fn new(below: F, clock: C, limits: Limits) -> Self {
+        Self::with_memory(below, clock, limits, Heap::new(SURVIVING_PAGES_MAX))
+    }
+
+    /// Naming over `below`, not mounted, in the place of the instance that has left this memory. It uses
+    /// [`SURVIVING_PAGES_MAX`] pages of it.
+    pub fn with_memory(below: F, clock: C, limits: Limits, memory: impl Memory + 'static) -> Self {
+        let journal = Journal::open(memory, clock.now_ns());
+        Self::with_journal(below, clock, limits, journal)
+    }
+
+    /// The same, but what the instance before has left is given up: instance after instance has died of it.
+    pub fn with_memory_discarded(
+        below: F,
+        clock: C,
+        limits: Limits,
+        memory: impl Memory + 'static,
+    ) -> Self {
+        if memory.left() > 0 {
+            log::error!("what was open is lost: what earlier instances have left is given up");
+        }
+        let journal = Journal::new(memory, clock.now_ns());
+        Self::with_journal(below, clock, limits, journal)
+    }
+
+    fn with_journal(below: F, clock: C, limits: Limits, journal: Journal) -> Self {
         Self {
             below,
             clock,
@@ -103,26 +147,36 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             descriptors: RefCell::new(Descriptors::new(
                 limits.descriptors_per_client,
                 limits.descriptors,
+                journal.tag(),
             )),
             checkpoint: RwLock::new(()),
             namespace: Mutex::new(()),
             changed: Cell::new(false),
             syncs: Syncs::default(),
+            journal,
         }
     }
 
     /// The file system as this client sees it.
     pub fn client(&self, id: ClientId) -> Client<'_, F, C> {
-        Client::new(self, id)
+        Client::new(self, id, None)
     }
 
     /// Closes everything that a role has open, when it is known not to come back.
     pub async fn client_gone(&self, role: u64) {
         let left = self.descriptors.borrow_mut().close_all(role);
-        drop(left);
+        self.forget_descriptors(role, left);
+        self.journal.forget_client(role);
         let volume = self.volume.borrow().clone();
         if let Some(volume) = volume {
             self.tidy(&volume).await;
+        }
+    }
+
+    /// Lets go of what a role had open.
+    fn forget_descriptors(&self, role: u64, left: Vec<Rc<OpenFile>>) {
+        for file in left {
+            self.journal.forget_descriptor(role, &file.record);
         }
     }
 
@@ -143,6 +197,21 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
         self.changed.set(true);
         Ok(guard)
+    }
+
+    /// Runs a change of names, alone. What it has done of it when it is given up, or when naming dies, is
+    /// taken back before the next one.
+    async fn change_names<T>(
+        &self,
+        volume: &Volume,
+        operation: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let _change = self.change(volume).await?;
+        let _namespace = self.namespace.lock().await;
+        self.begin_names(volume).await;
+        let result = operation().await;
+        self.journal.end_names();
+        result
     }
 
     fn now_ns(&self) -> u64 {

@@ -40,6 +40,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             return Ok(volume.clone());
         }
         let volume = Rc::new(self.load_volume().await?);
+        self.recover(&volume).await?;
         // An earlier instance may have changed what is not in a checkpoint yet.
         self.changed.set(true);
         if let Err(error) = self.purge_orphans(&volume).await {
@@ -67,6 +68,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
         *self.volume.borrow_mut() = None;
         self.changed.set(false);
+        self.journal.discard();
         let attachment = self.below.format(format).await?;
         let (root, orphans) = Volume::roots(&attachment);
         self.make_top_directory(root, root, 0o755).await?;
@@ -74,6 +76,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let timestamp = self.below.sync().await?;
         let volume = Rc::new(self.load_volume().await?);
         volume.checkpoint.set(timestamp);
+        self.recover(&volume).await?;
         *self.volume.borrow_mut() = Some(volume);
         Ok(())
     }
@@ -120,7 +123,19 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Ok(Volume::new(attachment, numbers, &self.limits))
     }
 
-    /// Deletes the files that were open and had no name. An entry whose file has a name again, or
+    /// Whether a file without a name is open, as an earlier instance of naming left it; it is then marked.
+    fn is_open_orphan(&self, volume: &Volume, number: FileNumber) -> bool {
+        let open = volume
+            .inode(number)
+            .ok()
+            .filter(|inode| inode.opens.get() > 0);
+        open.is_some_and(|inode| {
+            inode.orphan.set(true);
+            true
+        })
+    }
+
+    /// Deletes the files that were open and had no name, but for those that are open still. An entry whose file has a name again, or
     /// is not there, only goes itself. What fails is left as a chore; of a file that cannot be
     /// looked at, nobody knows whether it has a name, so it stays until a later mount. No locks are
     /// needed: nobody else has the volume yet.
@@ -140,6 +155,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             match self.below.getattr(number).await {
                 Err(Error::NotFound) => {}
                 Ok(attributes) if attributes.links > 0 => {}
+                Ok(_) if self.is_open_orphan(volume, number) => continue,
                 Ok(_) => {
                     let inode = Rc::new(Inode::unknown(number, volume.checkpoints()));
                     volume.forget(&inode);

@@ -77,7 +77,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
         file.is_directory.set(found.kind == Kind::Directory);
         if flags.contains(OpenFlags::TRUNCATE) {
-            self.truncate_inode(volume, &file.inode, 0).await?;
+            // Cut once more, if it is opened once more.
+            self.truncate_inode(volume, &file.inode, 0, |_| {}).await?;
         }
         Ok(file)
     }
@@ -90,20 +91,21 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         mode: u32,
     ) -> Result<OpenFile> {
         let exclusive = flags.contains(OpenFlags::EXCLUSIVE);
-        let _change = self.change(volume).await?;
-        let _namespace = self.namespace.lock().await;
         let last_link = if exclusive {
             LastLink::Name
         } else {
             last_link(flags)
         };
-        let walked = self.walk(volume, path, last_link).await?;
-        match walked.found {
-            Some(_) if exclusive => Err(Error::Exists),
-            Some(_) => self.open_found(volume, walked.existing()?, flags).await,
-            None if walked.slash => Err(Error::IsADirectory),
-            None => self.create_file(volume, &walked, flags, mode).await,
-        }
+        self.change_names(volume, async || {
+            let walked = self.walk(volume, path, last_link).await?;
+            match walked.found {
+                Some(_) if exclusive => Err(Error::Exists),
+                Some(_) => self.open_found(volume, walked.existing()?, flags).await,
+                None if walked.slash => Err(Error::IsADirectory),
+                None => self.create_file(volume, &walked, flags, mode).await,
+            }
+        })
+        .await
     }
 
     async fn create_file(
@@ -122,19 +124,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         self.name_new(volume, &parent, name, file.inode.clone(), Kind::File, now)
             .await?;
         Ok(file)
-    }
-
-    /// Closes a descriptor; the file ends if it was the last and there is no name.
-    pub(super) async fn close(
-        &self,
-        volume: &Volume,
-        client: ClientId,
-        descriptor: Descriptor,
-    ) -> Result<()> {
-        let file = self.descriptors.borrow_mut().close(client, descriptor)?;
-        drop(file);
-        self.tidy(volume).await;
-        Ok(())
     }
 }
 

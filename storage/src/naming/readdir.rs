@@ -28,6 +28,7 @@ const DOT_DOT: u64 = 1;
 const FIRST: u64 = HEADER_BYTES as u64;
 
 impl<F: FileService, C: Clock> Naming<F, C> {
+    /// The caller has the descriptor's turn.
     pub(super) async fn readdir(
         &self,
         volume: &Volume,
@@ -37,7 +38,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if !file.is_directory.get() {
             return Err(Error::NotADirectory);
         }
-        let mut position = file.offset.lock().await;
         if file.inode.orphan.get() {
             return Ok(0);
         }
@@ -56,7 +56,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let index = directory.index()?;
         let dot = (DOT, directory.number, &b"."[..], DOT_DOT);
         let dot_dot = (DOT_DOT, index.parent(), &b".."[..], FIRST);
-        let mut next = *position;
+        let mut next = file.position.get();
         let mut is_full = false;
         for (at, number, name, after) in [dot, dot_dot] {
             if next == at {
@@ -90,7 +90,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             return Err(Error::BadArgument);
         }
         data.copy_from(0, &buffer)?;
-        *position = next;
+        file.position.set(next);
         Ok(buffer.len())
     }
 }

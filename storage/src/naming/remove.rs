@@ -30,8 +30,11 @@ pub struct Unnamed {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn unlink(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let _change = self.change(volume).await?;
-        let namespace = self.namespace.lock().await;
+        self.change_names(volume, async || self.unlink_alone(volume, path).await)
+            .await
+    }
+
+    async fn unlink_alone(&self, volume: &Volume, path: &[u8]) -> Result<()> {
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let Last::Name(name) = &walked.last else {
             return Err(Error::IsADirectory);
@@ -46,15 +49,16 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if let Err(failure) = self.remove_entry(volume, &parent, name).await {
             return self.still_named(volume, unnamed, failure).await;
         }
-        let ends = self.unnamed(volume, unnamed).await;
-        drop(namespace);
-        self.end(volume, ends).await;
+        self.unnamed(volume, unnamed).await;
         Ok(())
     }
 
     pub(super) async fn rmdir(&self, volume: &Volume, path: &[u8]) -> Result<()> {
-        let _change = self.change(volume).await?;
-        let namespace = self.namespace.lock().await;
+        self.change_names(volume, async || self.rmdir_alone(volume, path).await)
+            .await
+    }
+
+    async fn rmdir_alone(&self, volume: &Volume, path: &[u8]) -> Result<()> {
         let walked = self.walk(volume, path, LastLink::Name).await?;
         let name = match &walked.last {
             Last::Root => return Err(Error::Busy),
@@ -75,9 +79,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
         self.lower_links(volume, &parent_inode, 1, self.now_ns())
             .await;
-        let ends = self.unnamed(volume, unnamed).await;
-        drop(namespace);
-        self.end(volume, ends).await;
+        self.unnamed(volume, unnamed).await;
         Ok(())
     }
 
@@ -127,23 +129,20 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Ok(Some(unnamed))
     }
 
-    /// To be called after the name was removed. Returns the file if it ends with it, for the caller
-    /// to `end`. Nothing here can fail: what cannot be done now is left as a chore.
-    pub(super) async fn unnamed(
-        &self,
-        volume: &Volume,
-        unnamed: Option<Unnamed>,
-    ) -> Option<Rc<Inode>> {
-        let unnamed = unnamed?;
+    /// To be called after the name was removed. A file that ends with it is deleted once the removal is
+    /// committed. Nothing here can fail: what cannot be done now is left as a chore.
+    pub(super) async fn unnamed(&self, volume: &Volume, unnamed: Option<Unnamed>) {
+        let Some(unnamed) = unnamed else { return };
         let now = self.now_ns();
         if !unnamed.is_last() {
             self.lower_links(volume, &unnamed.inode, 1, now).await;
-            return None;
+            return;
         }
         if !unnamed.in_orphans {
             if unnamed.inode.opens.get() == 0 {
                 volume.forget(&unnamed.inode);
-                return Some(unnamed.inode);
+                self.leave_deletion(volume, unnamed.inode);
+                return;
             }
             // It was opened while its name was being removed.
             if let Err(failure) = self.add_orphan(volume, &unnamed).await {
@@ -158,7 +157,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         }
         self.lower_links(volume, &unnamed.inode, unnamed.links, now)
             .await;
-        None
     }
 
     /// To be called if the name could not be removed: takes back what `unname` did. Returns the
@@ -177,13 +175,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             let _ = self.remove_orphan(volume, unnamed.inode.number).await;
         }
         Err(failure.error)
-    }
-
-    /// Deletes what `unnamed` returned. The namespace need not be held any more.
-    pub(super) async fn end(&self, volume: &Volume, inode: Option<Rc<Inode>>) {
-        if let Some(inode) = inode {
-            self.delete_soon(volume, inode).await;
-        }
     }
 
     async fn add_orphan(
@@ -219,7 +210,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             edit.remove(found.position)?;
             edit
         };
-        directory::apply(&self.below, volume, directory, edit, self.now_ns()).await
+        self.apply(volume, directory, edit, self.now_ns()).await
     }
 }
 

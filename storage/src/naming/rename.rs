@@ -45,8 +45,11 @@ fn name(walked: &Walked) -> Result<&[u8]> {
 
 impl<F: FileService, C: Clock> Naming<F, C> {
     pub(super) async fn rename(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
-        let _change = self.change(volume).await?;
-        let namespace = self.namespace.lock().await;
+        self.change_names(volume, async || self.rename_alone(volume, from, to).await)
+            .await
+    }
+
+    async fn rename_alone(&self, volume: &Volume, from: &[u8], to: &[u8]) -> Result<()> {
         let from = self.walk(volume, from, LastLink::Name).await?;
         let to = self.walk(volume, to, LastLink::Name).await?;
         name(&from)?;
@@ -94,9 +97,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         if let Err(failure) = moved {
             return self.still_named(volume, unnamed, failure).await;
         }
-        let deleted = self.unnamed(volume, unnamed).await;
-        drop(namespace);
-        self.end(volume, deleted).await;
+        self.unnamed(volume, unnamed).await;
         Ok(())
     }
 
@@ -123,7 +124,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
 
     async fn rename_in_block(&self, volume: &Volume, ends: &Ends<'_>, edit: Edit) -> Made {
         let now = self.now_ns();
-        directory::apply(&self.below, volume, &ends.source, edit, now).await?;
+        self.apply(volume, &ends.source, edit, now).await?;
         if ends.moved.kind == Kind::Directory && ends.replaced.is_some() {
             self.lower_links(volume, &ends.source_inode, 1, now).await;
         }
@@ -219,7 +220,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 }
             }
         };
-        directory::apply(&self.below, volume, &ends.target, edit, now_ns).await
+        self.apply(volume, &ends.target, edit, now_ns).await
     }
 
     /// Takes the new name away again, or gives it back to what had it, because of a failure; which
@@ -256,7 +257,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             }
             edit
         };
-        let undone = directory::apply(&self.below, volume, &ends.target, edit, now_ns).await;
+        let undone = self.apply(volume, &ends.target, edit, now_ns).await;
         Err(Failure {
             error,
             is_undone: undone.is_ok(),
@@ -267,7 +268,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     async fn write_source(&self, volume: &Volume, ends: &Ends<'_>, now_ns: u64) -> Made {
         let mut edit = ends.source.index()?.edit(ends.moved.position)?;
         edit.remove(ends.moved.position)?;
-        directory::apply(&self.below, volume, &ends.source, edit, now_ns).await
+        self.apply(volume, &ends.source, edit, now_ns).await
     }
 
     /// Makes `..` of a directory mean another parent. What it holds has not changed, so its time of
@@ -282,14 +283,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let directory = directory::load(&self.below, volume, ends.moved.number).await?;
         let mut edit = directory.index()?.edit(0)?;
         edit.set_parent(parent);
-        directory::apply(
-            &self.below,
-            volume,
-            &directory,
-            edit,
-            attributes.modified_ns,
-        )
-        .await
+        self.apply(volume, &directory, edit, attributes.modified_ns)
+            .await
     }
 }
 

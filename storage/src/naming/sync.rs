@@ -42,6 +42,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         self.syncs.begun.set(begun);
         // Only now: a format may have come in between.
         let volume = self.volume.borrow().clone().ok_or(Error::NotFormatted)?;
+        self.tidy_for_checkpoint(&volume).await;
         if !self.changed.get() {
             return Ok(volume.checkpoint.get());
         }

@@ -16,6 +16,8 @@ const DIRECTORY_WEIGHT_MIN: usize = 1024;
 
 /// A mounted volume.
 pub struct Volume {
+    /// What names it.
+    pub id: u128,
     /// The root directory.
     pub root: FileNumber,
     /// The directory of files that are open and have no name.
@@ -41,6 +43,7 @@ impl Volume {
     pub fn new(attachment: Attachment, numbers: Numbers, limits: &Limits) -> Self {
         let (root, orphans) = Self::roots(&attachment);
         Self {
+            id: attachment.volume,
             root,
             orphans,
             numbers: RefCell::new(numbers),
@@ -113,6 +116,16 @@ impl Volume {
         self.directories
             .borrow_mut()
             .reweigh(number, weight + DIRECTORY_WEIGHT_MIN)
+    }
+
+    /// Forgets what is remembered of a file's content and attributes: they were changed below.
+    pub fn changed_below(&self, number: FileNumber) {
+        if let Some(inode) = self.inodes.borrow_mut().get(number) {
+            drop(inode.doubt());
+        }
+        if let Some(directory) = self.directories.borrow_mut().get(number) {
+            directory.forget();
+        }
     }
 
     /// Forgets a file that is about to be deleted: whoever holds it sees that it is gone, and a

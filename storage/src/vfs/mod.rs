@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub use entries::{DirectoryEntry, ENTRY_BYTES_MAX, Entries, push_entry};
-pub use wire::{Client, serve};
+pub use wire::{Call, CallId, Client, serve};
 
 /// Most bytes in the name of a directory entry.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -8,14 +8,17 @@ extern crate alloc;
 use alloc::rc::Rc;
 
 use runtime::{
-    start, system,
+    start,
+    surviving::RoleMemory,
+    system,
     time::{SystemClock, sleep, with_deadline},
 };
 use storage::{
     Error,
     file::{Client, FileService, Resuming},
-    naming::{ClientId, Limits, Naming},
-    vfs::serve,
+    naming::{ClientId, Limits, Naming, SURVIVING_PAGES_MAX},
+    transport::{Message, answer},
+    vfs,
 };
 use storage_tasks::argument;
 
@@ -54,15 +57,19 @@ async fn run() {
         log::error!("ends itself: the cache has lost what was not synced");
         system::exit(RESTART);
     });
-    let naming = Rc::new(Naming::new(cache.clone(), SystemClock::new(), limits));
-    let mounted = if start::is_restart() {
-        // Numbers that the instance before has freed are free only after a checkpoint, and only it
-        // knew which they are.
-        naming.sync().await.map(|_| ())
-    } else {
-        naming.mount().await
+    let (memory, clock) = (RoleMemory::open(SURVIVING_PAGES_MAX), SystemClock::new());
+    let naming = match (memory, start::argument("memory")) {
+        (Ok(memory), Some("discard")) => {
+            Naming::with_memory_discarded(cache.clone(), clock, limits, memory)
+        }
+        (Ok(memory), _) => Naming::with_memory(cache.clone(), clock, limits, memory),
+        (Err(error), _) => {
+            log::error!("no memory that outlives naming, its end would be noticed: {error:?}");
+            Naming::new(cache.clone(), clock, limits)
+        }
     };
-    match mounted {
+    let naming = Rc::new(naming);
+    match naming.mount().await {
         Ok(()) => log::info!("volume mounted"),
         Err(Error::NotFormatted) => log::info!("no volume yet: format makes one"),
         Err(error) => log::error!("cannot mount the volume: {error}"),
@@ -88,9 +95,20 @@ async fn run() {
                 role: request.from(),
                 generation: request.generation(),
             };
+            if request.from() == start::MANAGER
+                && let Some(role) = vfs::Call::decode(request.message())
+                    .ok()
+                    .and_then(|it| it.gone())
+            {
+                naming.client_gone(role).await;
+                request.reply(&answer(Ok(())));
+                return;
+            }
             let (send, receive) = (request.send(), request.receive());
-            let reply = serve(&naming.client(id), request.message(), send, receive).await;
-            request.reply(&reply);
+            let reply = |message: &Message| request.reply(message);
+            naming
+                .serve(id, request.message(), send, receive, reply)
+                .await;
         }
     })
     .await;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What is there before, separated by `;`, and the operation.
-const OPERATIONS: &[(&str, &str)] = &[
+pub const OPERATIONS: &[(&str, &str)] = &[
     ("mkdir d", "open d/f rwc"),
     ("mkdir d; touch d/{250*a}; touch d/{250*b}", "open d/f wcx"),
     ("mkdir d; @fill d", "open d/f rwc"),
@@ -82,9 +82,9 @@ const OPERATIONS: &[(&str, &str)] = &[
 ];
 
 /// More faults than any operation makes calls: a loop that goes on is a bug of the test.
-const CALLS_MAX: u64 = 40;
+pub const CALLS_MAX: u64 = 40;
 
-type Tree = BTreeMap<Vec<u8>, Seen>;
+pub type Tree = BTreeMap<Vec<u8>, Seen>;
 
 fn perform(naming: &TestNaming, line: &str) -> Result<String, Error> {
     let words: Vec<_> = line.split_whitespace().collect();

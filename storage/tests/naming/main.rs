@@ -12,5 +12,8 @@ mod fsck;
 mod interleaved;
 mod model;
 mod random;
+mod restarts;
 mod scale;
 mod support;
+mod wild;
+mod world;

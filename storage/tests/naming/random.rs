@@ -22,7 +22,7 @@ const STEPS: usize = 400;
 
 /// What an operation answers, so that both sides can be compared.
 #[derive(Debug, PartialEq)]
-enum Answer {
+pub enum Answer {
     Nothing,
     Number(u64),
     Bytes(Vec<u8>),
@@ -114,7 +114,7 @@ fn model_names(model: &Model, id: Id) -> Result<Answer> {
 }
 
 /// One operation on both; what it was, and both answers.
-async fn step(
+pub async fn step(
     random: &mut Random,
     system: &impl FileSystem,
     model: &mut Model,
@@ -262,7 +262,7 @@ async fn step(
 }
 
 /// The whole tree is the same, read through naming.
-async fn compare(system: &impl FileSystem, model: &Model, what: &str) {
+pub async fn compare(system: &impl FileSystem, model: &Model, what: &str) {
     let mut inodes: BTreeMap<Id, u64> = BTreeMap::new();
     let mut queue = vec![(ROOT, b"/".to_vec())];
     while let Some((id, path)) = queue.pop() {

@@ -31,7 +31,8 @@ async fn run() {
         log::info!("this is not read");
         let _ = device::port_write(COM1, b"the log was read\r\n");
     }
-    let naming = Client(start::peer("naming").expect("the description names naming as a peer"));
+    let naming =
+        Client::new(start::peer("naming").expect("the description names naming as a peer"));
     loop {
         let mut word = [0; 16];
         // No file, or no volume yet, is no order.

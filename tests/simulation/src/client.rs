@@ -45,7 +45,7 @@ pub async fn work(
     case: Case,
     client: usize,
 ) {
-    let system = vfs::Client(naming);
+    let system = vfs::Client::new(naming);
     let mut descriptors = Descriptors::new();
     loop {
         let number = {

@@ -8,7 +8,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use manager::policy::{Action, Death, Member, Policy};
 use stack::Role;
-use storage::{block::ram::RamDisk, clock::Clock};
+use storage::{block::ram::RamDisk, clock::Clock, naming::SURVIVING_PAGES_MAX, surviving::Heap};
 use tests::random::Random;
 
 use crate::{
@@ -65,6 +65,8 @@ pub struct Machine {
     policy: Policy,
     jobs: VecDeque<Job>,
     ticks: u64,
+    /// What outlives naming.
+    naming_memory: Heap,
 }
 
 impl Machine {
@@ -108,6 +110,7 @@ impl Machine {
             stamps: Stamps(oracle.clone()),
             jobs: VecDeque::new(),
             ticks: 0,
+            naming_memory: Heap::new(SURVIVING_PAGES_MAX),
         };
         for role in 0..=machine.mix.roles.naming() {
             machine.policy.started(role);
@@ -151,7 +154,11 @@ impl Machine {
         } else if role == roles.naming() {
             let (below, period_ns) = (self.endpoint(roles.cache()), self.mix.period_ns);
             let stamps = self.stamps.clone();
-            let naming = programs::naming(kernel.clone(), below, stamps, is_restart, period_ns);
+            if is_restart {
+                self.naming_memory = self.naming_memory.next_instance();
+            }
+            let memory = self.naming_memory.clone();
+            let naming = programs::naming(kernel.clone(), below, stamps, memory, period_ns);
             kernel.start(role, naming);
         }
         self.add(Job::Answered(role));

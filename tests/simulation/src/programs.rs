@@ -10,8 +10,10 @@ use storage::{
     file::{self, FileService, StoreClient},
     logical::Logical,
     naming::{ClientId, Limits, Naming},
+    succession::Succession,
+    surviving::Heap,
+    transport::Message,
     twinfs::{self, TwinFs},
-    vfs,
 };
 
 use crate::{
@@ -85,34 +87,48 @@ pub async fn cache(kernel: Rc<Kernel>, below: Endpoint, config: cache::Config) {
     let cache = Cache::new(file::Client(below), clock, config);
     let background = cache.clone();
     kernel.spawn(async move { background.background().await });
-    let handler = handler!(cache, |cache, request, send, receive| file::serve(
-        &*cache,
-        request.message(),
-        send,
-        receive
-    ));
+    let callers = Rc::new(Succession::default());
+    let handler: Handler = Rc::new(move |request: Request| {
+        let (cache, callers) = (cache.clone(), callers.clone());
+        Box::pin(async move {
+            let mut turn = None;
+            if !file::stays_pending(request.message()) {
+                turn = callers.turn(request.from(), request.generation()).await;
+                if turn.is_none() {
+                    return;
+                }
+            }
+            let (send, receive) = (request.send(), request.receive());
+            let reply = file::serve(&cache, request.message(), send, receive).await;
+            request.reply(&reply);
+            drop(turn);
+        })
+    });
     kernel.serve(300, handler);
 }
 
 /// How long to wait after a call that keeps watch has failed.
 const RETRY_NS: u64 = 1_000_000_000;
 
-/// Naming. It mounts the volume at start, and makes a checkpoint every so often.
+/// Naming, with what an earlier instance has left in memory. It mounts the volume at start, and makes a
+/// checkpoint every so often.
 pub async fn naming<C: Clock + 'static>(
     kernel: Rc<Kernel>,
     below: Endpoint,
     clock: C,
-    is_restart: bool,
+    memory: Heap,
     period_ns: u64,
 ) {
-    let naming = Naming::new(file::Client(below.clone()), clock, Limits::default());
+    let (dying, time) = (memory.clone(), kernel.clone());
+    memory.before_each_store(move |_| {
+        if !time.may_store() {
+            dying.end_instance();
+        }
+    });
+    let below_naming = file::Client(below.clone());
+    let naming = Naming::with_memory(below_naming, clock, Limits::default(), memory);
     let naming = Rc::new(naming);
-    let mounted = if is_restart {
-        naming.sync().await.map(drop)
-    } else {
-        naming.mount().await
-    };
-    match mounted {
+    match naming.mount().await {
         Ok(()) | Err(Error::NotFormatted) => {}
         Err(error) => log::error!("naming cannot mount the volume: {error}"),
     }
@@ -130,14 +146,19 @@ pub async fn naming<C: Clock + 'static>(
             }
         }
     });
-    let handler = handler!(naming, |naming, request, send, receive| vfs::serve(
-        &naming.client(ClientId {
-            role: request.from(),
-            generation: request.generation(),
-        }),
-        request.message(),
-        send,
-        receive
-    ));
+    let handler: Handler = Rc::new(move |request: Request| {
+        let naming = naming.clone();
+        Box::pin(async move {
+            let client = ClientId {
+                role: request.from(),
+                generation: request.generation(),
+            };
+            let (send, receive) = (request.send(), request.receive());
+            let reply = |message: &Message| request.reply(message);
+            naming
+                .serve(client, request.message(), send, receive, reply)
+                .await;
+        })
+    });
     kernel.serve(128, handler);
 }

@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
         (self.next_kill, self.next_cut) = (u64::MAX, u64::MAX);
         let mut machine = self.boot(std::mem::take(media));
         let roles = self.mix.roles;
-        let system = vfs::Client(machine.endpoint(roles.naming()));
+        let system = vfs::Client::new(machine.endpoint(roles.naming()));
         let done = Rc::new(Cell::new(false));
         let tops: Vec<_> = (0..roles.clients)
             .map(|client| self.shared.oracle.borrow().top(client).to_vec())
@@ -239,7 +239,10 @@ impl<'a> Run<'a> {
     fn look(&mut self, machine: &mut Machine) -> Result<End, String> {
         let roles = self.mix.roles;
         let found = Rc::new(RefCell::new(None));
-        let (system, told) = (vfs::Client(machine.endpoint(roles.naming())), found.clone());
+        let (system, told) = (
+            vfs::Client::new(machine.endpoint(roles.naming())),
+            found.clone(),
+        );
         let tops: Vec<_> = (0..roles.clients)
             .map(|client| self.shared.oracle.borrow().top(client).to_vec())
             .collect();

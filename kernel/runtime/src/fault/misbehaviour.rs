@@ -146,14 +146,16 @@ pub(crate) fn deaf_to_interrupts() -> bool {
     is(DEAF_TO_INTERRUPTS)
 }
 
-/// A request is answered. What is sent is the answer, unless something is wrong with it.
+/// A request is answered. What is sent is the answer, unless something is wrong with it. Whether there is
+/// somebody to hear it.
 #[inline]
-pub(crate) fn on_reply(token: u64, message: &Message) {
+pub(crate) fn on_reply(token: u64, message: &Message) -> bool {
     const ANY: u32 = LOSES_A_REPLY | REPLIES_TWICE | REPLIES_WRONGLY | REPLIES_GARBAGE;
     if is(ANY) {
-        return reply_wrongly(token, message);
+        reply_wrongly(token, message);
+        return true;
     }
-    let _ = system::reply(token, message);
+    system::reply(token, message).is_ok()
 }
 
 #[cold]

@@ -47,7 +47,7 @@ async fn run() {
 
 async fn carry_out(server: &Server, job: Job) -> Outcome {
     let naming = start::peer("naming").expect("the description names naming as a peer");
-    let system = vfs::Client(naming);
+    let system = vfs::Client::new(naming);
     let mut tell = |progress| server.tell(progress);
     match job {
         Job::Run(parameters) => {

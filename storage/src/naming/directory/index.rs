@@ -207,6 +207,12 @@ impl Index {
         })
     }
 
+    /// What is where an edit writes; nothing if it adds a block.
+    pub fn before(&self, edit: &Edit) -> Option<&[u8]> {
+        let block = self.blocks.get(edit.block)?;
+        block.get(edit.changed.clone()?)
+    }
+
     /// Prepares a new entry in the first block with room, or in a block more.
     /// [`Error::NoSpace`] if the directory is as long as it can be.
     pub fn insertion(&self, entry: Entry<'_>) -> Result<Edit> {

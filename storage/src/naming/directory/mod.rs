@@ -46,6 +46,11 @@ impl Directory {
         }
     }
 
+    /// Drops what is remembered: it was changed below.
+    pub fn forget(&self) {
+        *self.index.borrow_mut() = None;
+    }
+
     /// The index. Changes of the namespace run one at a time and hold what they change, so it is
     /// only missing after a change that failed; the caller's own change then fails too.
     pub fn index(&self) -> Result<Ref<'_, Index>> {

@@ -78,6 +78,8 @@ pub struct State {
     /// Whether checkpoints are checked.
     pub unchecked: bool,
     pub syncs: u64,
+    /// Names what it holds without a break.
+    pub history: u64,
 }
 
 /// The fake; clones share what they hold.
@@ -146,6 +148,7 @@ impl Fake {
             new.timestamp = old.timestamp;
             new.formatted = old.formatted;
             new.freed = old.freed.clone();
+            new.history = old.history;
             new.lenient = old.lenient;
             new.unchecked = old.unchecked;
         }
@@ -298,6 +301,17 @@ impl Fake {
             std::future::pending::<()>().await;
         }
         result
+    }
+
+    /// Whether a call hangs.
+    pub fn is_hung(&self) -> bool {
+        self.0.borrow().hung
+    }
+
+    /// From now on no call has an effect, nor does any return.
+    pub fn hang(&self) {
+        self.0.borrow_mut().fault = None;
+        self.0.borrow_mut().hung = true;
     }
 
     /// Lets calls return again after a hang.

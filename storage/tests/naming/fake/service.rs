@@ -202,6 +202,10 @@ impl FileService for Fake {
         result.map(|()| Timestamp(state.timestamp))
     }
 
+    async fn history(&self) -> Result<u64> {
+        Ok(self.0.borrow().history)
+    }
+
     async fn usage(&self) -> Result<Usage> {
         let files = self.0.borrow().files.len() as u64;
         Ok(Usage {
@@ -220,15 +224,15 @@ impl FileService for Fake {
         self.give_way().await;
         let mut bits = vec![0_u8; bitmap.len()];
         let mut used = 0;
-        for (&number, _) in self
-            .0
-            .borrow()
-            .files
-            .range(first.0..first.0 + bits.len() as u64 * 8)
-        {
+        let range = first.0..first.0 + bits.len() as u64 * 8;
+        let state = self.0.borrow();
+        let there = state.files.range(range.clone()).map(|(&number, _)| number);
+        // After a crash of the system the checkpoint's files are there again.
+        let deleted = state.freed.range(range).copied();
+        for number in there.chain(deleted) {
             let bit = (number - first.0) as usize;
             bits[bit / 8] |= 1 << (bit % 8);
-            used = bit / 8 + 1;
+            used = used.max(bit / 8 + 1);
         }
         bitmap.copy_from(0, &bits[..used])?;
         Ok(used)

@@ -394,17 +394,16 @@ impl Request {
         Sink::lent(self.lent(Side::Receive, self.receive_len))
     }
 
-    /// Answers. A caller that is gone hears nothing.
-    pub fn reply(self, message: &Message) {
-        self.answer(message);
-    }
-
-    fn answer(&self, message: &Message) {
+    /// Answers. Whether there is somebody to hear it.
+    pub fn reply(&self, message: &Message) -> bool {
         self.answered.set(true);
-        if self.kernel.effect() {
-            let mut state = self.kernel.state.borrow_mut();
-            state.answer(self.number, Ok(message.clone()));
+        if !self.kernel.effect() {
+            return true;
         }
+        let mut state = self.kernel.state.borrow_mut();
+        let is_heard = state.calls.grants(self.number).is_some();
+        state.answer(self.number, Ok(message.clone()));
+        is_heard
     }
 
     fn memory(&self, side: Side) -> Result<Grant> {
@@ -421,7 +420,7 @@ impl Drop for Request {
     /// No caller waits for ever.
     fn drop(&mut self) {
         if !self.answered.get() {
-            self.answer(&transport::answer(Err::<(), _>(Error::Protocol)));
+            self.reply(&transport::answer(Err::<(), _>(Error::Protocol)));
         }
     }
 }

@@ -16,7 +16,10 @@ use applications::{
 use manager::control;
 use runtime::{Endpoint, start};
 use serde_json::Value;
-use storage::{Error, vfs};
+use storage::{
+    Error,
+    vfs::{self, FileSystem as _},
+};
 use workload::postmark::interface;
 
 use crate::{
@@ -55,12 +58,32 @@ pub struct Context<'a> {
     pub output: &'a Output,
     /// What it was told.
     pub arguments: &'a Arguments,
+    files: &'a Files,
+}
+
+/// The file system as one command sees it. What a command that is given up has opened is closed.
+struct Files(Rc<vfs::Client<Endpoint>>);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let left = self.0.left_open();
+        if left.is_empty() {
+            return;
+        }
+        let system = self.0.clone();
+        runtime::spawn(async move {
+            for descriptor in left {
+                // If naming is gone, so is what was open.
+                let _ = system.close(descriptor).await;
+            }
+        });
+    }
 }
 
 impl Context<'_> {
     /// The file system.
     pub fn system(&self) -> &vfs::Client<Endpoint> {
-        &self.shell.system
+        &self.files.0
     }
 
     /// A word by its place, or what the usage promises instead.
@@ -86,6 +109,8 @@ impl Context<'_> {
 pub struct Shell {
     /// The file system, as the console's own client of naming.
     pub system: vfs::Client<Endpoint>,
+    /// Where it is.
+    naming: Endpoint,
     /// The PostMark task, if the stack has one.
     pub postmark: Option<interface::Client<Endpoint>>,
     /// The restart manager.
@@ -99,8 +124,10 @@ pub struct Shell {
 impl Shell {
     /// What the description gives the console; nothing without a file system.
     pub fn new(terminal: Rc<Terminal>) -> Option<Self> {
+        let naming = start::peer("naming")?;
         Some(Self {
-            system: vfs::Client(start::peer("naming")?),
+            system: vfs::Client::new(naming),
+            naming,
             postmark: start::peer("postmark")
                 .map(|postmark| interface::Client(postmark.with_patience(u64::MAX))),
             manager: start::peer("manager").map(control::Client),
@@ -126,10 +153,12 @@ impl Shell {
         let usage =
             |problem: String| Failure(format!("{name}: {problem}; usage: {}", command.usage));
         let arguments = command.takes.parse(words).map_err(usage)?;
+        let files = Files(Rc::new(vfs::Client::new(self.naming)));
         let context = Context {
             shell: self,
             output,
             arguments: &arguments,
+            files: &files,
         };
         let named = |Failure(text)| {
             let has_name = text

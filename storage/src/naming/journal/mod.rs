@@ -1,0 +1,429 @@
+//! What naming leaves to its successor, in memory that outlives the instance (`docs/naming.md`).
+//!
+//! ```text
+//!   an operation     step 1: how to take it back │ call below │ step 2 │ call below │ … │ commit │ reply
+//!   what survives    undo        the steps of the change of names under way
+//!                    calls       the last commit: the answer, and what it did to a descriptor;
+//!                                changes of single files under way; answers to be asked for again
+//!                    deletions   files whose last name is gone and that are still to be deleted
+//!                    descriptors who has what open, and where in it
+//! ```
+//!
+//! **The commit** is one record. Before it, the operation has not happened: a successor takes back what was
+//! done, and the client's repeated call does it anew. After it, the operation has happened: the
+//! successor gives the answer again. The reply follows the commit with no other call in between, so there
+//! is never more than one answer that is committed and not delivered, and one record is enough.
+//!
+//! *Why undo and not redo?* A call below may fail for want of room, and only while it is being made. What
+//! the caller is told is known when the last call has ended, not before the first.
+//!
+//! *Why the answers of all calls need not be kept until they are acknowledged?* The kernel has delivered a
+//! reply once the system call returns. Only the one between commit and reply may be missing.
+
+mod open;
+mod part;
+mod records;
+
+use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec::Vec};
+use core::{
+    cell::{Cell, RefCell},
+    mem::take,
+};
+
+pub use self::records::{Call, Effect, Intent, UNDO_BYTES_MAX, Undo};
+use self::{
+    part::Records,
+    records::{
+        CALL_WORDS, CallRecord, DELETION_WORDS, DESCRIPTOR_WORDS, UNDO_WORDS, encode_descriptor,
+    },
+};
+use super::{CallKey, descriptors::DescriptorState};
+use crate::{file::FileNumber, surviving::RecordId, transport::Message};
+
+/// Answers that wait for clients to ask again; more than there can be calls at work.
+const ANSWERS_MAX: usize = 192;
+
+/// Pages of each part: for 71 steps, 239 calls, 251 deletions, 4308 descriptors.
+const UNDO_PAGES: core::ops::Range<usize> = 0..24;
+const CALL_PAGES: core::ops::Range<usize> = 24..72;
+const DELETION_PAGES: core::ops::Range<usize> = 72..76;
+const DESCRIPTOR_PAGES: core::ops::Range<usize> = 76..PAGES_MAX;
+
+/// Pages of memory that are used at most.
+pub const PAGES_MAX: usize = 215;
+
+/// Where the change of names under way stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// There is none.
+    None,
+    /// It is under way.
+    Open(u64),
+    /// It has ended, and awaits its commit.
+    Ended(u64),
+}
+
+/// A change of one file under way; a successor finishes it or takes it back.
+#[must_use]
+pub struct Intention(Option<RecordId>);
+
+/// What an earlier instance left, to be gone through when the volume is mounted.
+#[derive(Default)]
+pub struct Remains {
+    /// Steps to take back, the last one first.
+    pub undo: Vec<Undo>,
+    /// Changes of single files that were under way.
+    pub intents: Vec<(RecordId, Call, Intent)>,
+    /// Files to delete.
+    pub deletions: Vec<(RecordId, FileNumber)>,
+    /// What was open.
+    pub descriptors: Vec<(RecordId, DescriptorState)>,
+}
+
+struct Tables {
+    undo: Box<dyn Records<UNDO_WORDS>>,
+    calls: Box<dyn Records<CALL_WORDS>>,
+    deletions: Box<dyn Records<DELETION_WORDS>>,
+    descriptors: Box<dyn Records<DESCRIPTOR_WORDS>>,
+    header: RecordId,
+    commit: RecordId,
+}
+
+/// The journal.
+pub struct Journal {
+    /// `None`: there is no memory, and nothing survives.
+    tables: RefCell<Option<Tables>>,
+    remains: RefCell<Rc<Remains>>,
+    /// Which volume all of it is about, and the history below.
+    of: Cell<(u128, u64)>,
+    /// What the numbers of new descriptors carry.
+    tag: Cell<u32>,
+    /// The operation that began last.
+    op: Cell<u64>,
+    /// The last change of names that is not to be taken back.
+    names_committed: Cell<u64>,
+    names: Cell<Names>,
+    /// The records of steps, and the steps of the change under way.
+    steps: RefCell<(Vec<RecordId>, Vec<Undo>)>,
+    /// The call that ended last.
+    last: RefCell<Call>,
+    /// Answers whose clients may ask again.
+    answers: RefCell<BTreeMap<CallKey, (RecordId, Call)>>,
+}
+
+impl Journal {
+    /// The number of an operation that begins.
+    pub fn begin(&self) -> u64 {
+        self.op.set(self.op.get() + 1);
+        self.op.get()
+    }
+
+    /// What the numbers of new descriptors are to carry. It is another one after descriptors were lost, so
+    /// that nobody's lost descriptor ever means somebody else's file.
+    pub fn tag(&self) -> u32 {
+        self.tag.get()
+    }
+
+    /// What is left of an earlier instance, for a volume with this history below. All of it is thrown away
+    /// if it is about another.
+    pub fn remains(&self, volume: u128, history: u64) -> Rc<Remains> {
+        if self.of.get() != (volume, history) {
+            self.discard();
+            self.of.set((volume, history));
+            self.store_header();
+        }
+        self.remains.borrow().clone()
+    }
+
+    /// Whether there is anything to go through.
+    pub fn has_remains(&self) -> bool {
+        let remains = self.remains.borrow();
+        !(remains.undo.is_empty()
+            && remains.intents.is_empty()
+            && remains.deletions.is_empty()
+            && remains.descriptors.is_empty())
+    }
+
+    /// Throws away what is left of an earlier instance: the volume is not what it was about.
+    pub fn discard(&self) {
+        let old = self.remains.take();
+        if !old.descriptors.is_empty() {
+            let count = old.descriptors.len();
+            log::error!("{count} open files are lost: what is below is not what they were of");
+        }
+        self.with(|tables| {
+            for (id, ..) in &old.intents {
+                tables.calls.remove(*id);
+            }
+            for (id, _) in &old.deletions {
+                tables.deletions.remove(*id);
+            }
+            for (id, _) in &old.descriptors {
+                tables.descriptors.remove(*id);
+            }
+        });
+        self.settled();
+    }
+
+    /// What an earlier instance left was gone through, and its change of names taken back.
+    pub fn settled(&self) {
+        self.remains.take();
+        if self.names_committed.replace(self.op.get()) != self.op.get() {
+            self.store_commit();
+        }
+    }
+
+    /// Begins a change of names. Returns the steps of one that was given up, the last one first: they are
+    /// to be taken back, and `taken_back` called, before this is called again.
+    pub fn begin_names(&self) -> core::result::Result<u64, Vec<Undo>> {
+        match self.names.get() {
+            Names::Open(_) if !self.steps.borrow().1.is_empty() => {
+                let steps = self.steps.borrow();
+                return Err(steps.1.iter().rev().cloned().collect());
+            }
+            Names::Ended(_) => self.void_names(),
+            Names::Open(_) | Names::None => {}
+        }
+        let op = self.begin();
+        self.steps.borrow_mut().1.clear();
+        self.names.set(Names::Open(op));
+        Ok(op)
+    }
+
+    /// To be called before each call below of a change of names: how to take it back.
+    pub fn step(&self, undo: Undo) {
+        let Names::Open(op) = self.names.get() else {
+            return;
+        };
+        let mut steps = self.steps.borrow_mut();
+        let (records, steps) = &mut *steps;
+        let place = steps.len();
+        self.with(|tables| {
+            let words = undo.encode(op, place);
+            match records.get(place) {
+                Some(&id) => tables.undo.set(id, &words),
+                None => match tables.undo.insert(&words) {
+                    Some(id) => records.push(id),
+                    None => log::warn!("a change of names has too many steps to be taken back"),
+                },
+            }
+        });
+        steps.push(undo);
+    }
+
+    /// The call that the last step was for has changed nothing: there is nothing to take back.
+    pub fn unstep(&self) {
+        let mut steps = self.steps.borrow_mut();
+        let (records, steps) = &mut *steps;
+        if let Some(step) = steps.pop()
+            && let Some(&id) = records.get(steps.len())
+        {
+            // Operation zero was over before the first one.
+            self.with(|tables| tables.undo.set(id, &step.encode(0, 0)));
+        }
+    }
+
+    /// The change of names has ended. Nothing is taken back once it is committed or made void.
+    pub fn end_names(&self) {
+        if let Names::Open(op) = self.names.get() {
+            self.names.set(Names::Ended(op));
+        }
+    }
+
+    /// The change of names that has ended has failed, and left nothing to take back.
+    pub fn void_names(&self) {
+        if let Names::Ended(op) = self.names.get()
+            && self.settle_names(op)
+        {
+            self.store_commit();
+        }
+    }
+
+    /// The change of names that was given up was taken back.
+    pub fn taken_back(&self) {
+        if let Names::Open(op) = self.names.get()
+            && self.settle_names(op)
+        {
+            self.store_commit();
+        }
+    }
+
+    /// Nothing of this change is taken back any more. Whether there was anything.
+    fn settle_names(&self, op: u64) -> bool {
+        self.names.set(Names::None);
+        self.names_committed.set(op);
+        !take(&mut self.steps.borrow_mut().1).is_empty()
+    }
+
+    /// The operation has happened, with the change of names that has ended, and this is the answer. To be
+    /// followed by the reply, with no `await` in between. `record` is the descriptor's.
+    pub fn commit(&self, call: Call, record: &Cell<Option<RecordId>>) {
+        if let Names::Ended(op) = self.names.get() {
+            self.settle_names(op);
+        }
+        let effect = call.effect;
+        *self.last.borrow_mut() = call;
+        self.store_commit();
+        self.with(|tables| match (effect, record.get()) {
+            (Effect::Set(state), Some(id)) => {
+                tables.descriptors.set(id, &encode_descriptor(&state));
+            }
+            (Effect::Set(state), None) => {
+                let id = tables.descriptors.insert(&encode_descriptor(&state));
+                if id.is_none() {
+                    log::error!("no memory for a descriptor: it would not survive");
+                }
+                record.set(id);
+            }
+            (Effect::Closed(_), Some(id)) => {
+                tables.descriptors.remove(id);
+                record.set(None);
+            }
+            (Effect::Closed(_), None) | (Effect::None, _) => {}
+        });
+    }
+
+    /// Forgets a descriptor that is closed by no call of its client.
+    pub fn forget_descriptor(&self, role: u64, record: &Cell<Option<RecordId>>) {
+        let is_last = match self.last.borrow().effect {
+            Effect::Set(state) => state.role == role,
+            _ => false,
+        };
+        if is_last {
+            // Or a successor would open it again.
+            self.last.borrow_mut().effect = Effect::None;
+            self.store_commit();
+        }
+        if let Some(id) = record.take() {
+            self.with(|tables| tables.descriptors.remove(id));
+        }
+    }
+
+    /// Notes a change of one file before it is made.
+    pub fn intend(&self, call: &Call, intent: Intent) -> Intention {
+        let record = CallRecord::Intent {
+            call: call.clone(),
+            intent,
+        };
+        Intention(
+            self.with(|tables| tables.calls.insert(&record.encode()))
+                .flatten(),
+        )
+    }
+
+    /// What a successor is to do about it is something else now.
+    pub fn intend_instead(&self, intention: &Intention, call: Call, intent: Intent) {
+        let record = CallRecord::Intent { call, intent };
+        if let Some(id) = intention.0 {
+            self.with(|tables| tables.calls.set(id, &record.encode()));
+        }
+    }
+
+    /// The change is committed, or has failed: a successor leaves it alone.
+    pub fn fulfilled(&self, intention: Intention) {
+        if let Some(id) = intention.0 {
+            self.with(|tables| tables.calls.remove(id));
+        }
+    }
+
+    /// Keeps the answer of a call that an earlier instance was asked, in the record of its intent.
+    pub fn keep_answer(&self, id: RecordId, call: Call) {
+        let Some(key) = call.key else {
+            self.with(|tables| tables.calls.remove(id));
+            return;
+        };
+        let record = CallRecord::Intent {
+            call: call.clone(),
+            intent: Intent::Answered,
+        };
+        self.with(|tables| tables.calls.set(id, &record.encode()));
+        let displaced = self.answers.borrow_mut().insert(key, (id, call));
+        if let Some((other, _)) = displaced.filter(|(other, _)| *other != id) {
+            self.with(|tables| tables.calls.remove(other));
+        }
+        while self.answers.borrow().len() > ANSWERS_MAX {
+            let oldest = {
+                let answers = self.answers.borrow();
+                let oldest = answers.iter().min_by_key(|(_, (_, call))| call.op);
+                oldest.map(|(key, _)| *key)
+            };
+            self.forget_answers(|key| Some(*key) == oldest);
+        }
+    }
+
+    /// A change of one file was taken back.
+    pub fn drop_intent(&self, id: RecordId) {
+        self.with(|tables| tables.calls.remove(id));
+    }
+
+    /// The answer of a call that an earlier instance has carried out. Those of the same client before
+    /// `oldest` are forgotten: it has them.
+    pub fn answer(&self, key: CallKey, oldest: u64) -> Option<Message> {
+        if self.answers.borrow().is_empty() {
+            return None;
+        }
+        self.forget_answers(|other| {
+            let is_older = other.role == key.role && other.generation < key.generation;
+            let is_answered = (other.role, other.generation, other.session)
+                == (key.role, key.generation, key.session)
+                && other.number < oldest;
+            is_older || is_answered
+        });
+        let answers = self.answers.borrow();
+        answers.get(&key).map(|(_, call)| call.answer.clone())
+    }
+
+    /// Forgets what is kept for a role that does not come back.
+    pub fn forget_client(&self, role: u64) {
+        self.forget_answers(|key| key.role == role);
+    }
+
+    fn forget_answers(&self, is_over: impl Fn(&CallKey) -> bool) {
+        let over: Vec<_> = {
+            let answers = self.answers.borrow();
+            let over = answers.iter().filter(|(key, _)| is_over(key));
+            over.map(|(key, (id, _))| (*key, *id)).collect()
+        };
+        for (key, id) in over {
+            self.answers.borrow_mut().remove(&key);
+            self.with(|tables| tables.calls.remove(id));
+        }
+    }
+
+    /// A file is to be deleted once the change of names under way is committed.
+    pub fn delete_later(&self, file: FileNumber) -> Option<RecordId> {
+        let op = match self.names.get() {
+            Names::Open(op) | Names::Ended(op) => op,
+            Names::None => self.names_committed.get(),
+        };
+        self.with(|tables| tables.deletions.insert(&[file.0, op]))
+            .flatten()
+    }
+
+    /// It was deleted.
+    pub fn deleted(&self, id: RecordId) {
+        self.with(|tables| tables.deletions.remove(id));
+    }
+
+    fn store_commit(&self) {
+        let record = CallRecord::Commit {
+            call: self.last.borrow().clone(),
+            names: self.names_committed.get(),
+        };
+        self.with(|tables| tables.calls.set(tables.commit, &record.encode()));
+    }
+
+    fn store_header(&self) {
+        let (volume, history) = self.of.get();
+        let record = CallRecord::Header {
+            volume,
+            history,
+            tag: u64::from(self.tag.get()),
+        };
+        self.with(|tables| tables.calls.set(tables.header, &record.encode()));
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> Option<T> {
+        self.tables.borrow_mut().as_mut().map(work)
+    }
+}
