@@ -26,6 +26,7 @@ pub mod faulty;
 pub mod file;
 pub mod logical;
 pub mod naming;
+pub mod point;
 pub mod succession;
 pub mod surviving;
 pub mod transport;

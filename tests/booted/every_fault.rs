@@ -271,6 +271,44 @@ fn a_fault_that_ends_a_task_is_noticed_and_costs_a_delay() {
     power_off(guest);
 }
 
+/// A task, the point at which it is ended, and what has it pass there.
+const POINTS: [(&str, &str, &str); 10] = [
+    ("twinfs.0", "twinfs.blocks-written", "sync"),
+    ("twinfs.1", "twinfs.root-written", "sync"),
+    ("twinfs.0", "twinfs.root-flushed", "sync"),
+    ("twinfs.1", "twinfs.root-erased", "sync"),
+    ("logical", "logical.mapping-written", "sync"),
+    ("logical", "logical.stores-synced", "sync"),
+    ("cache", "cache.written-back", "sync"),
+    ("cache", "cache.synced-below", "sync"),
+    ("cache", "cache.replaying", "kill logical; sync"),
+    ("naming", "naming.file-created", "write /w text"),
+];
+
+#[test]
+fn a_task_can_be_ended_at_every_point() {
+    let bed = bed();
+    let mut guest = bed.boot_formatted();
+    for (number, (task, point, passes)) in POINTS.into_iter().enumerate() {
+        let file = format!("/p{number}");
+        run(&mut guest, &format!("write {file} before{number}"));
+        run(&mut guest, "sync");
+        run(&mut guest, &format!("write -a {file} after{number}"));
+        let before = lives(&mut guest)[task].0;
+        run(&mut guest, &format!("inject kill {task} at={point}"));
+        // Calls under way in naming end with it.
+        let passed = attempt(&mut guest, passes);
+        assert!(passed.is_ok() || task == "naming", "{point}: {passed:?}");
+        let content = content_of(&mut guest, &file);
+        let expected = format!("before{number}after{number}");
+        assert_eq!(content.as_deref(), Ok(expected.as_str()), "{point}");
+        let deaths = lives(&mut guest)[task].0 - before;
+        println!("{task} at {point}: {deaths} deaths");
+        assert!(deaths > 0, "{point}: nobody passed it");
+    }
+    power_off(guest);
+}
+
 #[test]
 fn a_task_that_goes_on_in_damaged_memory_gives_errors_at_worst() {
     let bed = bed();

@@ -18,7 +18,10 @@ use manager::{
     control::{self, Target},
     injection::{Injection, TaskFault, What},
 };
-use storage::faulty::{Action, Direction, KINDS, Kind, Place, Rule};
+use storage::{
+    faulty::{Action, Direction, KINDS, Kind, Place, Rule},
+    point::Point,
+};
 
 use crate::{
     arguments::{Arguments, Takes},
@@ -27,7 +30,7 @@ use crate::{
 
 /// The keys of `inject`.
 pub const KEYS: &[&str] = &[
-    "after", "bytes", "count", "delay", "every", "memory", "on", "range", "rate", "sectors",
+    "after", "at", "bytes", "count", "delay", "every", "memory", "on", "range", "rate", "sectors",
     "seed", "skip", "to", "type", "writes",
 ];
 
@@ -249,8 +252,8 @@ fn rule(action: Action, arguments: &Arguments) -> Result<Rule, String> {
 
 fn task_fault(fault: Fault, arguments: &Arguments) -> Result<TaskFault, String> {
     let keys: &[&str] = match fault {
-        Fault::WildWrite => &["after", "count", "every", "memory", "seed", "writes"],
-        _ => &["after", "count", "every", "seed"],
+        Fault::WildWrite => &["after", "at", "count", "every", "memory", "seed", "writes"],
+        _ => &["after", "at", "count", "every", "seed"],
     };
     only(arguments, keys, "this fault of a task")?;
     let region = match arguments.value("memory") {
@@ -275,7 +278,10 @@ fn task_fault(fault: Fault, arguments: &Arguments) -> Result<TaskFault, String> 
     };
     // A number is of requests, anything with a unit is a time.
     let (after_ms, when) = match arguments.value("after") {
-        None => (0, When::Now),
+        None => (0, point(arguments)?.map_or(When::Now, When::Point)),
+        Some(_) if arguments.value("at").is_some() => {
+            return Err("either after= or at=, not both".into());
+        }
         Some(text) => match values::number_32(text) {
             Ok(requests) => (0, When::Requests(requests)),
             Err(_) => (milliseconds(arguments, "after")?, When::Now),
@@ -289,6 +295,16 @@ fn task_fault(fault: Fault, arguments: &Arguments) -> Result<TaskFault, String> 
         count,
         ..TaskFault::new(fault).at(when)
     })
+}
+
+/// The number of the point that `at=` names.
+fn point(arguments: &Arguments) -> Result<Option<u32>, String> {
+    let Some(name) = arguments.value("at") else {
+        return Ok(None);
+    };
+    let point = Point::of_name(name)
+        .ok_or_else(|| format!("at: there is no point `{name}`; `inject` lists them"))?;
+    Ok(Some(point as u32))
 }
 
 /// What is in force, in the words in which it was said.
@@ -451,6 +467,11 @@ mod tests {
         assert_eq!(what("panic naming after=200ms"), What::Task(later));
         let request = panic.at(When::Requests(50));
         assert_eq!(what("panic naming after=50"), What::Task(request));
+        let at = panic.at(When::Point(Point::RootWritten as u32));
+        assert_eq!(
+            what("panic twinfs.0 at=twinfs.root-written"),
+            What::Task(at)
+        );
         let again = TaskFault {
             every_ms: 1000,
             count: None,
@@ -477,6 +498,8 @@ mod tests {
                 "panic cache type=root",
                 "type= means nothing to this fault of a task",
             ),
+            ("panic cache at=x", "there is no point `x`"),
+            ("panic cache at=cache.replaying after=3", "not both"),
             ("panic cache count=3", "needs every="),
             ("panic cache every=1us", "at least 1ms"),
             ("corrupt vda rate=3", "rate: expected such as 1/100"),

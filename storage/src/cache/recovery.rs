@@ -27,6 +27,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{AttributeChange, Attributes, FileNumber, FileService},
+    point::{self, Point},
     surviving::Memory,
 };
 
@@ -95,6 +96,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     /// Attaches and replays once. Returns whether the log was cleared instead.
     async fn roll_forward(self: &Rc<Self>) -> Result<bool> {
         let attachment = self.lower.resume().await?;
+        point::pass(Point::Replaying);
         let (base, syncing, volume) = {
             let link = self.link.borrow();
             (

@@ -7,6 +7,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{Attachment, FileService, Timestamp, VolumeFormat},
+    point::{self, Point},
     surviving::Memory,
 };
 
@@ -140,6 +141,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
 
     async fn checkpoint(self: &Rc<Self>) -> Result<Timestamp> {
         self.flush_everything().await?;
+        point::pass(Point::WrittenBack);
         let synced = self
             .change(async |lower: &L| {
                 // Told to the recovery: should this call die, there may be a new checkpoint.
@@ -150,6 +152,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             .await;
         match synced {
             Ok(timestamp) => {
+                point::pass(Point::SyncedBelow);
                 self.new_base(timestamp);
                 self.count(|count| count.syncs += 1);
                 self.note_space().await;

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error, Result,
     file::{Checkpoint, FileNumber, FileStore, Timestamp},
+    point::{self, Point},
 };
 
 /// Files that may wait to have their copies made equal; beyond it the last checkpoint is the way
@@ -60,12 +61,14 @@ impl<S: FileStore> Logical<S> {
     ) -> Result<Vec<(Copy, Error)>> {
         self.make_equal_again(volume).await?;
         self.flush_mapping(volume).await?;
+        point::pass(Point::MappingWritten);
         let stores = volume.mapping_copies();
         let outcomes = self
             .on_all(volume, &stores, async |store, _| {
                 store.sync(checkpoint).await
             })
             .await;
+        point::pass(Point::StoresSynced);
         let failures = outcomes
             .iter()
             .filter_map(|(copy, it)| Some((*copy, it.err()?)));

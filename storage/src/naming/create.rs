@@ -17,6 +17,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::{FileNumber, FileService},
+    point::{self, Point},
     vfs::Kind,
 };
 
@@ -123,6 +124,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             self.journal.step(Undo::Delete(number));
             match self.below.create(number, &attributes).await {
                 Ok(()) => {
+                    point::pass(Point::FileCreated);
                     let inode = Inode::created(number, attributes, volume.checkpoints());
                     let inode = Rc::new(inode);
                     let added = volume.add_inode(inode.clone());

@@ -17,6 +17,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     clock::Clock,
     file::{Attributes, FileNumber, FileService},
+    point::{self, Point},
     vfs::Kind,
 };
 
@@ -138,6 +139,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         self.change_links(&ends.inode, 1, now).await?;
         let mut moved = self.write_target(volume, ends, now).await;
         if moved.is_ok() {
+            point::pass(Point::TargetWritten);
             moved = self.write_source(volume, ends, now).await;
             if moved.is_err() {
                 moved = self.undo_target(volume, ends, moved, now).await;

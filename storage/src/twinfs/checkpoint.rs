@@ -33,6 +33,7 @@ use crate::{
     buffer::Source,
     clock::Clock,
     file::{Checkpoint, Timestamp},
+    point::{self, Point},
 };
 
 impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
@@ -82,6 +83,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     /// fails.
     async fn write_root(&self, checkpoint: Checkpoint) -> Result<Base> {
         let guard = self.fail_if_dropped();
+        point::pass(Point::BlocksWritten);
         self.disk.flush().await?;
         let (root, base) = self.with(|volume| {
             volume.root.blocks_free = volume.blocks.free();
@@ -97,7 +99,9 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         self.disk
             .write(Root::place(checkpoint.timestamp), Source::local(&*root))
             .await?;
+        point::pass(Point::RootWritten);
         self.disk.flush().await?;
+        point::pass(Point::RootFlushed);
         guard.done();
         Ok(base)
     }

@@ -22,6 +22,7 @@ use crate::{
     block::BlockDevice,
     buffer::Source,
     file::{Checkpoint, Timestamp},
+    point::{self, Point},
 };
 
 /// Whether stores may have to return from this checkpoint to the one before.
@@ -57,6 +58,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         if has_way_back(newest) {
             let before = Timestamp(newest.timestamp.0.wrapping_sub(1));
             self.erase_root(Root::place(before)).await?;
+            point::pass(Point::RootErased);
         }
         self.disk.flush().await
     }

@@ -25,8 +25,13 @@ use super::{
     record::{self, RECORDS_PER_BLOCK},
 };
 use crate::{
-    BLOCK_BYTES, Error, Result, block::BlockDevice, buffer::Source, checksum::Checksum,
-    file::FileNumber, waiting::yield_now,
+    BLOCK_BYTES, Error, Result,
+    block::BlockDevice,
+    buffer::Source,
+    checksum::Checksum,
+    file::FileNumber,
+    point::{self, Point},
+    waiting::yield_now,
 };
 
 /// Blocks that may be announced in one call.
@@ -95,6 +100,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             .map(|(place, index, len)| (place, data.slice(index * BLOCK_BYTES, len * BLOCK_BYTES)))
             .collect();
         self.disk.write_runs(runs).await?;
+        point::pass(Point::LogWritten);
         self.with(|volume| {
             volume.overwrites.flush_begins();
             Ok(())

@@ -97,6 +97,7 @@ static PENDING: Pending = Pending {
 /// Tells the kernel where the task is to go on when a fault is injected.
 pub(crate) fn install() {
     memory::note_stack();
+    storage::point::on_hit(suffer_pending);
     let entry = galago_fault_entry as *const () as u64;
     if let Err(error) = system::fault_entry(entry) {
         log::warn!("faults cannot be injected here: {error}");
@@ -114,8 +115,10 @@ extern "C" fn galago_fault(fault: u64, argument: u64, seed: u64, when: u64) {
             pend(fault, argument, seed);
             misbehaviour::count_down(count);
         }
-        // There are no named points yet.
-        When::Point(_) => {}
+        When::Point(point) => {
+            pend(fault, argument, seed);
+            storage::point::arm(point);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use applications::{
 };
 use manager::injection::{Injection, Listed};
 use serde_json::{Value, json};
-use storage::Error;
+use storage::{Error, point::Point};
 
 use super::command;
 use crate::{
@@ -22,14 +22,15 @@ use crate::{
 pub const COMMANDS: &[Command] = &[
     command!(
         "inject",
-        "inject FAULT TASK|all [after=N|DURATION] [every=DURATION] [count=N] [seed=S] [writes=N memory=REGION], \
+        "inject FAULT TASK|all [after=N|DURATION|at=POINT] [every=DURATION] [count=N] [seed=S] [writes=N memory=REGION], \
          inject FAULT DISK [type=TYPE|range=A-B] [on=reads|writes] [skip=N] [count=N] [rate=1/N] [seed=S] \
          [bytes= sectors= to= delay=], inject bug NAME [TARGET], inject list, inject off N|all, inject",
-        "has a task or a disk fail; `inject` alone lists faults and bugs",
+        "has a task or a disk fail; `inject` alone lists faults, points and bugs",
         [
             "inject wild-write cache memory=heap writes=40 seed=3",
             "inject infinite-loop twinfs.0 after=200ms",
             "inject panic logical after=50",
+            "inject kill twinfs.0 at=twinfs.root-written",
             "inject kill all every=200ms count=10 seed=7",
             "inject corrupt vda type=inode on=reads count=1",
             "inject slow vdb rate=1/10 delay=50ms",
@@ -111,6 +112,8 @@ async fn faults(context: &Context<'_>) -> Outcome {
     );
     rows.push(vec!["of disks:".to_string()]);
     rows.extend(DISK_FAULTS.iter().map(|(name, text)| row(name, text)));
+    rows.push(vec!["points:".to_string()]);
+    rows.extend(Point::ALL.iter().map(|it| row(it.name(), it.summary())));
     rows.push(vec!["bugs:".to_string()]);
     rows.extend(BUGS.iter().map(|bug| row(bug.name, bug.summary)));
     context.output.lines(text::table(&rows, &[])).await;
@@ -118,6 +121,7 @@ async fn faults(context: &Context<'_>) -> Outcome {
     Ok(json!({
         "tasks": names(Fault::ALL.iter().map(|fault| fault.name()).collect()),
         "disks": names(DISK_FAULTS.iter().map(|(name, _)| *name).collect()),
+        "points": names(Point::ALL.iter().map(|it| it.name()).collect()),
         "bugs": BUGS.iter().map(|bug| json!({ "name": bug.name, "line": bug.line })).collect::<Vec<_>>(),
     }))
 }
