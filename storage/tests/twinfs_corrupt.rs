@@ -8,7 +8,7 @@ use futures_executor::block_on;
 use storage::{
     Error,
     buffer::{Lent, LentMemory, Side, Sink, SinkSegment},
-    file::{FileNumber, FileStore},
+    file::{FileNumber, FileStore, Usage},
     twinfs::Config,
 };
 use twinfs_support::*;
@@ -134,13 +134,12 @@ fn damage_to_any_block_is_noticed_or_does_not_matter() {
     }
 }
 
-#[test]
-fn a_file_with_a_corrupt_indirect_block_can_be_deleted() {
+/// Checkpoint 2 with one file, 300 blocks of `data`, whose indirect block is corrupt.
+fn with_a_corrupt_indirect_block(data: &[u8]) -> (Disk, FileNumber, Usage) {
     let disk = disk(16);
     let store = fresh(&disk, Config::default(), 16);
     let file = block_on(store.create(&attributes(false))).unwrap();
-    let data = Random(1).bytes(4096 * 300);
-    block_on(write(&store, file, 0, &data, 300 * BLOCK)).unwrap();
+    block_on(write(&store, file, 0, data, 300 * BLOCK)).unwrap();
     block_on(store.sync(checkpoint(2))).unwrap();
     let before = block_on(store.usage()).unwrap();
     // The inode block has the pointer: file 2 is the third inode of the first block of its area.
@@ -152,6 +151,34 @@ fn a_file_with_a_corrupt_indirect_block_can_be_deleted() {
     pointer[..6].copy_from_slice(&inode[2 * 512 + 128 + 20 * 16 + 8..][..6]);
     let left = u64::from_le_bytes(pointer);
     disk.poke(left * 8, &[0x55; 4096]);
+    (disk, file, before)
+}
+
+/// What it keeps of a file does not turn into zeros where it cannot be read.
+#[test]
+fn a_file_with_a_corrupt_indirect_block_that_is_cut_still_says_so() {
+    let data = Random(1).bytes(4096 * 300);
+    let (disk, file, _) = with_a_corrupt_indirect_block(&data);
+    let store = twinfs_support::store(&disk, Config::default());
+    block_on(store.load(checkpoint(2).timestamp)).unwrap();
+    for (blocks, kept) in [(290, 10), (150, 100), (10, 9)] {
+        block_on(store.truncate(file, blocks * BLOCK, 7)).unwrap();
+        assert_eq!(block_on(read(&store, file, 0, 1)).unwrap().1, data[..4096]);
+        let found = block_on(read(&store, file, kept, 1)).map(|_| ());
+        let direct = kept < 20;
+        assert_eq!(
+            found,
+            if direct { Ok(()) } else { Err(Error::Corrupt) },
+            "block {kept}"
+        );
+    }
+    block_on(store.sync(checkpoint(3))).unwrap();
+}
+
+#[test]
+fn a_file_with_a_corrupt_indirect_block_can_be_deleted() {
+    let data = Random(1).bytes(4096 * 300);
+    let (disk, file, before) = with_a_corrupt_indirect_block(&data);
     let store = twinfs_support::store(&disk, Config::default());
     block_on(store.load(checkpoint(2).timestamp)).unwrap();
     assert_eq!(block_on(read(&store, file, 0, 1)).unwrap().1, data[..4096]);

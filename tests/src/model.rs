@@ -175,6 +175,15 @@ impl Model {
         }
     }
 
+    /// A file's bytes, if there is a file of this number.
+    #[must_use]
+    pub fn bytes(&self, number: u64) -> Option<&Rc<Vec<u8>>> {
+        match &self.nodes.get(&number)?.body {
+            Body::File(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// The numbers of what is open, in order.
     #[must_use]
     pub fn handles(&self) -> Vec<u32> {

@@ -6,7 +6,7 @@ use crate::{model::Model, random::Random};
 
 /// A path, shown as text.
 #[derive(Clone)]
-pub struct Path(Vec<u8>);
+pub struct Path(pub Vec<u8>);
 
 impl std::ops::Deref for Path {
     type Target = [u8];

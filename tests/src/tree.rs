@@ -6,7 +6,7 @@ use std::{
 };
 
 use storage::{
-    Error,
+    BLOCK_BYTES, Error,
     buffer::Sink,
     vfs::{FileSystem, Kind, OpenFlags, Stat},
 };
@@ -25,9 +25,18 @@ struct Entry {
 
 #[derive(Clone, Debug)]
 enum Content {
-    File(Rc<Vec<u8>>),
+    File(File),
     Link(Vec<u8>),
     Directory(BTreeMap<Vec<u8>, Kind>),
+}
+
+/// What was read of a file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its bytes; zeros where they could not be read.
+    pub bytes: Rc<Vec<u8>>,
+    /// The blocks that could not be read.
+    pub unreadable: BTreeSet<u64>,
 }
 
 /// A directory and everything in it, by path.
@@ -52,8 +61,8 @@ impl Tree {
             let stat = system.stat(&path, false).await.map_err(failed)?;
             let content = match stat.kind() {
                 Kind::File => {
-                    let bytes = contents(system, &path, stat.size).await;
-                    Content::File(Rc::new(bytes.map_err(failed)?))
+                    let file = contents(system, &path, stat.size).await;
+                    Content::File(file.map_err(failed)?)
                 }
                 Kind::Link => {
                     let mut target = vec![0; stat.size as usize + 1];
@@ -73,9 +82,31 @@ impl Tree {
         Ok(tree)
     }
 
+    /// The files, by path.
+    pub fn files(&self) -> impl Iterator<Item = (&[u8], &File)> {
+        self.entries
+            .iter()
+            .filter_map(|(path, entry)| match &entry.content {
+                Content::File(file) => Some((&path[..], file)),
+                _ => None,
+            })
+    }
+
     /// The first difference from what the model has below `top`, if there is one.
     #[must_use]
     pub fn difference(&self, model: &Model, top: &[u8]) -> Option<String> {
+        self.difference_where(model, top, &|_, found, bytes| found.difference(bytes))
+    }
+
+    /// As [`Self::difference`], but what a file may hold is decided by `judge`: of the node of this
+    /// number, what was found, and what the model has.
+    #[must_use]
+    pub fn difference_where(
+        &self,
+        model: &Model,
+        top: &[u8],
+        judge: &dyn Fn(u64, &File, &[u8]) -> Option<String>,
+    ) -> Option<String> {
         let mut inodes = BTreeMap::new();
         let Ok(root) = model.stat(top, false) else {
             return Some(format!("{}: is there", top.escape_ascii()));
@@ -88,7 +119,8 @@ impl Tree {
                 return Some(format!("{at}: is missing"));
             };
             let is_root = number == model.root();
-            if let Some(difference) = entry.difference(model, node, is_root) {
+            let judge = |found: &File, bytes: &[u8]| judge(number, found, bytes);
+            if let Some(difference) = entry.difference(model, node, is_root, &judge) {
                 return Some(format!("{at}: {difference}"));
             }
             // Two names of one file are two names of one inode, and of no other.
@@ -105,7 +137,13 @@ impl Tree {
 }
 
 impl Entry {
-    fn difference(&self, model: &Model, node: &Node, is_root: bool) -> Option<String> {
+    fn difference(
+        &self,
+        model: &Model,
+        node: &Node,
+        is_root: bool,
+        judge: &dyn Fn(&File, &[u8]) -> Option<String>,
+    ) -> Option<String> {
         let mut expected = describe(node);
         // The root's times are those of the format until something changes in it.
         if is_root && expected.changed == 0 {
@@ -116,11 +154,7 @@ impl Entry {
             return Some(format!("{found:?} instead of {expected:?}"));
         }
         match (&self.content, &node.body) {
-            (Content::File(found), Body::File(bytes)) if found == bytes => None,
-            (Content::File(found), Body::File(bytes)) => {
-                let lengths = || format!("{} bytes instead of {}", found.len(), bytes.len());
-                different_bytes(found, bytes).or_else(|| Some(lengths()))
-            }
+            (Content::File(found), Body::File(bytes)) => judge(found, bytes),
             (Content::Link(found), Body::Link(target)) => (found != target).then(|| {
                 let (found, target) = (found.escape_ascii(), target.escape_ascii());
                 format!("leads to {found} instead of {target}")
@@ -143,20 +177,50 @@ impl Entry {
     }
 }
 
-async fn contents<F: FileSystem>(system: &F, path: &[u8], size: u64) -> storage::Result<Vec<u8>> {
+impl File {
+    /// The first difference from these bytes.
+    #[must_use]
+    pub fn difference(&self, bytes: &[u8]) -> Option<String> {
+        if let Some(block) = self.unreadable.first() {
+            return Some(format!("block {block} cannot be read"));
+        }
+        if self.bytes[..] == *bytes {
+            return None;
+        }
+        let lengths = || format!("{} bytes instead of {}", self.bytes.len(), bytes.len());
+        different_bytes(&self.bytes, bytes).or_else(|| Some(lengths()))
+    }
+}
+
+async fn contents<F: FileSystem>(system: &F, path: &[u8], size: u64) -> storage::Result<File> {
     let descriptor = system.open(path, OpenFlags::READ, 0).await?;
     let mut bytes = vec![0xee; size as usize + 1];
-    let mut len = 0;
+    let mut unreadable = BTreeSet::new();
+    let (mut len, mut step) = (0, bytes.len());
     while len < bytes.len() {
-        let read = system
-            .read(descriptor, None, Sink::local(&mut bytes[len..]))
-            .await?;
-        if read == 0 {
-            break;
+        let end = bytes.len().min(len + step - len % step);
+        let into = Sink::local(&mut bytes[len..end]);
+        match system.read(descriptor, Some(len as u64), into).await {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            // Which block it is shows block by block.
+            Err(Error::Corrupt) if step > BLOCK_BYTES => step = BLOCK_BYTES,
+            Err(Error::Corrupt) => {
+                unreadable.insert((len / BLOCK_BYTES) as u64);
+                let end = end.min(size as usize);
+                bytes[len..end].fill(0);
+                len = end;
+                if len == size as usize {
+                    break;
+                }
+            }
+            Err(error) => return Err(error),
         }
-        len += read;
     }
     bytes.truncate(len);
     system.close(descriptor).await?;
-    Ok(bytes)
+    Ok(File {
+        bytes: Rc::new(bytes),
+        unreadable,
+    })
 }

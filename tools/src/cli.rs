@@ -64,7 +64,7 @@ pub enum Command {
     #[command(
         name = "crash-states",
         after_help = "Examples:\n  cargo galago crash-states\n  \
-                      cargo galago crash-states --calls 3 --shard 0/8 --json"
+                      cargo galago crash-states --calls 3 --shard 1/8 --json"
     )]
     CrashStates(CrashStates),
     /// Put guests through experiments by the thousand, each repeatable by its number
@@ -95,6 +95,10 @@ pub enum Command {
                       cargo galago fuzz-images --seed 17 --runs 1"
     )]
     FuzzImages(FuzzImages),
+    /// Break recovery in ways that the simulation must find, one at a time, and see that it does
+    #[command(after_help = "Examples:\n  cargo galago mutants\n  \
+                      cargo galago mutants --only flush --runs 5000")]
+    Mutants(Mutants),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
     Setup,
@@ -211,6 +215,23 @@ pub struct Measure {
     pub accel: Choice,
 }
 
+/// Options of `mutants`.
+#[derive(Debug, Args)]
+pub struct Mutants {
+    /// Only those whose name contains this
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Seed of the first run
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+    /// Runs after which a mutant counts as not found
+    #[arg(long, value_name = "N", default_value = "2000")]
+    pub runs: u64,
+    /// Print JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
@@ -270,9 +291,9 @@ pub struct CrashStates {
     /// Disks: one, or two that are mirrored [default: both]
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub disks: Option<u32>,
-    /// Only the workloads whose number leaves I when divided by N
-    #[arg(long, value_name = "I/N", default_value = "0/1")]
-    pub shard: campaign::Shard,
+    /// Only this part of the workloads, for several machines
+    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = parse_shard)]
+    pub shard: (u32, u32),
     /// Only this state, by the name that a failure has
     #[arg(long, value_name = "NAME")]
     pub state: Option<String>,
@@ -307,6 +328,17 @@ pub struct FuzzImages {
     /// Print failures and the summary as JSON lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// `I/N`: part I, counted from 1, of N.
+fn parse_shard(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text
+        .split_once('/')
+        .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+    match numbers {
+        Some((index, count)) if 1 <= index && index <= count => Ok((index, count)),
+        _ => Err("expected I/N, for instance 1/8: part 1 of 8".into()),
+    }
 }
 
 /// What can be measured.

@@ -237,8 +237,11 @@ impl Volume {
         let child = match child {
             Err(Stop::Fail(Error::Corrupt)) => {
                 log::error!("blocks below a corrupt indirect block are lost until a check");
-                self.cut(at);
-                file.frees_left = file.frees_left.saturating_sub(1);
+                // What is kept below it must not turn into zeros: then the pointer stays, and its error.
+                if first >= file.keep {
+                    self.cut(at);
+                    file.frees_left = file.frees_left.saturating_sub(1);
+                }
                 return Ok(());
             }
             child => child?,

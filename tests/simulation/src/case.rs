@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// What can be left out of a run, in the order in which shrinking tries.
-pub const PARTS: [&str; 6] = ["kills", "cuts", "mid-poll", "slow", "clients", "pauses"];
+pub const PARTS: [&str; 10] = [
+    "kills", "cuts", "faults", "cache", "away", "mid-poll", "slow", "clients", "pauses", "in-place",
+];
 
 /// A run. The same case is the same run, in every process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

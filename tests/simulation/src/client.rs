@@ -7,7 +7,7 @@ use std::{
 
 use storage::vfs::{self, FileSystem};
 use tests::{
-    operation::random_operation_below,
+    operation::{Operation, Path, random_operation_below},
     outcome::{Descriptors, agree, note_open, perform},
     random::Random,
     tree::Tree,
@@ -66,12 +66,20 @@ pub async fn work(
         let what = format!("client {client}, operation {number}");
         if random.one_in(mix.sync_one_in) {
             sync(&system, &shared, &what).await;
-        } else if random.one_in(mix.look_one_in) {
+        } else if random.one_in(mix.look_one_in) && shared.oracle.borrow().damaged(client).is_none()
+        {
             look(&system, &shared, client, &what).await;
         } else {
             let operation = {
                 let oracle = shared.oracle.borrow();
-                random_operation_below(&mut random, oracle.model(client), oracle.top(client))
+                match oracle.damaged(client) {
+                    // What a crash has cost is known, and goes.
+                    Some(path) => Operation::Unlink(Path(path)),
+                    None => {
+                        let (model, top) = (oracle.model(client), oracle.top(client));
+                        random_operation_below(&mut random, model, top)
+                    }
+                }
             };
             let (expected, handle) = shared.oracle.borrow_mut().begin(client, &operation);
             let what = format!("{what}: {operation:?}");

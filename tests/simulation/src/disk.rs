@@ -25,10 +25,31 @@ use storage::{
     Error, Result,
     block::{BlockDevice, Geometry, SECTOR_BYTES, ram::RamDisk},
     buffer::{Sink, Source},
+    faulty::{Faulty, Overlay, Timer},
 };
 use tests::random::Random;
 
 use crate::kernel::Kernel;
+
+/// A disk that fails by rules. What faults make of writes lies over the medium, which holds the truth.
+pub type FaultyDisk = Faulty<Rc<Disk>, Sleeper>;
+
+/// Delays requests.
+pub struct Sleeper(pub Rc<Kernel>);
+
+impl Timer for Sleeper {
+    async fn sleep_ms(&self, ms: u32) {
+        self.0.sleep(u64::from(ms) * 1_000_000).await;
+    }
+}
+
+/// What is left of a disk when the power is off.
+pub struct Medium {
+    /// What was written to it.
+    pub truth: RamDisk,
+    /// What it makes of that.
+    pub lies: Rc<Overlay>,
+}
 
 /// Most bytes in one request.
 const TRANSFER_BYTES_MAX: u32 = 256 << 10;

@@ -6,13 +6,19 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
+use futures_util::FutureExt as _;
 use manager::policy::{Action, Death, Member, Policy};
 use stack::Role;
-use storage::{block::ram::RamDisk, clock::Clock, naming::SURVIVING_PAGES_MAX, surviving::Heap};
+use storage::{
+    clock::Clock,
+    faulty::{Overlay, Persistence, Rule},
+    naming::SURVIVING_PAGES_MAX,
+    surviving::Heap,
+};
 use tests::random::Random;
 
 use crate::{
-    disk::Disk,
+    disk::{Disk, FaultyDisk, Medium, Sleeper},
     kernel::{Cause, Endpoint, Kernel, Report, RoleId, Schedule, Step},
     mix::Mix,
     oracle::Oracle,
@@ -60,7 +66,10 @@ pub struct Machine {
     /// Its kernel.
     pub kernel: Rc<Kernel>,
     mix: Mix,
-    disks: Vec<Option<Rc<Disk>>>,
+    disks: Vec<Option<Rc<FaultyDisk>>>,
+    lies: Vec<Option<Rc<Overlay>>>,
+    /// Memory of the cache, which outlives its instances, not the machine.
+    memory: Heap,
     stamps: Stamps,
     policy: Policy,
     jobs: VecDeque<Job>,
@@ -75,7 +84,7 @@ impl Machine {
     pub fn boot(
         mix: &Mix,
         boot: u64,
-        media: Vec<Option<RamDisk>>,
+        media: Vec<Option<Medium>>,
         oracle: &Rc<RefCell<Oracle>>,
         now_ns: u64,
     ) -> Self {
@@ -86,11 +95,15 @@ impl Machine {
         };
         let names = all.iter().map(|(name, _)| name.clone()).collect();
         let kernel = Kernel::new(names, &schedule, now_ns);
-        let disks = media.into_iter().enumerate().map(|(number, medium)| {
-            let source = MANAGER + 1 + number;
-            medium.map(|medium| Disk::new(&kernel, source, SECTORS, medium))
-        });
-        let disks = disks.collect();
+        let (mut disks, mut lies) = (Vec::new(), Vec::new());
+        for (number, medium) in media.into_iter().enumerate() {
+            lies.push(medium.as_ref().map(|medium| medium.lies.clone()));
+            disks.push(medium.map(|Medium { truth, lies }| {
+                let disk = Disk::new(&kernel, MANAGER + 1 + number, SECTORS, truth);
+                let over = Persistence::Overlay(lies);
+                Rc::new(FaultyDisk::new(disk, Sleeper(kernel.clone()), over))
+            }));
+        }
         let members = all.iter().enumerate().map(|(number, (_, role))| Member {
             role: *role,
             // Drivers can stand in for each other, and so can file stores; nobody else can.
@@ -107,6 +120,8 @@ impl Machine {
             kernel,
             mix: mix.clone(),
             disks,
+            lies,
+            memory: Heap::new(mix.cache.memory_pages()),
             stamps: Stamps(oracle.clone()),
             jobs: VecDeque::new(),
             ticks: 0,
@@ -150,7 +165,12 @@ impl Machine {
             kernel.start(role, logical);
         } else if role == roles.cache() {
             let below = self.endpoint(roles.logical());
-            kernel.start(role, programs::cache(kernel.clone(), below, self.mix.cache));
+            if is_restart {
+                self.memory = self.memory.next_instance();
+            }
+            let memory = self.memory.clone();
+            let cache = programs::cache(kernel.clone(), below, self.mix.cache, memory);
+            kernel.start(role, cache);
         } else if role == roles.naming() {
             let (below, period_ns) = (self.endpoint(roles.cache()), self.mix.period_ns);
             let stamps = self.stamps.clone();
@@ -186,7 +206,7 @@ impl Machine {
             Step::Outside(MANAGER, _) => self.add(Job::Tick),
             Step::Outside(source, number) => {
                 if let Some(disk) = &self.disks[source - MANAGER - 1] {
-                    disk.end(number);
+                    disk.device().end(number);
                 }
             }
         }
@@ -254,12 +274,27 @@ impl Machine {
         Ok(())
     }
 
+    /// A disk begins to fail by a rule, which names no kind of block.
+    pub fn harm(&self, disk: usize, rule: Rule) {
+        if let Some(disk) = &self.disks[disk] {
+            log::info!("a disk fails: {rule:?}");
+            // Past the most rules that there can be, nothing more goes wrong.
+            let _ = disk.add(None, rule).now_or_never();
+        }
+    }
+
     /// Power off: what is on the media, with an order and a subset of the unflushed writes of the seed's
     /// choice.
     #[must_use]
-    pub fn cut(self, random: &mut Random) -> Vec<Option<RamDisk>> {
-        let cut = |disk: &Option<Rc<Disk>>| Some(disk.as_ref()?.cut(random));
-        let media = self.disks.iter().map(cut).collect();
+    pub fn cut(self, random: &mut Random) -> Vec<Option<Medium>> {
+        let disks = self.disks.iter().zip(&self.lies);
+        let cut = |(disk, lies): (&Option<Rc<FaultyDisk>>, &Option<Rc<Overlay>>)| {
+            Some(Medium {
+                truth: disk.as_ref()?.device().cut(random),
+                lies: lies.clone()?,
+            })
+        };
+        let media = disks.map(cut).collect();
         self.kernel.shut_down();
         media
     }

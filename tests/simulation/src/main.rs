@@ -27,12 +27,19 @@ struct Request {
     /// No new run after so many seconds.
     #[serde(default)]
     seconds: Option<u64>,
+    /// Failures after which no new run begins: they will have one reason.
+    #[serde(default = "failures_max")]
+    failures: u64,
     /// Every step is told on standard error.
     #[serde(default)]
     trace: bool,
     /// A failure is told as it is, and not made smaller.
     #[serde(default)]
     whole: bool,
+}
+
+fn failures_max() -> u64 {
+    5
 }
 
 fn main() -> ExitCode {

@@ -14,15 +14,21 @@
 //! After a crash there must be one instant T, not before the last `sync` that has returned was asked for,
 //! such that every directory is as at T: operations that had ended are in it whole, those that had not
 //! begun are not in it at all.
+//!
+//! Where data are overwritten in place (`in_place`), that holds of names, sizes and attributes, and each
+//! block of a file is as at T or as at any time since; it may be unreadable if it was overwritten since T.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-use storage::Result;
+use storage::{BLOCK_BYTES, Result, vfs::Kind};
 use tests::{
     model::Model,
     operation::Operation,
     outcome::{Outcome, apply},
-    tree::Tree,
+    tree::{File, Tree},
 };
 
 /// An instant, in beginnings and ends of operations.
@@ -37,6 +43,8 @@ struct State {
 
 struct History {
     top: Vec<u8>,
+    /// Blocks of files that an earlier crash has cost, by node and number.
+    unreadable: BTreeSet<(u64, u64)>,
     /// As of now, with what is open.
     model: Model,
     states: Vec<State>,
@@ -50,18 +58,20 @@ pub struct Oracle {
     /// Operations under way.
     under_way: usize,
     stamp_ns: u64,
+    in_place: bool,
 }
 
 impl Oracle {
     /// Clients with an empty directory each, all of it synced.
     #[must_use]
-    pub fn new(tops: Vec<Vec<u8>>, stamp_ns: u64) -> Self {
+    pub fn new(tops: Vec<Vec<u8>>, stamp_ns: u64, in_place: bool) -> Self {
         let history = |top: Vec<u8>| {
             let mut model = Model::new();
             model.at(stamp_ns);
             model.mkdir(&top, 0o755).expect("a new directory");
             History {
                 top,
+                unreadable: BTreeSet::new(),
                 states: vec![State {
                     begun: 0,
                     ended: Some(0),
@@ -76,6 +86,7 @@ impl Oracle {
             durable: 0,
             under_way: 0,
             stamp_ns,
+            in_place,
         }
     }
 
@@ -147,6 +158,27 @@ impl Oracle {
         }
     }
 
+    /// A name of the client's of a file with blocks that cannot be read, if there is one.
+    #[must_use]
+    pub fn damaged(&self, client: usize) -> Option<Vec<u8>> {
+        let history = &self.clients[client];
+        if history.unreadable.is_empty() {
+            return None;
+        }
+        let mut left = vec![history.top.clone()];
+        while let Some(path) = left.pop() {
+            for (name, node) in history.model.readdir(&path).unwrap_or_default() {
+                let path = [&path[..], b"/", &name].concat();
+                match history.model.node(node).kind() {
+                    Kind::Directory => left.push(path),
+                    _ if history.unreadable.iter().any(|it| it.0 == node) => return Some(path),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
     /// The machine has crashed, and these are the clients' directories now. Goes on from what they are.
     ///
     /// # Errors
@@ -155,7 +187,7 @@ impl Oracle {
         // For each client, the instants at which its directory was as found: from, to, which state.
         let mut fits: Vec<Vec<(Instant, Instant, usize)>> = Vec::new();
         for (history, tree) in self.clients.iter().zip(trees) {
-            fits.push(history.fits(tree, self.durable)?);
+            fits.push(history.fits(tree, self.durable, self.in_place)?);
         }
         let begins = fits.iter().flatten().map(|&(from, ..)| from);
         let mut instants: Vec<Instant> = begins.chain([self.durable]).collect();
@@ -173,9 +205,18 @@ impl Oracle {
                 self.durable
             ));
         };
-        for (history, state) in self.clients.iter_mut().zip(states) {
+        for ((history, state), tree) in self.clients.iter_mut().zip(states).zip(trees) {
             let mut model = history.states.swap_remove(state).model;
             model.close_all();
+            if self.in_place {
+                history.unreadable.clear();
+                for (path, file) in tree.files() {
+                    let node = model.stat(path, false).expect("the tree is the model's");
+                    model.replace_contents(node, file.bytes.to_vec());
+                    let blocks = file.unreadable.iter().map(|&block| (node, block));
+                    history.unreadable.extend(blocks);
+                }
+            }
             history.model = model.clone();
             history.states = vec![State {
                 begun: 0,
@@ -194,6 +235,7 @@ impl History {
         &self,
         tree: &Tree,
         durable: Instant,
+        in_place: bool,
     ) -> std::result::Result<Vec<(Instant, Instant, usize)>, String> {
         let mut fits = Vec::new();
         let mut differences = BTreeMap::new();
@@ -204,7 +246,15 @@ impl History {
             if from >= to {
                 continue;
             }
-            match tree.difference(&state.model, &self.top) {
+            let difference = if in_place {
+                let judge = |node: u64, found: &File, bytes: &[u8]| {
+                    self.difference_since(index, node, found, bytes)
+                };
+                tree.difference_where(&state.model, &self.top, &judge)
+            } else {
+                tree.difference(&state.model, &self.top)
+            };
+            match difference {
                 None => fits.push((from, to, index)),
                 Some(difference) => {
                     differences.insert(index, difference);
@@ -219,4 +269,54 @@ impl History {
         }
         Ok(fits)
     }
+
+    /// Whether each block of a file is as it was after some operation from `first` on; `bytes` is the
+    /// whole file then.
+    fn difference_since(
+        &self,
+        first: usize,
+        node: u64,
+        found: &File,
+        bytes: &[u8],
+    ) -> Option<String> {
+        if found.bytes.len() != bytes.len() {
+            return found.difference(bytes);
+        }
+        let since = self.states[first..].iter();
+        let mut versions: Vec<_> = since.filter_map(|state| state.model.bytes(node)).collect();
+        // Operations on other files leave this one alone.
+        versions.dedup_by(|next, before| Rc::ptr_eq(next, before));
+        for (block, has) in found.bytes.chunks(BLOCK_BYTES).enumerate() {
+            let from = block * BLOCK_BYTES;
+            let is = |version: &Rc<Vec<u8>>, expected: &[u8]| {
+                same_until(&block_of(version, from), expected)
+            };
+            let good = if found.unreadable.contains(&(block as u64)) {
+                // Bytes behind the end are overwritten as well.
+                let then = block_of(bytes, from);
+                self.unreadable.contains(&(node, block as u64))
+                    || versions.iter().any(|version| !is(version, &then))
+            } else {
+                versions.iter().any(|version| is(version, has))
+            };
+            if !good {
+                return Some(format!("block {block} is as at no time since"));
+            }
+        }
+        None
+    }
+}
+
+/// A block of a file, zeros behind its end.
+fn block_of(bytes: &[u8], from: usize) -> [u8; BLOCK_BYTES] {
+    let mut block = [0; BLOCK_BYTES];
+    let rest = bytes.get(from..).unwrap_or_default();
+    let len = rest.len().min(BLOCK_BYTES);
+    block[..len].copy_from_slice(&rest[..len]);
+    block
+}
+
+/// Whether a block begins with these bytes.
+fn same_until(block: &[u8; BLOCK_BYTES], bytes: &[u8]) -> bool {
+    block[..bytes.len()] == *bytes
 }

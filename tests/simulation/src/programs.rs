@@ -5,9 +5,9 @@ use std::rc::Rc;
 use storage::{
     Error,
     block::{self, Client as BlockClient},
-    cache::{self, Cache},
+    cache::{self, Cache, Trust},
     clock::Clock,
-    file::{self, FileService, StoreClient},
+    file::{self, FileService, Resuming, StoreClient},
     logical::Logical,
     naming::{ClientId, Limits, Naming},
     succession::Succession,
@@ -17,7 +17,7 @@ use storage::{
 };
 
 use crate::{
-    disk::Disk,
+    disk::FaultyDisk,
     kernel::{Endpoint, Handler, Kernel, Request, VirtualClock},
 };
 
@@ -38,8 +38,8 @@ macro_rules! handler {
 }
 
 /// A disk's driver. The device is reset first.
-pub async fn driver(kernel: Rc<Kernel>, disk: Rc<Disk>) {
-    disk.reset();
+pub async fn driver(kernel: Rc<Kernel>, disk: Rc<FaultyDisk>) {
+    disk.device().reset();
     let handler = handler!(disk, |disk, request, send, receive| block::serve(
         &**disk,
         request.message(),
@@ -81,11 +81,19 @@ pub async fn logical(kernel: Rc<Kernel>, stores: Vec<Option<Endpoint>>) {
     kernel.serve(64, handler);
 }
 
-/// The cache.
-pub async fn cache(kernel: Rc<Kernel>, below: Endpoint, config: cache::Config) {
+/// The cache. It goes on with what its predecessor has left in `memory`.
+pub async fn cache(kernel: Rc<Kernel>, below: Endpoint, config: cache::Config, memory: Heap) {
     let clock = VirtualClock(kernel.clone());
-    let cache = Cache::new(file::Client(below), clock, config);
-    let background = cache.clone();
+    let killer = kernel.clone();
+    let ended = memory.clone();
+    memory.before_each_store(move |_| {
+        if !killer.may_store() {
+            ended.end_instance();
+        }
+    });
+    let cache = Cache::revive(file::Client(below), clock, config, memory, Trust::Verify);
+    let (background, ends) = (cache.clone(), cache.clone());
+    kernel.at_end(move || ends.end());
     kernel.spawn(async move { background.background().await });
     let callers = Rc::new(Succession::default());
     let handler: Handler = Rc::new(move |request: Request| {
@@ -125,8 +133,14 @@ pub async fn naming<C: Clock + 'static>(
             dying.end_instance();
         }
     });
-    let below_naming = file::Client(below.clone());
-    let naming = Naming::with_memory(below_naming, clock, Limits::default(), memory);
+    let below = Resuming::new(file::Client(below));
+    let (watched, ends) = (below.clone(), kernel.clone());
+    kernel.spawn(async move {
+        watched.lost().await;
+        log::error!("naming ends itself: the cache has lost what was not synced");
+        ends.exit();
+    });
+    let naming = Naming::with_memory(below.clone(), clock, Limits::default(), memory);
     let naming = Rc::new(naming);
     match naming.mount().await {
         Ok(()) | Err(Error::NotFormatted) => {}
@@ -135,8 +149,7 @@ pub async fn naming<C: Clock + 'static>(
     let (watched, time) = (naming.clone(), kernel.clone());
     kernel.spawn(async move {
         loop {
-            let wanted = file::Client(below.clone());
-            let wanted = time.with_deadline(period_ns, wanted.early_sync_wanted());
+            let wanted = time.with_deadline(period_ns, below.early_sync_wanted());
             if let Some(Err(_)) = wanted.await {
                 time.sleep(RETRY_NS).await;
             }

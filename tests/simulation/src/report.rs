@@ -52,6 +52,7 @@ impl Report {
         state.sum.operations += counts.operations;
         state.sum.kills += counts.kills;
         state.sum.cuts += counts.cuts;
+        state.sum.faults += counts.faults;
         state.sum.hash = state.sum.hash.wrapping_add(counts.hash);
         if state.told.elapsed() >= PROGRESS {
             state.told = Instant::now();
@@ -90,6 +91,7 @@ impl Report {
             "operations": sum.operations,
             "kills": sum.kills,
             "cuts": sum.cuts,
+            "faults": sum.faults,
             "violations": state.violations,
             "seconds": self.began.elapsed().as_secs_f64(),
             "hash": format!("{:016x}", sum.hash),
@@ -102,13 +104,14 @@ impl Report {
         let sum = &state.sum;
         format!(
             "{} runs, {:.1} million steps ({:.1} million a minute), {} operations, {} kills, {} power \
-             cuts, {} violations",
+             cuts, {} faults of disks, {} violations",
             state.runs,
             sum.steps as f64 / 1e6,
             sum.steps as f64 / 1e6 * 60.0 / seconds.max(0.001),
             sum.operations,
             sum.kills,
             sum.cuts,
+            sum.faults,
             state.violations,
         )
     }

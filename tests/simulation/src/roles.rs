@@ -50,6 +50,12 @@ impl Roles {
         2 * self.disks + 3 + client
     }
 
+    /// Who makes the volume, looks at it after a crash, and syncs at the end.
+    #[must_use]
+    pub fn attendant(&self) -> RoleId {
+        self.client(self.clients)
+    }
+
     /// All roles with their names and what they are to the restart manager, by number.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Role)> {
@@ -63,6 +69,7 @@ impl Roles {
         all.push(("cache".into(), Role::Cache));
         all.push(("naming".into(), Role::Naming));
         all.extend(numbered("client", self.clients, Role::Application));
+        all.push(("attendant".into(), Role::Application));
         all
     }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use storage::{
     block::ram::RamDisk,
+    faulty::Rule,
+    twinfs::Overwrite,
     vfs::{self, FileSystem},
 };
 use tests::{random::Random, stack::FORMAT, tree::Tree};
@@ -15,6 +17,7 @@ use tests::{random::Random, stack::FORMAT, tree::Tree};
 use crate::{
     case::Case,
     client::{self, Shared},
+    disk::Medium,
     machine::{Machine, Progress, SECTORS},
     mix::Mix,
     oracle::Oracle,
@@ -31,7 +34,9 @@ pub struct Counts {
     pub kills: u64,
     /// Power cuts.
     pub cuts: u64,
-    /// Kills and cuts, those that were left out among them.
+    /// Rules by which a disk began to fail.
+    pub faults: u64,
+    /// Kills, cuts and faults, those that were left out among them.
     pub disruptions: u64,
     /// The highest number of an operation of any client.
     pub operations_max: u64,
@@ -55,6 +60,9 @@ const HANG_STEPS: u64 = 300_000;
 
 /// Kills without an operation that ended in between: then the stack gets time to recover.
 const KILLS_IN_A_ROW_MAX: u64 = 12;
+
+/// Power cuts before somebody has looked at everything: then there is time to look.
+const CUTS_IN_A_ROW_MAX: u64 = 4;
 
 /// The first time that files get, nanoseconds.
 const STAMP_NS: u64 = 1_000_000_000;
@@ -123,7 +131,12 @@ struct Run<'a> {
     next_cut: u64,
     /// Kills since an operation ended.
     kills_in_a_row: u64,
-    /// Kills and cuts so far, those that were left out among them.
+    /// A disk that is away.
+    away: Option<(usize, Medium)>,
+    /// Cuts since somebody has looked at everything.
+    cuts_in_a_row: u64,
+    next_fault: u64,
+    /// Kills, cuts and faults so far, those that were left out among them.
     disruptions: u64,
 }
 
@@ -132,7 +145,11 @@ impl<'a> Run<'a> {
         let mix = Mix::of(case);
         log::info!("{mix:?}");
         let tops = (0..mix.roles.clients).map(|it| format!("/client{it}").into_bytes());
-        let oracle = Rc::new(RefCell::new(Oracle::new(tops.collect(), STAMP_NS)));
+        let oracle = Rc::new(RefCell::new(Oracle::new(
+            tops.collect(),
+            STAMP_NS,
+            mix.store.overwrite == Overwrite::InPlace,
+        )));
         let mut run = Self {
             case,
             counts,
@@ -147,11 +164,15 @@ impl<'a> Run<'a> {
             next_kill: u64::MAX,
             next_cut: u64::MAX,
             kills_in_a_row: 0,
+            away: None,
+            cuts_in_a_row: 0,
+            next_fault: u64::MAX,
             disruptions: 0,
             mix,
         };
         run.next_kill = run.after(run.mix.kill_steps);
         run.next_cut = run.after(run.mix.cut_steps);
+        run.next_fault = run.after(run.mix.fault_steps);
         run
     }
 
@@ -163,15 +184,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn boot(&mut self, media: Vec<Option<RamDisk>>) -> Machine {
+    fn boot(&mut self, media: Vec<Option<Medium>>) -> Machine {
         self.boots += 1;
         let oracle = &self.shared.oracle;
         Machine::boot(&self.mix, self.boots, media, oracle, self.now_ns)
     }
 
     fn all(&mut self) -> Result<(), String> {
-        let blank = (0..self.mix.roles.disks).map(|_| Some(RamDisk::new(SECTORS)));
-        let mut media: Vec<_> = blank.collect();
+        let blank = |_| {
+            Some(Medium {
+                truth: RamDisk::new(SECTORS),
+                lies: Rc::default(),
+            })
+        };
+        let mut media: Vec<_> = (0..self.mix.roles.disks).map(blank).collect();
         self.format(&mut media)?;
         loop {
             let mut machine = self.boot(media);
@@ -180,24 +206,42 @@ impl<'a> Run<'a> {
                 continue;
             }
             let end = self.work(&mut machine)?;
+            if end == End::Done && self.mix.fault_steps > 0 {
+                self.sync(&mut machine)?;
+            }
             media = self.cut(machine);
             if end == End::Done {
                 break;
             }
+            self.move_disks(&mut media);
         }
         // What the last cut has left, without another one.
-        (self.mix.kill_steps, self.mix.cut_steps) = (0, 0);
-        (self.next_kill, self.next_cut) = (u64::MAX, u64::MAX);
+        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
         let mut machine = self.boot(media);
         self.look(&mut machine)?;
         machine.kernel.shut_down();
         Ok(())
     }
 
+    /// One disk of a mirror is away for a while, once. It may be stale when it comes back.
+    fn move_disks(&mut self, media: &mut [Option<Medium>]) {
+        let random = self.random.number();
+        match self.away.take() {
+            Some((disk, medium)) if random.is_multiple_of(2) => media[disk] = Some(medium),
+            Some(away) => self.away = Some(away),
+            None if self.mix.away && random.is_multiple_of(3) => {
+                self.mix.away = false;
+                let disk = (random >> 8) as usize % media.len();
+                self.away = media[disk].take().map(|medium| (disk, medium));
+            }
+            None => {}
+        }
+    }
+
     /// Makes the volume, with a directory for each client. Nothing is promised before that.
-    fn format(&mut self, media: &mut Vec<Option<RamDisk>>) -> Result<(), String> {
-        let (kill, cut) = (self.next_kill, self.next_cut);
-        (self.next_kill, self.next_cut) = (u64::MAX, u64::MAX);
+    fn format(&mut self, media: &mut Vec<Option<Medium>>) -> Result<(), String> {
+        let next = (self.next_kill, self.next_cut, self.next_fault);
+        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
         let mut machine = self.boot(std::mem::take(media));
         let roles = self.mix.roles;
         let system = vfs::Client::new(machine.endpoint(roles.naming()));
@@ -206,7 +250,7 @@ impl<'a> Run<'a> {
             .map(|client| self.shared.oracle.borrow().top(client).to_vec())
             .collect();
         let told = done.clone();
-        machine.kernel.start(roles.client(0), async move {
+        machine.kernel.start(roles.attendant(), async move {
             system.format(&FORMAT).await.expect("format");
             for top in tops {
                 system.mkdir(&top, 0o755).await.expect("mkdir");
@@ -215,7 +259,7 @@ impl<'a> Run<'a> {
             told.set(true);
         });
         self.go(&mut machine, &mut |_| done.get())?;
-        (self.next_kill, self.next_cut) = (kill, cut);
+        (self.next_kill, self.next_cut, self.next_fault) = next;
         let mut nothing = Random::new(0);
         *media = self.end(machine, &mut nothing);
         Ok(())
@@ -235,6 +279,30 @@ impl<'a> Run<'a> {
         self.go(machine, &mut |counts| counts.steps >= steps)
     }
 
+    /// Somebody syncs, changes something, and syncs again: a mirror of which one disk loses the last root
+    /// goes back by one checkpoint when the power is cut, and by no more.
+    fn sync(&mut self, machine: &mut Machine) -> Result<(), String> {
+        let roles = self.mix.roles;
+        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
+        let system = vfs::Client::new(machine.endpoint(roles.naming()));
+        let (shared, done) = (self.shared.clone(), Rc::new(Cell::new(false)));
+        let told = done.clone();
+        machine.kernel.start(roles.attendant(), async move {
+            let sync = async || {
+                let begun = shared.oracle.borrow_mut().sync_begun();
+                let synced = system.sync().await;
+                synced.unwrap_or_else(|error| panic!("the last sync: {error}"));
+                begun
+            };
+            let begun = sync().await;
+            shared.oracle.borrow_mut().sync_ended(begun);
+            system.mkdir(b"/changed", 0o755).await.expect("mkdir");
+            sync().await;
+            told.set(true);
+        });
+        self.go(machine, &mut |_| done.get()).map(drop)
+    }
+
     /// After a cut: what is there must be what may be there. Other cuts may come meanwhile.
     fn look(&mut self, machine: &mut Machine) -> Result<End, String> {
         let roles = self.mix.roles;
@@ -246,7 +314,7 @@ impl<'a> Run<'a> {
         let tops: Vec<_> = (0..roles.clients)
             .map(|client| self.shared.oracle.borrow().top(client).to_vec())
             .collect();
-        machine.kernel.start(roles.client(0), async move {
+        machine.kernel.start(roles.attendant(), async move {
             let mut trees = Vec::new();
             for top in tops {
                 let tree = Tree::read(&system, &top).await;
@@ -258,14 +326,15 @@ impl<'a> Run<'a> {
         if end == End::Done {
             let trees = found.borrow_mut().take().expect("was looked at");
             let trees = trees.map_err(|what| format!("after a power cut: {what}"))?;
+            self.cuts_in_a_row = 0;
             let judged = self.shared.oracle.borrow_mut().crashed(&trees);
             judged.map_err(|what| format!("after a power cut: {what}"))?;
-            machine.kernel.kill(roles.client(0), true);
+            machine.kernel.kill(roles.attendant(), true);
         }
         Ok(end)
     }
 
-    fn cut(&mut self, machine: Machine) -> Vec<Option<RamDisk>> {
+    fn cut(&mut self, machine: Machine) -> Vec<Option<Medium>> {
         let mut counts = self.counts.get();
         counts.cuts += 1;
         self.counts.set(counts);
@@ -273,7 +342,7 @@ impl<'a> Run<'a> {
         self.end(machine, &mut random)
     }
 
-    fn end(&mut self, machine: Machine, random: &mut Random) -> Vec<Option<RamDisk>> {
+    fn end(&mut self, machine: Machine, random: &mut Random) -> Vec<Option<Medium>> {
         self.now_ns = machine.kernel.now_ns() + 1_000_000_000;
         machine.cut(random)
     }
@@ -313,12 +382,35 @@ impl<'a> Run<'a> {
             if counts.steps >= self.next_kill {
                 self.kill(machine);
             }
+            if counts.steps >= self.next_fault {
+                self.harm(machine);
+            }
             if counts.steps >= self.next_cut {
                 self.next_cut = self.after(self.mix.cut_steps);
-                if self.disrupts() {
+                if self.cuts_in_a_row < CUTS_IN_A_ROW_MAX && self.disrupts() {
+                    self.cuts_in_a_row += 1;
                     return Ok(End::Cut);
                 }
             }
+        }
+    }
+
+    /// The disk that this run has fail does so in one more way.
+    fn harm(&mut self, machine: &Machine) {
+        self.next_fault = self.after(self.mix.fault_steps);
+        let action = self.random.pick(&self.mix.faults);
+        let rule = Rule {
+            skip: self.random.below(20),
+            times: Some(1 + self.random.below(8)),
+            one_in: 1 + self.random.below(3) as u32,
+            seed: self.random.number(),
+            ..Rule::new(action)
+        };
+        if self.disrupts() {
+            machine.harm(self.mix.failing, rule);
+            let mut counts = self.counts.get();
+            counts.faults += 1;
+            self.counts.set(counts);
         }
     }
 

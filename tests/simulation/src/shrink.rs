@@ -29,8 +29,10 @@ pub fn shrink(case: Case, violation: Box<Violation>) -> (Case, Box<Violation>) {
     };
     for part in PARTS {
         let mut smaller = shrinker.case.clone();
-        smaller.without.push(part.into());
-        shrinker.take(smaller);
+        if !smaller.is_without(part) {
+            smaller.without.push(part.into());
+            shrinker.take(smaller);
+        }
     }
     let disruptions = shrinker.violation.counts.disruptions;
     shrinker.leave_out(disruptions, |case| &mut case.spared);

@@ -17,9 +17,6 @@ use crate::{Request, report::Report};
 /// Stack of a thread: the futures of the whole stack, one inside the other.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Failures after which no new run begins: they will have one reason.
-const FAILURES_MAX: u64 = 5;
-
 /// Time that one run may take, and a shrinking with all its runs.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
@@ -39,7 +36,7 @@ pub fn run(request: &Request) -> ExitCode {
             let wanted = || {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let in_time = |limit: u64| began.elapsed().as_secs() < limit;
-                let few = failures.load(Ordering::Relaxed) < FAILURES_MAX;
+                let few = failures.load(Ordering::Relaxed) < request.failures;
                 let more = request.runs.is_none_or(|runs| number < runs);
                 (few && more && request.seconds.is_none_or(in_time)).then_some(number)
             };

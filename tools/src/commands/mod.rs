@@ -5,6 +5,7 @@ mod campaign;
 mod checkers;
 mod demo;
 mod measure;
+mod mutants;
 mod progress;
 mod run;
 pub mod script;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::CheckOrder(options) => checkers::check_order(&options),
         Command::FuzzImages(options) => checkers::fuzz_images(&options),

@@ -126,7 +126,7 @@ impl Program {
 }
 
 /// The profile in `Cargo.toml`, and the folder of what is built by it.
-const PROFILE: &str = "checks";
+pub const PROFILE: &str = "checks";
 
 /// Time between two lines of progress where there is no terminal.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(10);

@@ -164,11 +164,8 @@ impl Mutation {
             }
             Directory => {
                 let directories = directories(image);
-                // There may be none left that can be read.
-                if !directories.is_empty() {
-                    let node = random.pick(&directories);
-                    image.forge(node, |block| spoil_directory(random, block));
-                }
+                let node = random.pick(&directories);
+                image.forge(node, |block| spoil_directory(random, block));
                 Truth::Untouched
             }
             Mapping => {

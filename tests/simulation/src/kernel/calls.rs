@@ -147,10 +147,10 @@ impl Kernel {
         send: &Source<'_>,
         receive: &mut Sink<'_>,
     ) -> Result<Option<u64>> {
-        let mut state = self.state.borrow_mut();
-        if !state.effect() {
+        if !self.effect() {
             return Ok(None);
         }
+        let mut state = self.state.borrow_mut();
         let caller = state.running.expect("a task calls").role;
         if state.roles[callee].stopped {
             return Err(Error::PeerGone);

@@ -2,6 +2,7 @@
 
 use std::{
     mem::take,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     rc::Rc,
     sync::{
@@ -11,7 +12,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{Cause, Kernel, RoleId, Running};
+use super::{Cause, Dead, Kernel, RoleId, Running};
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -132,7 +133,14 @@ impl Kernel {
             });
             (role, task, waker)
         };
-        let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
+        let poll = || task.as_mut().poll(&mut Context::from_waker(&waker));
+        let polled = catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|payload| {
+            if !payload.is::<Dead>() {
+                // A panic of the stack.
+                resume_unwind(payload);
+            }
+            Poll::Ready(())
+        });
         if polled == Poll::Ready(()) {
             // Before the slot is given up: what it owns may still act when it is dropped.
             drop(task);

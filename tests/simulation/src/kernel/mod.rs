@@ -14,9 +14,9 @@
 //! next, and which task, is open. So a run is one of those that the guest allows, and mostly one that it
 //! hardly ever shows.
 //!
-//! **Deaths.** A task can be killed between two polls, and in the middle of one: after so many effects (a
-//! call, a reply, a byte in lent or surviving memory) nothing that it does has an effect any more, and when
-//! the poll returns it is gone. Seen from outside that is a trap at this program counter.
+//! **Deaths.** A task can be killed between two polls, and in the middle of one: before one of its effects (a
+//! call, an answer, bytes in lent or surviving memory) it is unwound. Destructors run, but nothing that they do
+//! has an effect. Seen from outside that is a trap at this program counter.
 
 mod calls;
 mod future;
@@ -26,6 +26,7 @@ mod time;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    panic::resume_unwind,
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -69,6 +70,19 @@ pub enum Step {
     Stalled,
 }
 
+/// What becomes of something that a task does.
+enum Effect {
+    /// It is done.
+    Done,
+    /// Nothing: the task is dead, and only its destructors run.
+    Void,
+    /// The task dies before it.
+    Death,
+}
+
+/// What unwinds a task that dies in the middle of a poll.
+struct Dead;
+
 /// How an instance ended, as the manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -99,6 +113,8 @@ struct Instance {
     at_work: usize,
     /// Requests that wait for a place.
     waiting: VecDeque<u64>,
+    /// Called when it ends, before its futures are dropped.
+    at_end: Option<Box<dyn FnOnce()>>,
 }
 
 struct Role {
@@ -280,11 +296,20 @@ impl Kernel {
         }
     }
 
-    /// Ends the running task.
+    /// Ends the running task, here.
     pub fn exit(&self) {
-        let mut state = self.state.borrow_mut();
-        if let Some(running) = &mut state.running {
+        if let Some(running) = &mut self.state.borrow_mut().running {
             running.doomed.get_or_insert(Cause::Exited);
+        }
+        resume_unwind(Box::new(Dead));
+    }
+
+    /// To be called when the running task ends: what it has to break up that holds itself.
+    pub fn at_end(&self, end: impl FnOnce() + 'static) {
+        let mut state = self.state.borrow_mut();
+        let role = state.running.expect("a task says so").role;
+        if let Some(instance) = &mut state.roles[role].instance {
+            instance.at_end = Some(Box::new(end));
         }
     }
 
@@ -324,6 +349,10 @@ impl Kernel {
             doomed: Some(cause),
             fuse: None,
         });
+        let mut instance = instance;
+        if let Some(at_end) = instance.at_end.take() {
+            at_end();
+        }
         for (slot, number) in instance.futures.iter().copied() {
             let future = self.state.borrow_mut().futures.remove(slot, number);
             drop(future);
@@ -387,9 +416,14 @@ impl Kernel {
         state.alarms.insert((at_ns, number), source);
     }
 
-    /// Whether what the running task is about to do has an effect.
+    /// Whether what the running task is about to do has an effect. If it is to die just here, this does not
+    /// return.
     fn effect(&self) -> bool {
-        self.state.borrow_mut().effect()
+        match self.state.borrow_mut().effect() {
+            Effect::Done => true,
+            Effect::Void => false,
+            Effect::Death => resume_unwind(Box::new(Dead)),
+        }
     }
 
     /// As [`Self::effect`], for memory that outlives instances.
@@ -468,24 +502,22 @@ impl State {
         }
     }
 
-    fn effect(&mut self) -> bool {
+    fn effect(&mut self) -> Effect {
         let Some(running) = &mut self.running else {
-            return true;
+            return Effect::Done;
         };
         if running.doomed.is_some() {
-            return false;
+            return Effect::Void;
         }
         match &mut running.fuse {
             Some(0) => {
                 running.doomed = Some(Cause::Killed);
-                false
+                return Effect::Death;
             }
-            Some(left) => {
-                *left -= 1;
-                true
-            }
-            None => true,
+            Some(left) => *left -= 1,
+            None => {}
         }
+        Effect::Done
     }
 
     /// When something is due that does not happen before.

@@ -152,7 +152,6 @@ pub mod tests {
             fault: "kill".into(),
             target: "logical".into(),
             moment: "after 5 ms".into(),
-            struck: true,
             outcome,
             why: None,
             deaths: Vec::new(),

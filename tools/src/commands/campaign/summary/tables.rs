@@ -19,7 +19,6 @@ impl fmt::Display for Figures {
             "fault",
             "target",
             "experiments",
-            "struck",
             "recovered",
             "as documented",
             "failed",
@@ -28,16 +27,10 @@ impl fmt::Display for Figures {
             "longest",
         ]);
         for row in &self.rows {
-            table.row(cells(
-                &row.fault,
-                &row.target,
-                row.struck,
-                &row.outcomes,
-                row.recovery,
-            ));
+            table.row(cells(&row.fault, &row.target, &row.outcomes, row.recovery));
         }
         if self.rows.len() > 1 {
-            table.row(cells("all", "", self.struck, &self.outcomes, self.recovery));
+            table.row(cells("all", "", &self.outcomes, self.recovery));
         }
         write!(f, "{table}")?;
         if !self.replay_by_log.is_empty() {
@@ -112,13 +105,7 @@ fn count(outcomes: &Outcomes, outcome: Outcome) -> String {
     }
 }
 
-fn cells(
-    fault: &str,
-    target: &str,
-    struck: u64,
-    outcomes: &Outcomes,
-    recovery: Option<Times>,
-) -> [String; 10] {
+fn cells(fault: &str, target: &str, outcomes: &Outcomes, recovery: Option<Times>) -> [String; 9] {
     let time = |of: fn(&Times) -> f64| {
         recovery
             .as_ref()
@@ -128,7 +115,6 @@ fn cells(
         fault.into(),
         target.into(),
         outcomes.values().sum::<u64>().to_string(),
-        struck.to_string(),
         count(outcomes, Outcome::Recovered),
         count(outcomes, Outcome::StoppedAsDocumented),
         count(outcomes, Outcome::VisibleFailure),
