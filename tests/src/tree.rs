@@ -51,6 +51,10 @@ fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     [path, separator, name].concat()
 }
 
+/// Decides what a file may hold: of the node of this number, what was found, and what the model has;
+/// returns the difference.
+pub type Judge<'a> = dyn Fn(u64, &File, &[u8]) -> Option<String> + 'a;
+
 impl Tree {
     /// Reads everything; an error comes with the path.
     pub async fn read<F: FileSystem>(system: &F, top: &[u8]) -> Result<Self, (String, Error)> {
@@ -101,12 +105,7 @@ impl Tree {
     /// As [`Self::difference`], but what a file may hold is decided by `judge`: of the node of this
     /// number, what was found, and what the model has.
     #[must_use]
-    pub fn difference_where(
-        &self,
-        model: &Model,
-        top: &[u8],
-        judge: &dyn Fn(u64, &File, &[u8]) -> Option<String>,
-    ) -> Option<String> {
+    pub fn difference_where(&self, model: &Model, top: &[u8], judge: &Judge<'_>) -> Option<String> {
         let mut inodes = BTreeMap::new();
         let Ok(root) = model.stat(top, false) else {
             return Some(format!("{}: is there", top.escape_ascii()));
