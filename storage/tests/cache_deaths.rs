@@ -168,7 +168,7 @@ fn check_below(mortal: &Mortal, model: &Model, name: &str) {
 }
 
 /// Every kind of change to files that the checkpoint has, that it has not, and that it has another of.
-const SCRIPT: [Step; 30] = [
+const SCRIPT: [Step; 32] = [
     Step::Create(1),
     Step::Write(1, 0, 3 * PAGE),
     Step::Create(2),
@@ -179,10 +179,12 @@ const SCRIPT: [Step; 30] = [
     Step::Sync,
     Step::Write(1, 10, 20),
     Step::Write(1, PAGE, PAGE),
+    Step::Write(1, PAGE + 5, 100),
     Step::Write(1, 3 * PAGE - 7, 1000),
     Step::Truncate(2, PAGE + 50),
     Step::Truncate(2, 2 * PAGE),
     Step::Write(2, PAGE + 60, 10),
+    Step::Truncate(2, PAGE + 62),
     Step::Mode(3, 0o755),
     Step::Delete(4),
     Step::Create(5),

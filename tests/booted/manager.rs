@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use galago::guest::{Event, Guest, Restarts};
+use galago::guest::{Event, Guest, Restarts, with_argument};
 use serde_json::Value;
 
 use crate::bed::{Bed, LIMIT, number, or_explain, output, power_off, run};
@@ -42,10 +42,7 @@ fn end(guest: &mut Guest) -> (Option<i32>, String) {
 fn with_faulty_console(stack: &str) -> String {
     let program = "program = \"console\"";
     assert!(stack.contains(program), "{stack}");
-    stack.replace(
-        program,
-        "program = \"misbehaving\"\narguments = \"reads=log\"",
-    )
+    with_argument(stack, "console", "reads", "log").replace(program, "program = \"misbehaving\"")
 }
 
 fn assert_order(console: &str, parts: &[&str]) {

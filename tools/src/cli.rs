@@ -64,7 +64,7 @@ pub enum Command {
     #[command(
         name = "crash-states",
         after_help = "Examples:\n  cargo galago crash-states\n  \
-                      cargo galago crash-states --calls 3 --shard 1/8 --json"
+                      cargo galago crash-states --calls 3 --shard 0/8 --json"
     )]
     CrashStates(CrashStates),
     /// Put guests through experiments by the thousand, each repeatable by its number
@@ -291,9 +291,9 @@ pub struct CrashStates {
     /// Disks: one, or two that are mirrored [default: both]
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u32).range(1..=2))]
     pub disks: Option<u32>,
-    /// Only this part of the workloads, for several machines
-    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = parse_shard)]
-    pub shard: (u32, u32),
+    /// Only the workloads whose number leaves I when divided by N
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    pub shard: campaign::Shard,
     /// Only this state, by the name that a failure has
     #[arg(long, value_name = "NAME")]
     pub state: Option<String>,
@@ -328,17 +328,6 @@ pub struct FuzzImages {
     /// Print failures and the summary as JSON lines
     #[arg(long)]
     pub json: bool,
-}
-
-/// `I/N`: part I, counted from 1, of N.
-fn parse_shard(text: &str) -> Result<(u32, u32), String> {
-    let numbers = text
-        .split_once('/')
-        .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-    match numbers {
-        Some((index, count)) if 1 <= index && index <= count => Ok((index, count)),
-        _ => Err("expected I/N, for instance 1/8: part 1 of 8".into()),
-    }
 }
 
 /// What can be measured.

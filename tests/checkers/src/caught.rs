@@ -31,8 +31,8 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             }
         }));
     });
-    CAUGHT.set(Some(String::new()));
+    let outer = CAUGHT.replace(Some(String::new()));
     let result = catch_unwind(AssertUnwindSafe(work));
-    let text = CAUGHT.take().unwrap_or_default();
+    let text = CAUGHT.replace(outer).unwrap_or_default();
     result.map_err(|_| text)
 }

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
                 move || hostile_images::fuzz(&options, || MEMORY.allocated(), tell).summary();
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
             let thread = thread.spawn(fuzz).expect("a thread");
-            thread.join().unwrap_or_default()
+            let summary = thread.join();
+            // A mistake of the checker itself: without a summary, that is a failure.
+            summary.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         }),
         _ => {
             eprintln!(

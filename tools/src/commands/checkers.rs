@@ -33,7 +33,7 @@ pub fn slices() -> [Slice; 3] {
             name: "crash states of up to two calls",
             program: CHECKERS,
             task: "crash-states",
-            options: json!({ "calls": 2, "disks": null, "shard": [1, 1], "state": null }),
+            options: json!({ "calls": 2, "disks": null, "shard": [0, 1], "state": null }),
         },
         Slice {
             name: "two thousand hostile images",
@@ -80,7 +80,7 @@ pub fn crash_states(options: &CrashStates) -> Result<()> {
     let options = json!({
         "calls": options.calls,
         "disks": options.disks,
-        "shard": options.shard,
+        "shard": [options.shard.index, options.shard.of],
         "state": options.state,
     });
     CHECKERS.run("crash-states", &options, shown)

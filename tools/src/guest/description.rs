@@ -47,6 +47,43 @@ impl Description {
     }
 }
 
+/// A stack description in which every task that runs `program` has the argument.
+#[must_use]
+pub fn with_argument(description: &str, program: &str, key: &str, value: &str) -> String {
+    let task = |task: &str| {
+        if !task
+            .lines()
+            .any(|line| line == format!("program = \"{program}\""))
+        {
+            return task.to_owned();
+        }
+        let is_arguments = |line: &&str| line.starts_with("arguments = \"");
+        let before = task
+            .lines()
+            .find(is_arguments)
+            .unwrap_or("arguments = \"\"");
+        let words = before
+            .trim_start_matches("arguments = \"")
+            .trim_end_matches('"');
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        words.retain(|word| word.split('=').next() != Some(key));
+        let new = format!("{key}={value}");
+        words.push(&new);
+        let arguments = format!("arguments = \"{}\"", words.join(" "));
+        let others = task.lines().filter(|line| !is_arguments(line));
+        // After the program's line, which is in the task's table for sure.
+        others
+            .flat_map(|line| {
+                let is_program = line.starts_with("program = ");
+                [Some(line.to_owned()), is_program.then(|| arguments.clone())]
+            })
+            .flatten()
+            .fold(String::new(), |text, line| text + &line + "\n")
+    };
+    let tasks: Vec<String> = description.split("[[task]]").map(task).collect();
+    tasks.join("[[task]]")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

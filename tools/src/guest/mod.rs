@@ -32,7 +32,7 @@ mod write_log;
 
 pub use self::archive::Archive;
 pub use self::console::Console;
-pub use self::description::Description;
+pub use self::description::{Description, with_argument};
 pub use self::events::{Done, Event};
 pub use self::machine::{Accelerator, Disk, Machine};
 pub use self::monitor::Monitor;

@@ -10,12 +10,16 @@ use storage::{
         SECTOR_BYTES,
         ram::{Event, History, RamDisk},
     },
+    twinfs::Overwrite,
     vfs::FileSystem,
 };
 use tests::{compare::same_tree, model::Model, stack::TestClock};
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::rig::{Cache, Disks, stack};
+use crate::{
+    caught::caught,
+    rig::{Cache, Disks, stack},
+};
 
 use super::{
     call::{Call, new_file},
@@ -127,11 +131,30 @@ fn touched(history: &History) -> BTreeSet<u64> {
     pages
 }
 
-/// Mounts and compares, writes and syncs, and does that once more.
+/// Mounts and compares, writes and syncs, and does that once more. `disks` makes the disks.
+///
+/// Where data are overwritten in place, the stack takes a checkpoint of its own when it has made the copies
+/// equal, so its number does not tell which state it led back to: one of those allowed has to be it.
 ///
 /// # Panics
 /// At the first difference.
-pub fn check(disks: &Disks, recording: &Recording, state: &State) {
+pub fn check(mut disks: impl FnMut() -> Disks, recording: &Recording, state: &State) {
+    if recording.overwrite == Overwrite::Relocate {
+        return check_as(&disks(), recording, state, None);
+    }
+    let mut differences = Vec::new();
+    for &checkpoint in &state.allowed {
+        let disks = disks();
+        match caught(|| check_as(&disks, recording, state, Some(checkpoint))) {
+            Ok(()) => return,
+            Err(what) => differences.push(format!("as checkpoint {checkpoint}: {what}")),
+        }
+    }
+    panic!("{}", differences.join("\n"));
+}
+
+/// As [`check`]; with blocks that were overwritten since `in_place`, that is the state it leads back to.
+fn check_as(disks: &Disks, recording: &Recording, state: &State, in_place: Option<u64>) {
     let clock = TestClock::default();
     clock.set(AFTERWARDS);
     let present = disks.iter().flatten().count();
@@ -145,16 +168,24 @@ pub fn check(disks: &Disks, recording: &Recording, state: &State) {
                 found.stores_present as usize, present,
                 "stores at work, of those present"
             );
-            let checkpoint = found.checkpoint;
+            let loaded = found.checkpoint;
+            let checkpoint = in_place.unwrap_or(loaded);
+            let ours = in_place.is_some() && loaded == checkpoint + 1;
             let allowed = &state.allowed;
             assert!(
-                allowed.contains(&checkpoint),
-                "checkpoint {checkpoint} was loaded, not {allowed:?}"
+                allowed.contains(&checkpoint) && (loaded == checkpoint || ours),
+                "checkpoint {loaded} was loaded, not {allowed:?}"
             );
             let mut model = recording.checkpoints[&checkpoint].clone();
-            let what = format!("checkpoint {checkpoint}");
-            same_tree(&client, &model, &what).await;
             model.at(AFTERWARDS);
+            let what = format!("checkpoint {checkpoint}");
+            if in_place.is_some() {
+                let overwrites = recording.overwrites(checkpoint, state.taken);
+                let whole = |block: &[u8]| is_whole(disks, recording, block);
+                let settled = overwrites.settle(&client, &mut model, whole, &what);
+                settled.await;
+            }
+            same_tree(&client, &model, &what).await;
             use_it(&client, &mut model).await;
             let synced = client.sync().await;
             let synced = synced.unwrap_or_else(|error| panic!("a sync after the crash: {error}"));
@@ -173,6 +204,16 @@ pub fn check(disks: &Disks, recording: &Recording, state: &State) {
         );
         same_tree(&client, &model, "mounted again").await;
     });
+}
+
+/// Whether a disk has a block with these contents, in a place that the workload wrote to or that was there.
+fn is_whole(disks: &Disks, recording: &Recording, block: &[u8]) -> bool {
+    let pages = recording.histories.iter().flat_map(touched);
+    let pages: BTreeSet<u64> = pages.collect();
+    disks.iter().flatten().any(|disk| {
+        let there = |page: &u64| disk.peek(page * PAGE_SECTORS, PAGE_BYTES) == block;
+        pages.iter().any(there)
+    })
 }
 
 /// A new file, and something new in each that may be there.

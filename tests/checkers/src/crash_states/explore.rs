@@ -31,7 +31,7 @@ pub struct Options {
     pub calls: usize,
     /// One disk, or two that are mirrored; otherwise both.
     pub disks: Option<usize>,
-    /// Which part of all workloads, counted from 1, of how many.
+    /// Which part of all workloads, counted from 0, of how many.
     pub shard: (usize, usize),
     /// Only this state, by its name.
     pub state: Option<String>,
@@ -85,7 +85,7 @@ pub fn run(options: &Options, mut tell: impl FnMut(Event)) -> Outcome {
         None => {
             let (index, count) = options.shard;
             let all = workload::all(&Base::new(1).model, options.calls);
-            let mine = all.into_iter().skip(index.saturating_sub(1));
+            let mine = all.into_iter().skip(index);
             mine.step_by(count.max(1)).collect()
         }
     };
@@ -209,8 +209,8 @@ fn explore(
         if !seen.insert(crashes.contents(&state)) {
             continue;
         }
-        let disks = crashes.disks(&state);
-        if let Err(what) = caught(|| check::check(&disks, &recording, &state)) {
+        let disks = || crashes.disks(&state);
+        if let Err(what) = caught(|| check::check(disks, &recording, &state)) {
             fails(&name, what);
         }
     }

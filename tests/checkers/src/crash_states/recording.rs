@@ -9,6 +9,7 @@ use storage::{
 };
 use tests::{
     model::Model,
+    overwrites::Overwrites,
     stack::{FORMAT, TestClock},
 };
 
@@ -49,15 +50,15 @@ impl Setup {
             &[None, Some(0), Some(1)]
         };
         let mut all = Vec::new();
-        for overwrite in [Overwrite::Relocate] {
-            for cache in [Cache::Ample, Cache::Eager] {
-                all.extend(slow.iter().map(|&slow| Self {
-                    disks,
-                    cache,
-                    slow,
-                    overwrite,
-                }));
-            }
+        for cache in [Cache::Ample, Cache::Eager] {
+            let with = |overwrite, slow| Self {
+                disks,
+                cache,
+                slow,
+                overwrite,
+            };
+            all.extend(slow.iter().map(|&slow| with(Overwrite::Relocate, slow)));
+            all.push(with(Overwrite::InPlace, None));
         }
         all
     }
@@ -139,6 +140,8 @@ struct Span {
     /// The checkpoints before and after it.
     before: u64,
     after: u64,
+    /// What there is after it.
+    model: Model,
 }
 
 /// What came of a workload.
@@ -235,6 +238,7 @@ impl Recording {
                     end: taken(),
                     before: checkpoint,
                     after: now,
+                    model: model.clone(),
                 });
                 checkpoint = now;
             }
@@ -277,6 +281,19 @@ impl Recording {
             .or(at_first)
             .into_iter()
             .collect()
+    }
+
+    /// What may be in blocks that were overwritten in place between a checkpoint and a crash when the disks had
+    /// taken `taken` events.
+    #[must_use]
+    pub fn overwrites(&self, checkpoint: u64, taken: usize) -> Overwrites {
+        let mut overwrites = Overwrites::since(&self.checkpoints[&checkpoint]);
+        for span in &self.spans {
+            if span.before >= checkpoint && span.begin <= taken {
+                overwrites.note(&span.model);
+            }
+        }
+        overwrites
     }
 
     /// The same as if a disk had promised to flush and done nothing, that once. Returns whether it was asked

@@ -164,8 +164,11 @@ impl Mutation {
             }
             Directory => {
                 let directories = directories(image);
-                let node = random.pick(&directories);
-                image.forge(node, |block| spoil_directory(random, block));
+                // There may be none left that can be read.
+                if !directories.is_empty() {
+                    let node = random.pick(&directories);
+                    image.forge(node, |block| spoil_directory(random, block));
+                }
                 Truth::Untouched
             }
             Mapping => {

@@ -28,6 +28,9 @@ pub trait Kind: Sync {
     fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented>;
 }
 
+/// The target of what stops the machine as a whole.
+pub const MACHINE: &str = "machine";
+
 /// What was chosen.
 #[derive(Clone, Debug)]
 pub struct Choices {
@@ -80,6 +83,8 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         fault: choices.fault.clone(),
         target: choices.target.clone(),
         moment: choices.describe_moment(),
+        // A machine that was cut off was struck.
+        struck: heard.hits > 0 || heard.has_died(&choices.target) || choices.target == MACHINE,
         outcome: Outcome::Recovered,
         why: None,
         deaths: heard.death_lines(),

@@ -23,6 +23,8 @@ pub struct Heard {
     pub losses: Vec<String>,
     /// The newest checkpoint that a command told of.
     pub checkpoint: u64,
+    /// How often a fault that was injected has struck.
+    pub hits: u64,
     /// The cache went back to the last checkpoint.
     pub lost_all: bool,
     /// A store went back to its penultimate checkpoint.
@@ -99,6 +101,13 @@ impl Heard {
                 format!("{}: {}", text("task"), text("text")),
             );
         }
+    }
+
+    /// Whether this task died, whoever told of it.
+    pub fn has_died(&self, task: &str) -> bool {
+        let told = self.deaths.iter().any(|(name, _)| name == task);
+        told || (task == "console" && self.consoles > 0)
+            || (task == stack::MANAGER && self.manager_died)
     }
 
     /// Deaths, a line each.

@@ -107,6 +107,11 @@ impl Inject {
         let order = subject.guest.start(&injection.command())?;
         let target = choices.target.as_str();
         self.finish(target, order, load, subject)?;
+        if injection.of_disk {
+            // What was not written yet meets the fault, too.
+            subject.run("sync")?;
+        }
+        note_hits(subject)?;
         subject.run("inject off all")?;
         if target == MANAGER {
             wait_for_manager(subject)?;
@@ -164,6 +169,15 @@ impl Inject {
             }
         }
     }
+}
+
+/// Asks how often it struck: what never did shows nothing.
+fn note_hits(subject: &mut Subject) -> Result<()> {
+    let listed = subject.run("inject list")?;
+    let listed = listed["injections"].as_array();
+    let hits = listed.into_iter().flatten().map(|it| it["hits"].as_u64());
+    subject.heard.hits += hits.map(Option::unwrap_or_default).sum::<u64>();
+    Ok(())
 }
 
 /// What the cache said it had lost.

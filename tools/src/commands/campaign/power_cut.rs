@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::experiment::{Choices, Documented, Kind};
+use super::experiment::{Choices, Documented, Kind, MACHINE};
 use super::faults::Injection;
 use super::load::{Load, Plan};
 use super::moment::Moment;
@@ -79,14 +79,14 @@ impl Kind for PowerCut {
         Choices {
             moment: Moment::within(&mut random, &plan),
             fault: self.how.word().into(),
-            target: "machine".into(),
+            target: MACHINE.into(),
             setting: Setting::for_number(self.seed, number, self.brief),
             fresh: false,
             plan,
             // Which of the sectors that were not flushed are on the medium follows from the seed.
             injection: Some(Injection {
                 fault: "power-cut".into(),
-                target: "machine".into(),
+                target: MACHINE.into(),
                 of_disk: true,
                 parameters: format!("seed={}", random.below(1 << 32)),
                 may_show: false,
@@ -109,10 +109,7 @@ impl Kind for PowerCut {
         let begun = Instant::now();
         let after = subject.run("mount")?["checkpoint"].as_u64().unwrap_or(0);
         let mounted_ns = begun.elapsed().as_nanos() as u64;
-        subject
-            .heard
-            .recoveries
-            .push(("machine".into(), mounted_ns));
+        subject.heard.recoveries.push((MACHINE.into(), mounted_ns));
         if after < before {
             let what = format!("checkpoint {after}, and there was {before}");
             return Err(Failure::Check(what).into());

@@ -108,6 +108,8 @@ pub struct Record {
     pub target: String,
     /// When.
     pub moment: String,
+    /// Whether it struck; what did not shows nothing.
+    pub struck: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// What did not hold, in a line.

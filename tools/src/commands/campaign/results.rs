@@ -152,6 +152,7 @@ pub mod tests {
             fault: "kill".into(),
             target: "logical".into(),
             moment: "after 5 ms".into(),
+            struck: true,
             outcome,
             why: None,
             deaths: Vec::new(),

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::heard::Heard;
 use super::random::Random;
 use super::subject::{LIMIT, Subject};
 use crate::Failure;
-use crate::guest::{Accelerator, Description, Disk, Guest, Machine, Prepared};
+use crate::guest::{Accelerator, Description, Disk, Guest, Machine, Prepared, with_argument};
 use crate::host::folder::TempFolder;
 use crate::host::images;
 
@@ -72,17 +72,12 @@ impl Workshop {
         let mut machine = self.prepared.machine(&self.stack, MEMORY_MIB)?;
         machine.accelerator = self.accelerator;
         machine.disks = Disk::numbered(images.iter().cloned());
+        let text = &mut machine.archive.description;
         if let Some(pages) = setting.cache_pages {
-            let text = &mut machine.archive.description;
-            *text = text.replace("\"pages=16384\"", &format!("\"pages={pages}\""));
+            *text = with_argument(text, "cache", "pages", &pages.to_string());
         }
         if setting.in_place {
-            let text = &mut machine.archive.description;
-            let store = "program = \"twinfs\"\n";
-            *text = text.replace(
-                store,
-                &format!("{store}arguments = \"overwrite=in-place\"\n"),
-            );
+            *text = with_argument(text, "twinfs", "overwrite", "in-place");
         }
         Ok(machine)
     }
@@ -179,7 +174,13 @@ impl<'a> Rig<'a> {
         }
         let machine = self.workshop.machine(self.setting, &images)?;
         let mut subject = Subject::new(Guest::boot(&machine, None)?);
-        subject.guest.wait_ready(LIMIT)?;
+        let ready = subject.guest.wait_ready(LIMIT);
+        if !self.formatted {
+            // Nothing has been done to it: then it is not what is looked for here.
+            ready.map_err(|error| anyhow!("no guest comes up: {error:#}"))?;
+        } else {
+            ready?;
+        }
         if self.formatted {
             subject.run("mount")?;
         } else {
@@ -243,4 +244,36 @@ pub fn is_hosts(error: &anyhow::Error) -> bool {
         error.downcast_ref(),
         Some(Failure::Guest { .. } | Failure::Check(_))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::project::Project;
+
+    #[test]
+    fn every_setting_makes_a_stack_that_can_be_started() {
+        let project = Project::find().expect("tests run in a checkout");
+        for name in project.stack_names() {
+            let text = project.stack(&name).expect("a stack");
+            let text = with_argument(&text, "cache", "pages", "512");
+            let text = with_argument(&text, "twinfs", "overwrite", "in-place");
+            let stack = stack::Stack::parse(&text).unwrap_or_else(|it| panic!("{name}: {it:?}"));
+            for task in &stack.tasks {
+                let has = |word: &str| task.arguments.split(' ').any(|it| it == word);
+                assert_eq!(
+                    has("pages=512"),
+                    task.program == "cache",
+                    "{name}: {}",
+                    task.arguments
+                );
+                assert_eq!(
+                    has("overwrite=in-place"),
+                    task.program == "twinfs",
+                    "{name}"
+                );
+                assert!(!has("pages=16384"));
+            }
+        }
+    }
 }

@@ -53,6 +53,8 @@ pub struct Row {
     pub fault: String,
     /// The target.
     pub target: String,
+    /// Experiments in which it struck.
+    pub struck: u64,
     /// How they ended.
     pub outcomes: Outcomes,
     /// From death to service.
@@ -92,6 +94,8 @@ pub struct Figures {
     pub campaigns: Vec<String>,
     /// Experiments.
     pub experiments: u64,
+    /// Those in which the fault struck.
+    pub struck: u64,
     /// How they ended.
     pub outcomes: Outcomes,
     /// By fault and target.
@@ -133,6 +137,7 @@ impl Figures {
         Self {
             campaigns,
             experiments: records.len() as u64,
+            struck: struck(&records),
             outcomes: outcomes(&records),
             rows: rows(&records),
             recovery: recovery(&records),
@@ -176,6 +181,10 @@ fn outcomes(records: &[&Record]) -> Outcomes {
     outcomes
 }
 
+fn struck(records: &[&Record]) -> u64 {
+    records.iter().filter(|record| record.struck).count() as u64
+}
+
 fn recovery(records: &[&Record]) -> Option<Times> {
     Times::of(records.iter().filter_map(|it| it.recovery_ns).collect())
 }
@@ -189,6 +198,7 @@ fn rows(records: &[&Record]) -> Vec<Row> {
     let row = |((fault, target), records): ((&str, &str), Vec<&Record>)| Row {
         fault: fault.into(),
         target: target.into(),
+        struck: struck(&records),
         outcomes: outcomes(&records),
         recovery: recovery(&records),
     };

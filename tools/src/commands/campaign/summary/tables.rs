@@ -19,6 +19,7 @@ impl fmt::Display for Figures {
             "fault",
             "target",
             "experiments",
+            "struck",
             "recovered",
             "as documented",
             "failed",
@@ -27,10 +28,16 @@ impl fmt::Display for Figures {
             "longest",
         ]);
         for row in &self.rows {
-            table.row(cells(&row.fault, &row.target, &row.outcomes, row.recovery));
+            table.row(cells(
+                &row.fault,
+                &row.target,
+                row.struck,
+                &row.outcomes,
+                row.recovery,
+            ));
         }
         if self.rows.len() > 1 {
-            table.row(cells("all", "", &self.outcomes, self.recovery));
+            table.row(cells("all", "", self.struck, &self.outcomes, self.recovery));
         }
         write!(f, "{table}")?;
         if !self.replay_by_log.is_empty() {
@@ -105,7 +112,13 @@ fn count(outcomes: &Outcomes, outcome: Outcome) -> String {
     }
 }
 
-fn cells(fault: &str, target: &str, outcomes: &Outcomes, recovery: Option<Times>) -> [String; 9] {
+fn cells(
+    fault: &str,
+    target: &str,
+    struck: u64,
+    outcomes: &Outcomes,
+    recovery: Option<Times>,
+) -> [String; 10] {
     let time = |of: fn(&Times) -> f64| {
         recovery
             .as_ref()
@@ -115,6 +128,7 @@ fn cells(fault: &str, target: &str, outcomes: &Outcomes, recovery: Option<Times>
         fault.into(),
         target.into(),
         outcomes.values().sum::<u64>().to_string(),
+        struck.to_string(),
         count(outcomes, Outcome::Recovered),
         count(outcomes, Outcome::StoppedAsDocumented),
         count(outcomes, Outcome::VisibleFailure),
