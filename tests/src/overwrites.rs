@@ -60,9 +60,11 @@ impl Overwrites {
     /// Takes in what one operation has changed.
     pub fn note(&mut self, now: &Model) {
         let now: BTreeMap<u64, &Rc<Vec<u8>>> = now.files().collect();
-        self.files.retain(|node, _| now.contains_key(node));
         for (node, file) in &mut self.files {
-            let bytes = now[node];
+            // Of a file that was deleted since, the checkpoint has what was overwritten before.
+            let Some(&bytes) = now.get(node) else {
+                continue;
+            };
             if Rc::ptr_eq(bytes, &file.last) {
                 continue;
             }
