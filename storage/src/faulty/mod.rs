@@ -40,6 +40,7 @@ pub use device::{Faulty, Persistence, Timer};
 pub use kept::{Kept, PAGES as KEPT_PAGES};
 pub use kind::{KINDS, Kind};
 pub use overlay::{OVERLAY_SECTORS_MAX, Overlay};
+pub use random::Random;
 pub use rule::{Action, CORRUPT_BYTES_MAX, Direction, Place, Rule, SLOW_MS_MAX};
 pub use rules::{Armed, RULES_MAX};
 pub use write_cache::WriteCache;

@@ -7,6 +7,7 @@ use core::{
 };
 
 use abi::{Fault, PAGE_BYTES, Region};
+use storage::faulty::Random;
 
 use super::misbehaviour;
 use crate::{heap, system};
@@ -27,23 +28,6 @@ static STACK_TOP: AtomicU64 = AtomicU64::new(0);
 
 /// A range of addresses, its end excluded.
 type Range = (u64, u64);
-
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
-    }
-}
 
 /// Notes where the stack begins; called by the first function of the program.
 pub fn note_stack() {
@@ -130,7 +114,7 @@ static mut ARRAY: [u64; 32] = [0; 32];
 
 /// Has one of the faults of memory happen.
 pub fn suffer(fault: Fault, argument: u64, seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let count = match argument & 0xffff_ffff {
         0 => WORDS,
         count => count.min(WORDS_MAX),

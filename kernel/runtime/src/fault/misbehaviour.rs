@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use abi::{Fault, Message};
+use storage::faulty::Random;
 
-use super::{memory::Random, suffer_pending};
+use super::suffer_pending;
 use crate::{executor, local::Local, system};
 
 const STUCK: u32 = 1;
@@ -113,7 +114,7 @@ fn turn_wrongly() -> Turn {
         "what lies behind a static array was overwritten"
     );
     if take(LOSES_A_WAKE_UP) {
-        executor::lose_a_wake_up(Random(SEED.load(Relaxed)).number());
+        executor::lose_a_wake_up(Random::new(SEED.load(Relaxed)).number());
     }
     match () {
         () if is(STUCK) => Turn::Stand,
@@ -164,7 +165,7 @@ fn reply_wrongly(token: u64, message: &Message) {
         return;
     }
     if take(REPLIES_GARBAGE) {
-        let mut random = Random(SEED.load(Relaxed));
+        let mut random = Random::new(SEED.load(Relaxed));
         let mut garbage = Message::EMPTY;
         garbage.len = 1 + random.below(abi::MESSAGE_BYTES as u64);
         let len = garbage.len as usize;

@@ -29,6 +29,13 @@ struct Calls {
     unread: Vec<RecordId>,
 }
 
+/// The tables beside that of calls: undo steps, deletions, descriptors.
+type Others<M> = (
+    Left<M, UNDO_WORDS>,
+    Left<M, DELETION_WORDS>,
+    Left<M, DESCRIPTOR_WORDS>,
+);
+
 impl Calls {
     fn of(records: &[(RecordId, [u64; CALL_WORDS])]) -> Self {
         let mut calls = Self::default();
@@ -294,16 +301,11 @@ impl Journal {
     }
 
     /// Makes the tables usable.
-    #[allow(clippy::type_complexity)]
     fn accept<M: Memory + 'static>(
         &self,
         found: &Calls,
         calls: Left<M, CALL_WORDS>,
-        (undo, deletions, descriptors): (
-            Left<M, UNDO_WORDS>,
-            Left<M, DELETION_WORDS>,
-            Left<M, DESCRIPTOR_WORDS>,
-        ),
+        (undo, deletions, descriptors): Others<M>,
     ) -> Option<Tables> {
         let mut calls = calls.accept()?;
         for &id in &found.unread {
