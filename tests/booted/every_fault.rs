@@ -28,15 +28,8 @@ const TASKS: [&str; 12] = [
     "faulty.0",
 ];
 
-/// How long callers wait for an answer: at the least what the stack needs, the more the higher up.
-const PATIENCE_MS: [(u32, u32); 6] = [
-    (60_000, 2_000),
-    (75_000, 2_500),
-    (90_000, 3_000),
-    (120_000, 3_500),
-    (150_000, 4_000),
-    (180_000, 4_500),
-];
+/// How long callers wait for an answer in the usual stacks, and here.
+const PATIENCE_MS: [(u32, u32); 2] = [(30_000, 2_000), (10_000, 1_500)];
 
 /// How long a command may take: longer than anybody is waited for.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@
 //! it is ended when it has had its share of the processor since the deadline and still has not
 //! waited for events, or when it has answered nothing for a long time.
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, vec};
 use core::pin::pin;
 
 use abi::TaskInfo;
@@ -35,11 +35,16 @@ const DEADLINE_NS_MAX: u64 = 20_000_000_000;
 /// An instance that has served for less is not held to what was asked of the one before, nanoseconds.
 const GRACE_NS: u64 = 1_000_000_000;
 
+/// Looks in a row at which a task is overdue before it is ended: one alone may fall between two calls that it
+/// makes for the request.
+const LOOKS: u32 = 2;
+
 /// Pings all tasks for ever.
 pub async fn run(tasks: Rc<Tasks>) {
+    let mut overdue = vec![(0, 0); tasks.stack.tasks.len()];
     loop {
         time::sleep(PERIOD_NS).await;
-        end_the_overdue(&tasks);
+        end_the_overdue(&tasks, &mut overdue);
         for task in 0..tasks.stack.tasks.len() {
             if tasks.is_up(task) {
                 runtime::spawn(ping(tasks.clone(), task, tasks.generation(task)));
@@ -52,17 +57,26 @@ pub async fn run(tasks: Rc<Tasks>) {
 /// requests wait for each other, or it has forgotten one.
 ///
 /// Who waits for others himself is not to blame, as long as they are; they are looked at in their turn.
-fn end_the_overdue(tasks: &Tasks) {
+///
+/// `overdue` has the generation of each task, and at how many looks in a row that was overdue.
+fn end_the_overdue(tasks: &Tasks, overdue: &mut [(u64, u32)]) {
     let Ok(table) = inspect::tasks() else { return };
     let now_ns = time::now_ns();
-    for task in 0..tasks.stack.tasks.len() {
+    for (task, seen) in overdue.iter_mut().enumerate() {
         let Some(info) = table.get(tasks.role(task) as usize) else {
             continue;
         };
         let had_time = tasks
             .serves_since(task)
             .is_some_and(|since_ns| now_ns.saturating_sub(since_ns) >= GRACE_NS);
-        if info.due_ns <= now_ns && info.waiting == 0 && had_time {
+        let is_overdue = info.due_ns <= now_ns && info.waiting == 0 && had_time;
+        *seen = match *seen {
+            (generation, looks) if is_overdue && generation == info.generation => {
+                (generation, looks + 1)
+            }
+            _ => (info.generation, u32::from(is_overdue)),
+        };
+        if seen.1 >= LOOKS {
             tasks.end_overdue(task);
         }
     }
