@@ -75,7 +75,8 @@ fn random_operations_on_a_roomy_disk() {
 
 #[test]
 fn random_operations_with_a_cache_that_is_too_small() {
-    for seed in 10..14 {
+    // In the last, the only clean block but one is, at some time, the parent of the next to be read.
+    for seed in (10..14).chain([108]) {
         run(seed, 128, 16, small_cache(), 900);
     }
 }

@@ -205,10 +205,11 @@ impl Cache {
         self.node(slot).children > 0
     }
 
-    /// Drops one clean node that has not been used since the hand last passed; false if two rounds
-    /// found none.
-    pub fn evict_clean(&mut self) -> bool {
-        self.sweep(2, |node| !node.dirty).is_some_and(|slot| {
+    /// Drops one clean node, but for `kept`, that has not been used since the hand last passed; false if
+    /// two rounds found none.
+    pub fn evict_clean(&mut self, kept: Option<Slot>) -> bool {
+        let victim = self.sweep(2, |slot, node| !node.dirty && Some(slot) != kept);
+        victim.is_some_and(|slot| {
             self.remove(slot);
             true
         })
@@ -216,16 +217,16 @@ impl Cache {
 
     /// A dirty node to write out, one that has not been used since the hand last passed.
     pub fn next_dirty(&mut self) -> Option<Slot> {
-        self.sweep(2, |node| node.dirty)
+        self.sweep(2, |_, node| node.dirty)
     }
 
-    fn sweep(&mut self, rounds: usize, wanted: impl Fn(&Node) -> bool) -> Option<Slot> {
+    fn sweep(&mut self, rounds: usize, wanted: impl Fn(Slot, &Node) -> bool) -> Option<Slot> {
         for _ in 0..rounds * self.nodes.len() {
             self.hand = (self.hand + 1) % self.nodes.len();
             let Some(node) = &mut self.nodes[self.hand] else {
                 continue;
             };
-            if node.children > 0 || node.writing || !wanted(node) {
+            if node.children > 0 || node.writing || !wanted(self.hand, node) {
                 continue;
             }
             if !core::mem::take(&mut node.referenced) {

@@ -4,7 +4,7 @@ use alloc::{rc::Rc, vec, vec::Vec};
 
 use super::{
     TwinFs,
-    cache::{Block, Kind, Slot},
+    cache::{Block, Kind, Parent, Slot},
     io,
     layout::BITS_PER_BLOCK,
     volume::{Miss, Step, Stop, Volume},
@@ -84,7 +84,12 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
 
     /// Reads a block of metadata into the cache.
     async fn fetch(&self, miss: &Miss) -> Result<()> {
-        self.make_room().await?;
+        // If its parent made room for it, the two would take turns for ever.
+        let parent = match miss.parent {
+            Parent::Root(_) => None,
+            Parent::Node(slot, _) => Some(slot),
+        };
+        self.make_room_beside(parent).await?;
         let (place, algorithm) = self.with(|volume| {
             Ok((
                 miss.pointer.place(volume.twin_offset()),
@@ -117,10 +122,15 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
 
     /// Brings the cache below its bound, if that can be done.
     pub(super) async fn make_room(&self) -> Result<()> {
+        self.make_room_beside(None).await
+    }
+
+    /// The same, with this node kept.
+    async fn make_room_beside(&self, kept: Option<Slot>) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
             let fits = self.with(|volume| {
                 while volume.cache.is_full() {
-                    if !volume.cache.evict_clean() {
+                    if !volume.cache.evict_clean(kept) {
                         return Ok(false);
                     }
                 }
