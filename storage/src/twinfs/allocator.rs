@@ -155,10 +155,10 @@ impl Volume {
         self.take_in_data_area(want, near, purpose, None)
     }
 
-    /// Takes `want` pairs of twins; the runs are of left twins.
+    /// Takes `want` pairs of twins, or as many blocks if there are no twins; the runs are of left twins.
     pub fn take_pairs(&mut self, want: u64, near: Option<u64>) -> Step<Vec<Run>> {
-        let distance = self.twin_offset();
-        self.take_in_data_area(want, near, Purpose::Metadata, Some(distance))
+        let distance = self.layout().has_twins().then(|| self.twin_offset());
+        self.take_in_data_area(want, near, Purpose::Metadata, distance)
     }
 
     fn take_in_data_area(
@@ -378,6 +378,9 @@ impl Volume {
     /// does not say.
     pub fn give_pair(&mut self, left: u64) -> Step<()> {
         let start = left - self.layout().data_start;
+        if !self.layout().has_twins() {
+            return self.give(Tree::BlockBitmap, Run { start, len: 1 }, true);
+        }
         let right = start + self.twin_offset();
         if !self.is_lost(Tree::BlockBitmap, right / BITS_PER_BLOCK) {
             self.static_node(Tree::BlockBitmap, right / BITS_PER_BLOCK)?;

@@ -12,6 +12,10 @@
 //! The static areas are the paper's special inodes: the tree over an area is itself at computed
 //! places. Level 0 is the area, each block of level *k + 1* holds the pointers to 256 blocks of level
 //! *k*, and the root block holds the pointers to the at most 8 blocks of the top level.
+//!
+//! With a twin offset of zero there are no twins: both places of a block are the same, an area has as
+//! many blocks as its level, and every block is overwritten in place. That is what the paper compares
+//! twins with (Table I); it survives no crash, and only a store that was told so takes it.
 
 use super::pointer::POINTERS_PER_BLOCK;
 use crate::{BLOCK_BYTES, Error, Result};
@@ -96,7 +100,7 @@ pub struct Layout {
     pub blocks: u64,
     /// Inodes, number 0 included, which is never used.
     pub inodes: u64,
-    /// Blocks between the twins of a pair.
+    /// Blocks between the twins of a pair; zero if there are no twins.
     pub twin_offset: u64,
     /// First block of the data area.
     pub data_start: u64,
@@ -109,7 +113,7 @@ impl Layout {
     pub fn new(blocks: u64, inodes: u64, twin_offset: u64) -> Result<Self> {
         let bounded = (BLOCKS_MIN..=BLOCKS_MAX).contains(&blocks)
             && (INODES_PER_BLOCK..=blocks).contains(&inodes)
-            && (1..=TWIN_OFFSET_MAX).contains(&twin_offset);
+            && twin_offset <= TWIN_OFFSET_MAX;
         if !bounded {
             return Err(Error::BadArgument);
         }
@@ -139,6 +143,7 @@ impl Layout {
     }
 
     fn place_tree(&mut self, tree: Tree, blocks: u64) -> Result<()> {
+        let (places, run) = (self.places(), self.run());
         let levels = &mut self.trees[tree.index()];
         let mut blocks = blocks;
         loop {
@@ -151,7 +156,7 @@ impl Layout {
                 blocks,
             };
             levels.count += 1;
-            self.data_start += 2 * blocks.next_multiple_of(self.twin_offset);
+            self.data_start += places * blocks.next_multiple_of(run);
             if blocks <= TOP_POINTERS_MAX {
                 return Ok(());
             }
@@ -164,10 +169,26 @@ impl Layout {
         self.trees[tree.index()].all()
     }
 
+    /// Whether protected blocks have two places.
+    pub fn has_twins(&self) -> bool {
+        self.twin_offset > 0
+    }
+
+    /// Blocks of the device that a protected block takes.
+    pub fn places(&self) -> u64 {
+        if self.has_twins() { 2 } else { 1 }
+    }
+
+    /// Left twins of a static area that lie side by side.
+    fn run(&self) -> u64 {
+        self.twin_offset.max(1)
+    }
+
     /// The block number of the left twin of block `index` of a level.
     pub fn left_twin(&self, level: Level, index: u64) -> u64 {
         debug_assert!(index < level.blocks);
-        level.start + index / self.twin_offset * 2 * self.twin_offset + index % self.twin_offset
+        let run = self.run();
+        level.start + index / run * run * self.places() + index % run
     }
 
     /// Blocks of the data area.

@@ -46,7 +46,15 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         }
         let blocks = io::device_blocks(&geometry).min(BLOCKS_MAX);
         let inodes = Layout::inodes_for(blocks, self.config.blocks_per_inode);
-        let layout = Layout::new(blocks, inodes, format.twin_offset.into())?;
+        let twin_offset = if self.config.twins {
+            format.twin_offset.into()
+        } else {
+            0
+        };
+        let layout = Layout::new(blocks, inodes, twin_offset)?;
+        if layout.has_twins() != self.config.twins {
+            return Err(Error::BadArgument);
+        }
         // No root of an earlier volume may come back, whatever happens from here on.
         for block in ROOT_BLOCKS {
             self.erase_root(block).await?;
@@ -139,12 +147,24 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                 "data are overwritten without a log: a power failure loses what was overwritten"
             );
         }
+        if !self.config.twins {
+            log::warn!("metadata have no twins: any crash loses the volume");
+        }
         self.volume.replace(Some(volume));
         let resynchronised = self.resynchronise().await;
         if resynchronised.is_err() {
             self.forget().await;
         }
         resynchronised
+    }
+
+    /// What is wrong with a volume that has twins or not, unlike this store.
+    fn other_kind(&self) -> &'static str {
+        if self.config.twins {
+            "the volume has no twins: it was made to measure with, for a store with twins=off"
+        } else {
+            "the volume has twins, and twins=off stands for one without: format makes it"
+        }
     }
 
     /// Discards everything in memory, once nothing of it is being written any more.
@@ -181,8 +201,13 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         }
         let root = Root::decode(&block, blocks).map(Box::new);
         Ok(root.and_then(|root| {
-            let here = Root::place(root.checkpoint.timestamp) == ROOT_BLOCKS[place];
-            if here { Ok(root) } else { Err(NoRoot::Damaged) }
+            if Root::place(root.checkpoint.timestamp) != ROOT_BLOCKS[place] {
+                return Err(NoRoot::Damaged);
+            }
+            if root.layout.has_twins() != self.config.twins {
+                return Err(NoRoot::Twins);
+            }
+            Ok(root)
         }))
     }
 
@@ -197,6 +222,10 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             (left, Ok(right)) => (right, left),
             (Err(left), Err(right)) => {
                 return Err(match (left, right) {
+                    (NoRoot::Twins, _) | (_, NoRoot::Twins) => {
+                        log::error!("{}", self.other_kind());
+                        Error::WrongVersion
+                    }
                     (NoRoot::Version, _) | (_, NoRoot::Version) => Error::WrongVersion,
                     (NoRoot::Damaged, _) | (_, NoRoot::Damaged) => Error::Corrupt,
                     _ => Error::NotFormatted,

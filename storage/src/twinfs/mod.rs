@@ -89,6 +89,10 @@ pub struct Config {
     pub blocks_per_inode: u64,
     /// What becomes of data that are written anew.
     pub overwrite: Overwrite,
+    /// Whether volumes have twins. Without, `format` makes one whose metadata are overwritten in place,
+    /// and any crash loses all of it: only to measure what twins cost (paper, Table I). A store takes
+    /// no volume of the other kind.
+    pub twins: bool,
 }
 
 /// What becomes of unprotected data that the last checkpoint has when they are written anew, and so
@@ -126,6 +130,7 @@ impl Default for Config {
             cache_blocks: 4096,
             blocks_per_inode: 4,
             overwrite: Overwrite::default(),
+            twins: true,
         }
     }
 }

@@ -174,8 +174,8 @@ impl Volume {
             }
             block += found.count();
         }
-        let each = if protected { 2 } else { 1 };
-        let needed = data * each + indirect * 2;
+        let places = self.layout().places();
+        let needed = data * if protected { places } else { 1 } + indirect * places;
         if needed > 0 && self.blocks.available() < needed + self.blocks.reserve(purpose) {
             return Err(Error::NoSpace.into());
         }
@@ -195,7 +195,10 @@ impl Volume {
         };
         if !fresh {
             new.block = old.block;
-            new.right = old.right != (new.protected && !modified);
+            new.right = old.right;
+            if new.protected && !modified {
+                new.right = self.other_twin(old.right);
+            }
         }
         Target {
             old: Pointer { modified, ..old },
@@ -399,7 +402,7 @@ impl Volume {
             },
             hold: true,
         });
-        if taken.protected {
+        if taken.protected && self.layout().has_twins() {
             let run = Run {
                 start: taken.block + offset,
                 len: 1,

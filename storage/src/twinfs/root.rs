@@ -79,6 +79,8 @@ pub enum NoRoot {
     Foreign,
     /// It is one of another version.
     Version,
+    /// It is one of a volume with twins where there should be none, or the other way round.
+    Twins,
     /// It is one, damaged.
     Damaged,
 }

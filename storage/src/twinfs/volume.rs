@@ -152,6 +152,11 @@ impl Volume {
         self.root.layout.twin_offset
     }
 
+    /// Whether it is the right one, of the twin beside this one; without twins there is only the left.
+    pub fn other_twin(&self, right: bool) -> bool {
+        !right && self.layout().has_twins()
+    }
+
     /// Begins the time after a checkpoint: nothing is modified, nothing overwritten.
     pub fn begin_epoch(&mut self, base: Base) {
         self.epoch += 1;
@@ -223,7 +228,7 @@ impl Volume {
         let old = self.parent_pointer(parent).unwrap_or_default();
         let mut pointer = Pointer::new_pair(key);
         if !old.is_null() {
-            pointer.right = !old.right;
+            pointer.right = self.other_twin(old.right);
         }
         self.set_parent_pointer(parent, pointer);
         let epoch = self.epoch;

@@ -27,6 +27,7 @@ async fn run() {
     let config = Config {
         cache_blocks: argument("cache_blocks", defaults.cache_blocks),
         overwrite: argument("overwrite", defaults.overwrite),
+        twins: start::argument("twins") != Some("off"),
         ..defaults
     };
     let store = Rc::new(TwinFs::with_config(

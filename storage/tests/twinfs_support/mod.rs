@@ -88,6 +88,13 @@ pub fn in_place() -> Config {
     }
 }
 
+pub fn without_twins() -> Config {
+    Config {
+        twins: false,
+        ..Config::default()
+    }
+}
+
 pub fn store(disk: &Disk, config: Config) -> Store {
     TwinFs::with_config(disk.clone(), NoClock, config)
 }
