@@ -50,6 +50,18 @@ points! {
 }
 
 impl Point {
+    /// The point of a number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|&it| it as u32 == number)
+    }
+
+    /// The layer that passes it.
+    #[must_use]
+    pub fn layer(self) -> &'static str {
+        self.name().split('.').next().unwrap_or_default()
+    }
+
     /// The point of a name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
@@ -59,7 +71,7 @@ impl Point {
 
 /// Points that are armed, by number.
 static ARMED: AtomicU32 = AtomicU32::new(0);
-static HIT: spin::Once<fn()> = spin::Once::new();
+static HIT: spin::Once<fn(u32)> = spin::Once::new();
 
 /// A layer is at this point.
 #[inline]
@@ -75,7 +87,7 @@ fn hit(point: Point) {
     if ARMED.fetch_and(!bit, Relaxed) & bit != 0
         && let Some(hit) = HIT.get()
     {
-        hit();
+        hit(point as u32);
     }
 }
 
@@ -84,8 +96,9 @@ pub fn arm(number: u32) {
     ARMED.fetch_or(1_u32.checked_shl(number).unwrap_or(0), Relaxed);
 }
 
-/// Says what happens when an armed point is passed; only the first to say so is heard.
-pub fn on_hit(hit: fn()) {
+/// Says what happens when an armed point is passed, which is told by its number; only the first to say so
+/// is heard.
+pub fn on_hit(hit: fn(u32)) {
     HIT.call_once(|| hit);
 }
 
@@ -97,7 +110,8 @@ mod tests {
 
     #[test]
     fn an_armed_point_is_hit_once() {
-        on_hit(|| {
+        on_hit(|number| {
+            assert_eq!(number, Point::TargetWritten as u32);
             HITS.fetch_add(1, Relaxed);
         });
         pass(Point::TargetWritten);

@@ -14,6 +14,7 @@ mod faulty;
 mod files;
 mod host_program;
 mod import;
+mod inject;
 mod kills;
 mod manager;
 mod power_cut;

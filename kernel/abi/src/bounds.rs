@@ -32,6 +32,9 @@ pub const COPY_BYTES_MAX: usize = 1 << 20;
 /// Bytes that one [`PIN`](crate::system_call::PIN) reaches.
 pub const PIN_BYTES_MAX: u64 = 4 << 20;
 
+/// Things that a task counts with [`MARK`](crate::system_call::MARK).
+pub const MARKS_MAX: usize = 8;
+
 /// Pages that one driver can have pinned at a time: more than its disk takes requests for.
 pub const PINS_PER_DRIVER_MAX: usize = 8192;
 

@@ -87,6 +87,8 @@ pub enum When {
     Requests(u32),
     /// When it passes the named point of this number.
     Point(u32),
+    /// With one request in so many, as the seed has it.
+    OneIn(u32),
 }
 
 impl When {
@@ -97,6 +99,7 @@ impl When {
             Self::Now => 0,
             Self::Requests(count) => 1 << 32 | u64::from(count),
             Self::Point(point) => 2 << 32 | u64::from(point),
+            Self::OneIn(requests) => 3 << 32 | u64::from(requests),
         }
     }
 
@@ -107,8 +110,62 @@ impl When {
         match word >> 32 {
             1 => Self::Requests(low),
             2 => Self::Point(low),
+            3 => Self::OneIn(low),
             _ => Self::Now,
         }
+    }
+}
+
+/// What the task is to do: the first word of an injection.
+///
+/// ```text
+///   63        32 31     16 15        0
+///   |   times   |  place  |   fault   |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Suffer this now, whatever else the task waits for.
+    Suffer(Fault),
+    /// Suffer this when its time comes. In this place of [`crate::MARKS_MAX`] the task keeps it, and
+    /// counts with the mark of the same number each time that it happens.
+    Arm(Fault, u16, u32),
+    /// Forget what is in this place.
+    Disarm(u16),
+    /// Forget all of it.
+    DisarmAll,
+}
+
+impl Order {
+    /// Every time, until it is disarmed.
+    pub const ALWAYS: u32 = 0;
+    const NO_PLACE: u64 = 0xffff;
+
+    /// As the kernel hands it on.
+    #[must_use]
+    pub fn encode(self) -> u64 {
+        match self {
+            Self::Suffer(fault) => Self::NO_PLACE << 16 | fault as u64,
+            Self::Arm(fault, place, times) => {
+                u64::from(times) << 32 | u64::from(place) << 16 | fault as u64
+            }
+            Self::Disarm(place) => u64::from(place) << 16,
+            Self::DisarmAll => Self::NO_PLACE << 16,
+        }
+    }
+
+    /// What was encoded; none for a fault that there is not.
+    #[must_use]
+    pub fn decode(word: u64) -> Option<Self> {
+        let (fault, place) = (word as u16, word >> 16 & 0xffff);
+        Some(match (fault, place) {
+            (0, Self::NO_PLACE) => Self::DisarmAll,
+            (0, place) => Self::Disarm(place as u16),
+            (fault, Self::NO_PLACE) => Self::Suffer(Fault::from_number(fault.into())?),
+            (fault, place) => {
+                let fault = Fault::from_number(fault.into())?;
+                Self::Arm(fault, place as u16, (word >> 32) as u32)
+            }
+        })
     }
 }
 
@@ -152,5 +209,35 @@ impl Region {
         let mut all = Self::ALL.iter();
         all.find(|(_, word)| *word == name)
             .map(|(region, _)| *region)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ordered_is_what_is_understood() {
+        for fault in Fault::ALL {
+            for order in [
+                Order::Suffer(*fault),
+                Order::Arm(*fault, 0, Order::ALWAYS),
+                Order::Arm(*fault, 7, u32::MAX),
+            ] {
+                assert_eq!(Order::decode(order.encode()), Some(order));
+            }
+        }
+        for order in [Order::Disarm(0), Order::Disarm(7), Order::DisarmAll] {
+            assert_eq!(Order::decode(order.encode()), Some(order));
+        }
+        assert_eq!(Order::decode(Order::Disarm(0).encode() | 999), None);
+        for when in [
+            When::Now,
+            When::Requests(5),
+            When::Point(u32::MAX),
+            When::OneIn(7),
+        ] {
+            assert_eq!(When::decode(when.encode()), when);
+        }
     }
 }

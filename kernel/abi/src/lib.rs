@@ -21,8 +21,8 @@ mod time;
 pub use bounds::{
     ARCHIVE_READ_BYTES_MAX, CALLS_PER_TASK_MAX, COPY_BYTES_MAX, DMA_PAGES_MAX, EVENTS_MAX,
     FIRST_DEVICE_INTERRUPT, GRANT_BYTES_MAX, INTERRUPTS_MAX, LOG_READ_BYTES_MAX,
-    LOG_RECORD_BYTES_MAX, MAILBOX_MAX, PIECES_MAX, PIN_BYTES_MAX, PINS_MAX, PINS_PER_DRIVER_MAX,
-    PORT_BYTES_MAX, ROLE_PAGES_MAX, ROLES_MAX,
+    LOG_RECORD_BYTES_MAX, MAILBOX_MAX, MARKS_MAX, PIECES_MAX, PIN_BYTES_MAX, PINS_MAX,
+    PINS_PER_DRIVER_MAX, PORT_BYTES_MAX, ROLE_PAGES_MAX, ROLES_MAX,
 };
 pub use call::{
     CALL_SLOT_MASK, CallDescriptor, Grant, MESSAGE_BYTES, Memory, Message, SEGMENTS_MAX, Segment,
@@ -31,7 +31,7 @@ pub use call::{
 pub use device::{DeviceInfo, DmaAddress, MsiTarget};
 pub use error::Error;
 pub use event::{Event, EventKind};
-pub use fault::{Fault, Region, When};
+pub use fault::{Fault, Order, Region, When};
 pub use start::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX, Peer, START_INFO_ADDRESS, Start, StartInfo};
 pub use task::{
     Cause, Counters, DeathReport, LAST_WORDS_BYTES, MANAGER, Registers, Rights, Role, SpawnSpec,

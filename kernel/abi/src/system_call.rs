@@ -102,3 +102,6 @@ pub const FAULT_ENTRY: u64 = 33;
 /// first at the top. Returning over them takes it back as if nothing had been. `BadState` if the role has
 /// no instance, or one without such an entry.
 pub const INJECT: u64 = 34;
+/// `(which)` Counts one more of a thing that the role counts, of [`crate::MARKS_MAX`]. The table of roles
+/// shows the counts, also of an instance that has died since.
+pub const MARK: u64 = 35;

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{ARGUMENTS_BYTES_MAX, Name, PEERS_MAX};
+use crate::{ARGUMENTS_BYTES_MAX, MARKS_MAX, Name, PEERS_MAX};
 
 /// Number of a role. A role is a place in the stack (`twinfs.1`); instances come and go in it.
 pub type Role = u64;
@@ -164,6 +164,8 @@ pub struct TaskInfo {
     pub due_ns: u64,
     /// Calls of its own that others have not answered and that should be some time.
     pub waiting: u64,
+    /// What all instances have counted with [`MARK`](crate::system_call::MARK).
+    pub marks: [u32; MARKS_MAX],
 }
 
 impl TaskInfo {
@@ -184,6 +186,7 @@ impl TaskInfo {
         backlog: 0,
         due_ns: u64::MAX,
         waiting: 0,
+        marks: [0; MARKS_MAX],
     };
 }
 

@@ -116,7 +116,6 @@ enum Request {
     Inject(Injection),
     Injections,
     SwitchOff(Option<u32>),
-    PowerCut { disk: Option<RoleName>, seed: u64 },
 }
 
 /// What the manager does for its clients.
@@ -129,7 +128,7 @@ pub trait Control {
     fn kill(&self, role: &str) -> Result<()>;
     /// Begins a series of kills. Errors as of [`Control::kill`]; [`Error::Busy`] if one is under way;
     /// [`Error::BadArgument`].
-    fn start_series(&self, series: Series) -> Result<()>;
+    fn start_series(&self, series: Series) -> impl Future<Output = Result<()>>;
     /// How the series goes, or how the last one ended.
     fn series_progress(&self) -> Progress;
     /// Ends the series.
@@ -142,20 +141,16 @@ pub trait Control {
     /// after it. A reset is at once, and has no answer.
     fn shutdown(&self, how: Shutdown) -> Result<()>;
     /// Has something go wrong; returns a number for it. Who asks for a fault of its own, or of the
-    /// manager's, is answered before. [`Error::NotFound`] for a task or disk there is not;
+    /// manager's, is answered before; to an accident of the machine that happens at once there is no
+    /// answer. [`Error::NotFound`] for a task or disk there is not;
     /// [`Error::NotPermitted`] if no filter is before the disk, or the task was taken out for good;
-    /// [`Error::Busy`] if it is between two instances; [`Error::BadArgument`]; [`Error::NoMemory`] for more
-    /// than there can be.
+    /// [`Error::Busy`] if it is between two instances; [`Error::BadArgument`] also if the task never
+    /// passes that point; [`Error::NoMemory`] for more than there can be.
     fn inject(&self, injection: Injection) -> impl Future<Output = Result<u32>>;
     /// What of that is in force, by number.
     fn injections(&self) -> impl Future<Output = Vec<Listed>>;
     /// Switches one off, or all; returns how many that were. [`Error::NotFound`].
     fn switch_off(&self, number: Option<u32>) -> impl Future<Output = Result<u32>>;
-    /// The power of all disks fails, and the machine starts again; of what was not flushed, a part that
-    /// follows from the seed is on the disks, or on the one that is named. There is no answer but
-    /// [`Error::NotFound`] for a disk there is not, and [`Error::NotPermitted`] if no filter is before
-    /// it.
-    fn power_cut(&self, disk: Option<&str>, seed: u64) -> impl Future<Output = Result<()>>;
 }
 
 /// The manager behind a transport.
@@ -228,12 +223,6 @@ impl<T: Transport> Client<T> {
     pub async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
         self.plain(&Request::SwitchOff(number)).await
     }
-
-    /// As [`Control::power_cut`].
-    pub async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
-        let disk = disk.map(name).transpose()?;
-        self.plain(&Request::PowerCut { disk, seed }).await
-    }
 }
 
 /// The name of a role as requests carry it; one that is too long is of no role.
@@ -246,16 +235,13 @@ pub async fn serve(control: &impl Control, request: &[u8], mut receive: Sink<'_>
     match decode(request) {
         Err(error) => answer(Err::<(), _>(error)),
         Ok(Request::Kill(role)) => answer(control.kill(&role)),
-        Ok(Request::StartSeries(series)) => answer(control.start_series(series)),
+        Ok(Request::StartSeries(series)) => answer(control.start_series(series).await),
         Ok(Request::SeriesProgress) => answer(Ok(control.series_progress())),
         Ok(Request::StopSeries) => answer(Ok(control.stop_series())),
         Ok(Request::History) => answer(encoded(&mut receive, &control.history())),
         Ok(Request::Inject(injection)) => answer(control.inject(injection).await),
         Ok(Request::Injections) => answer(encoded(&mut receive, &control.injections().await)),
         Ok(Request::SwitchOff(number)) => answer(control.switch_off(number).await),
-        Ok(Request::PowerCut { disk, seed }) => {
-            answer(control.power_cut(disk.as_deref(), seed).await)
-        }
         Ok(Request::Stack) => answer(long_answer(&mut receive, control.stack().as_bytes())),
         Ok(Request::Shutdown(how)) => answer(control.shutdown(how)),
     }

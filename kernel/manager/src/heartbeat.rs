@@ -45,6 +45,7 @@ pub async fn run(tasks: Rc<Tasks>) {
     loop {
         time::sleep(PERIOD_NS).await;
         end_the_overdue(&tasks, &mut overdue);
+        tasks.count_marks();
         for task in 0..tasks.stack.tasks.len() {
             if tasks.is_up(task) {
                 runtime::spawn(ping(tasks.clone(), task, tasks.generation(task)));

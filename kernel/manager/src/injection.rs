@@ -21,6 +21,22 @@ pub enum What {
     Disk(Rule),
     /// A task suffers a fault.
     Task(TaskFault),
+    /// The machine ends, as by accident.
+    Machine(MachineFault),
+}
+
+/// An accident of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineFault {
+    /// The power of the disks fails too: of what they have not flushed a part that follows from the seed
+    /// stays. Else the machine alone is reset.
+    pub power: bool,
+    /// What chance follows from.
+    pub seed: u64,
+    /// It happens so late, milliseconds.
+    pub after_ms: u32,
+    /// Or when a task passes the point of this number.
+    pub point: Option<u32>,
 }
 
 /// A fault that a task suffers; numbers as in [`abi::Fault`] and [`abi::When`].
@@ -38,7 +54,7 @@ pub struct TaskFault {
     pub after_ms: u32,
     /// Time from one to the next, milliseconds; zero for once.
     pub every_ms: u32,
-    /// How often, if more than once; none for until it is switched off.
+    /// How often; none for until it is switched off.
     pub count: Option<u64>,
 }
 
@@ -72,6 +88,12 @@ impl TaskFault {
         Fault::from_number(self.fault)
     }
 
+    /// Whether it has its times, and does not wait for what a task does.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.when() == When::Now
+    }
+
     /// When, once it is the task's turn.
     #[must_use]
     pub fn when(&self) -> When {
@@ -82,7 +104,8 @@ impl TaskFault {
 /// A fault and who suffers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injection {
-    /// Whose it is: a task, or a filter, or the driver behind one; for tasks also any.
+    /// Whose it is: a task, or a filter, or the driver behind one; for tasks also any. If the power fails,
+    /// the disk that loses something, or all.
     pub target: Target,
     /// What goes wrong.
     pub what: What,
@@ -101,4 +124,8 @@ pub struct Listed {
     pub hits: u64,
     /// How often it will yet; none for until it is switched off.
     pub left: Option<u64>,
+    /// Times that nobody was there to whom it could happen.
+    pub misses: u64,
+    /// The task that waits for its moment, if one does.
+    pub armed: Option<String>,
 }

@@ -3,10 +3,7 @@
 use alloc::rc::Rc;
 
 use abi::Cause;
-use manager::{
-    control::{EVERY_MS_MIN, Progress, Series, Shutdown, Target},
-    series::Running,
-};
+use manager::control::Shutdown;
 use runtime::{Endpoint, manage, time};
 use stack::Role;
 use storage::{
@@ -16,9 +13,6 @@ use storage::{
 };
 
 use crate::stack_of_tasks::Tasks;
-
-/// Most kills of one series.
-const COUNT_MAX: u64 = 1_000_000;
 
 /// How long the last sync may take, nanoseconds.
 const SYNC_NS: u64 = 20_000_000_000;
@@ -56,62 +50,6 @@ impl Tasks {
             abi::Error::BadState => Error::Busy,
             _ => Error::NotPermitted,
         })
-    }
-
-    /// Begins a series of kills.
-    pub fn start_series(self: &Rc<Self>, series: Series) -> Result<()> {
-        if self.series_progress().running {
-            return Err(Error::Busy);
-        }
-        let countable = series
-            .count
-            .is_none_or(|count| (1..=COUNT_MAX).contains(&count));
-        if series.every_ms < EVERY_MS_MIN || !countable {
-            return Err(Error::BadArgument);
-        }
-        if let Target::Role(name) = &series.target {
-            self.find(name).ok_or(Error::NotFound)?;
-        }
-        let number = self.series_number.get() + 1;
-        self.series_number.set(number);
-        self.series_runs.set(true);
-        let every_ns = u64::from(series.every_ms) * 1_000_000;
-        *self.series.borrow_mut() = Some(Running::new(series));
-        runtime::spawn(drive(self.clone(), number, every_ns));
-        Ok(())
-    }
-
-    /// How the series goes.
-    pub fn series_progress(&self) -> Progress {
-        let running = self.series_runs.get();
-        self.series
-            .borrow()
-            .as_ref()
-            .map_or(Progress::default(), |series| series.progress(running))
-    }
-
-    /// Ends the series.
-    pub fn stop_series(&self) -> Progress {
-        self.series_runs.set(false);
-        self.series_progress()
-    }
-
-    /// One kill of a series. Says whether it goes on.
-    fn step(&self, number: u64) -> bool {
-        if self.series_number.get() != number || !self.series_runs.get() {
-            return false;
-        }
-        let mut series = self.series.borrow_mut();
-        let Some(series) = series.as_mut() else {
-            return false;
-        };
-        let candidates = self.candidates(&series.series.target);
-        if let Some(task) = series.choose(&candidates)
-            && self.kill(task).is_ok()
-        {
-            series.killed();
-        }
-        !series.is_done()
     }
 
     /// Ends the machine on request. A reset is at once and syncs nothing, as if somebody had pushed
@@ -191,19 +129,4 @@ fn kill_later(role: u64) {
     later(move || {
         let _ = manage::kill(role, Cause::Injected);
     });
-}
-
-/// Kills at even intervals until the series is over or another one has begun.
-async fn drive(tasks: Rc<Tasks>, number: u64, every_ns: u64) {
-    let mut next_ns = time::now_ns();
-    loop {
-        next_ns += every_ns;
-        time::sleep(next_ns.saturating_sub(time::now_ns())).await;
-        if !tasks.step(number) {
-            break;
-        }
-    }
-    if tasks.series_number.get() == number {
-        tasks.stop_series();
-    }
 }

@@ -32,8 +32,8 @@ impl Control for Server {
         self.tasks.kill_by_name(role, self.from)
     }
 
-    fn start_series(&self, series: Series) -> Result<()> {
-        self.tasks.start_series(series)
+    async fn start_series(&self, series: Series) -> Result<()> {
+        self.tasks.start_series(series).await
     }
 
     fn series_progress(&self) -> Progress {
@@ -78,9 +78,5 @@ impl Control for Server {
 
     async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
         self.tasks.switch_off(number).await
-    }
-
-    async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
-        self.tasks.power_cut(disk, seed).await
     }
 }

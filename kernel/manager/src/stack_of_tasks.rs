@@ -10,10 +10,10 @@ use core::cell::{Cell, RefCell};
 
 use abi::{Cause, DeathReport, TaskInfo, TaskState};
 use manager::{
+    control::Progress,
     events,
     history::History,
     policy::{Action, Death, Member, Policy, Recovered, State},
-    series::Running,
 };
 use runtime::{Endpoint, inspect, manage, start, time};
 use stack::{Role, Stack};
@@ -54,16 +54,14 @@ pub struct Tasks {
     generations: RefCell<Vec<u64>>,
     /// Roles that are killed for silence: their deaths are told as that.
     silenced: RefCell<Vec<Option<Silence>>>,
-    /// The last series of kills.
-    pub series: RefCell<Option<Running>>,
-    /// It goes on.
-    pub series_runs: Cell<bool>,
-    /// Counts series, so that an old one's timer does not drive a new one.
-    pub series_number: Cell<u64>,
+    /// The last series of kills: the number of its injection, and how it went so far.
+    pub series: Cell<(u32, Progress)>,
     /// Faults on request that wait or repeat.
     pub injections: RefCell<Vec<Active>>,
     /// The highest number that one of them was given.
     pub injection_number: Cell<u32>,
+    /// An accident of the machine is under way.
+    pub power_fails: Cell<bool>,
     /// The machine is about to end, this way.
     pub ending: Cell<Option<u64>>,
 }
@@ -94,11 +92,10 @@ impl Tasks {
             histories: RefCell::new(alloc::vec![History::default(); count]),
             generations: RefCell::new(alloc::vec![0; count]),
             silenced: RefCell::new(alloc::vec![None; count]),
-            series: RefCell::default(),
-            series_runs: Cell::default(),
-            series_number: Cell::default(),
+            series: Cell::default(),
             injections: RefCell::default(),
             injection_number: Cell::default(),
+            power_fails: Cell::default(),
             ending: Cell::default(),
             stack,
         })
@@ -170,6 +167,7 @@ impl Tasks {
             self.generations.borrow_mut()[task] = generation;
             match info {
                 Some(info) if is_alive(info) => {
+                    self.disarm_all(task);
                     self.policy.borrow_mut().adopted(task, time::now_ns());
                 }
                 Some(info) if info.state == TaskState::Stopped as u32 => {
@@ -228,6 +226,9 @@ impl Tasks {
             return;
         }
         self.note_death(task, report, cause, silent);
+        if self.ends_the_machine() {
+            return;
+        }
         // Also while the machine is about to end: the last sync needs the stack.
         let death = Death::of(self.stack.tasks[task].role, cause, report.address);
         let actions = self
@@ -373,6 +374,7 @@ impl Tasks {
     /// back; but a recovery below the cache has only ended when the cache has replayed its log and
     /// lets calls through again. A question to the stores, asked through the cache, shows that.
     pub fn answered(self: &Rc<Self>, task: usize) {
+        self.count_marks();
         let now_ns = time::now_ns();
         let Some(recovered) = self.policy.borrow_mut().answered(task, now_ns) else {
             return;

@@ -320,13 +320,18 @@ pub(crate) fn fault_entry(entry: u64) -> Result<()> {
 /// Has the task of a role suffer a fault.
 pub fn inject(
     role: u64,
-    fault: abi::Fault,
+    order: abi::Order,
     argument: u64,
     seed: u64,
     when: abi::When,
 ) -> Result<()> {
-    let arguments = [role, fault as u64, argument, seed, when.encode(), 0];
+    let arguments = [role, order.encode(), argument, seed, when.encode(), 0];
     plain(number::INJECT, arguments).map(drop)
+}
+
+/// Counts one more of the thing of this number, for others to see.
+pub(crate) fn mark(which: usize) -> Result<()> {
+    plain(number::MARK, [which as u64, 0, 0, 0, 0, 0]).map(drop)
 }
 
 /// A system call that the task has no right to, whoever it is: the manager may not read the log, and

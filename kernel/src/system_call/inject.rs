@@ -27,6 +27,14 @@ impl Kernel {
         Ok(Some(0))
     }
 
+    pub(super) fn mark(&mut self, role: usize, which: u64) -> Outcome {
+        let which = usize::try_from(which).unwrap_or(usize::MAX);
+        let mark = self.tasks[role].marks.get_mut(which);
+        let mark = mark.ok_or(Error::BadArgument)?;
+        *mark = mark.wrapping_add(1);
+        Ok(Some(0))
+    }
+
     pub(super) fn inject(&mut self, role: usize, target: u64, words: [u64; 4]) -> Outcome {
         if !self.require(role, Rights::MANAGE) {
             return Ok(None);

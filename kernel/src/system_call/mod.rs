@@ -94,6 +94,7 @@ impl Kernel {
             number::POWER => self.power(role, a),
             number::FAULT_ENTRY => self.fault_entry(role, a),
             number::INJECT => self.inject(role, a, [b, c, d, e]),
+            number::MARK => self.mark(role, a),
             _ => Err(Error::NoSuchSystemCall),
         }
     }

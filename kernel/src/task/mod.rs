@@ -7,7 +7,7 @@ pub mod spawn;
 
 use alloc::{boxed::Box, vec::Vec};
 
-use abi::{DeathReport, INTERRUPTS_MAX, Name, Rights, SpawnSpec, TaskInfo, TaskState};
+use abi::{DeathReport, INTERRUPTS_MAX, MARKS_MAX, Name, Rights, SpawnSpec, TaskInfo, TaskState};
 use kernel_core::{
     PAGE, RoleSet,
     frames::{Frame, Frames},
@@ -83,6 +83,8 @@ pub struct Task {
     pub cpu_ns: u64,
     pub switches: u64,
     pub last_wait_ns: u64,
+    /// What its instances count.
+    pub marks: [u32; MARKS_MAX],
 }
 
 impl Task {
@@ -120,6 +122,7 @@ impl Task {
             cpu_ns: 0,
             switches: 0,
             last_wait_ns: 0,
+            marks: [0; MARKS_MAX],
         }
     }
 
@@ -189,6 +192,7 @@ impl Task {
             backlog: backlog as u64,
             due_ns: u64::MAX,
             waiting: 0,
+            marks: self.marks,
         }
     }
 }

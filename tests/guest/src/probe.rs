@@ -336,7 +336,7 @@ fn misbehave(fault: Fault, request: &Request) {
             let _ = unsafe { system::submit(&descriptor) };
         }
         Fault::Inject(role) => {
-            let panic = abi::Fault::Panic;
+            let panic = abi::Order::Suffer(abi::Fault::Panic);
             let _ = system::inject(role, panic, 0, 0, abi::When::Now);
         }
         Fault::Kill(role) => drop(system::kill(role, abi::Cause::Killed)),

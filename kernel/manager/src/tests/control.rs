@@ -1,4 +1,4 @@
-//! Both ends of the control interface, joined by a function call; histories and series of kills.
+//! Both ends of the control interface, joined by a function call; histories.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,8 +11,7 @@ use std::{
 use crate::{
     control::{Client, Control, Progress, RoleHistory, Series, Shutdown, Target, name, serve},
     history::{History, TIMES_MAX},
-    injection::{INJECTIONS_MAX, Injection, Listed, TaskFault, What},
-    series::Running,
+    injection::{INJECTIONS_MAX, Injection, Listed, MachineFault, TaskFault, What},
 };
 use abi::{Cause, Fault, When};
 use storage::{
@@ -57,7 +56,7 @@ impl Control for Recorder {
         self.note(format!("kill {role}"));
         self.kill.get()
     }
-    fn start_series(&self, series: Series) -> Result<()> {
+    async fn start_series(&self, series: Series) -> Result<()> {
         self.note(format!("{series:?}"));
         Ok(())
     }
@@ -106,16 +105,14 @@ impl Control for Recorder {
             what: What::Task(fault),
             hits: u64::MAX,
             left: Some(u64::MAX),
+            misses: u64::MAX,
+            armed: Some("a-name-of-31-bytes-is-the-limit".into()),
         };
         vec![listed; INJECTIONS_MAX + 2 * storage::faulty::RULES_MAX]
     }
     async fn switch_off(&self, number: Option<u32>) -> Result<u32> {
         self.note(format!("off {number:?}"));
         number.ok_or(Error::NotFound)
-    }
-    async fn power_cut(&self, disk: Option<&str>, seed: u64) -> Result<()> {
-        self.note(format!("cut {disk:?} {seed}"));
-        Err(Error::NotPermitted)
     }
 }
 
@@ -225,41 +222,6 @@ fn a_history_counts_causes_and_keeps_the_median_of_the_last_and_the_longest_of_a
 }
 
 #[test]
-fn a_series_kills_evenly_repeats_with_its_seed_and_ends() {
-    let series = Series {
-        target: Target::All,
-        every_ms: 1,
-        count: Some(5000),
-        seed: 7,
-    };
-    let (mut one, mut other) = (Running::new(series.clone()), Running::new(series));
-    let candidates = [3, 5, 8, 9, 11];
-    let mut counts = [0; 12];
-    assert_eq!(one.choose(&[]), None);
-    while !one.is_done() {
-        let choice = one.choose(&candidates).expect("there are some");
-        assert_eq!(other.choose(&candidates), Some(choice));
-        counts[choice] += 1;
-        one.killed();
-    }
-    for (task, &count) in counts.iter().enumerate() {
-        let expected = if candidates.contains(&task) {
-            850..1150
-        } else {
-            0..1
-        };
-        assert!(expected.contains(&count), "seed 7: {counts:?}");
-    }
-    let expected = Progress {
-        running: false,
-        kills: 5000,
-        count: Some(5000),
-        misses: 1,
-    };
-    assert_eq!(one.progress(false), expected);
-}
-
-#[test]
 fn faults_reach_the_manager_whatever_they_are() {
     let recorder = Recorder::default();
     let client = Client(Direct(&recorder));
@@ -277,7 +239,13 @@ fn faults_reach_the_manager_whatever_they_are() {
     };
     let fault = TaskFault::new(Fault::Deadlock).at(When::Point(3));
     assert_eq!(fault.when(), When::Point(3));
-    for what in [What::Disk(rule), What::Task(fault)] {
+    let accident = MachineFault {
+        power: true,
+        seed: u64::MAX,
+        after_ms: u32::MAX,
+        point: Some(u32::MAX),
+    };
+    for what in [What::Disk(rule), What::Task(fault), What::Machine(accident)] {
         let injection = Injection {
             target: Target::Role(longest.clone()),
             what,
@@ -293,11 +261,4 @@ fn faults_reach_the_manager_whatever_they_are() {
     );
     assert_eq!(now(client.switch_off(Some(4))), Ok(4));
     assert_eq!(now(client.switch_off(None)), Err(Error::NotFound));
-    let cut = now(client.power_cut(Some("faulty.1"), 9));
-    assert_eq!(cut, Err(Error::NotPermitted));
-    let asked = recorder.asked.borrow();
-    assert_eq!(
-        asked.last().map(String::as_str),
-        Some("cut Some(\"faulty.1\") 9")
-    );
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use abi::{Fault, Message};
 use storage::faulty::Random;
 
-use super::suffer_pending;
+use super::armed;
 use crate::{executor, local::Local, system};
 
 const STUCK: u32 = 1;
@@ -27,8 +27,6 @@ const LOSES_A_WAKE_UP: u32 = 1 << 13;
 
 /// What is wrong.
 static WRONG: AtomicU32 = AtomicU32::new(0);
-/// Requests until the pending fault.
-static COUNT: AtomicU32 = AtomicU32::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes that are lost with each turn of the event loop.
@@ -73,10 +71,13 @@ pub fn begin(fault: Fault, seed: u64) {
     });
 }
 
-/// The pending fault happens with the request after so many.
-pub fn count_down(count: u32) {
-    COUNT.store(count, Relaxed);
-    set(COUNTING);
+/// Whether a fault waits for requests.
+pub fn count_requests(counts: bool) {
+    if counts {
+        set(COUNTING);
+    } else {
+        take(COUNTING);
+    }
 }
 
 /// What the event loop is to do.
@@ -126,9 +127,8 @@ fn turn_wrongly() -> Turn {
 /// A request was taken.
 #[inline]
 pub(crate) fn on_request() {
-    if is(COUNTING) && COUNT.fetch_sub(1, Relaxed) <= 1 {
-        take(COUNTING);
-        suffer_pending();
+    if is(COUNTING) {
+        armed::on_request();
     }
 }
 

@@ -6,18 +6,16 @@
 //! middle of either; what needs that waits, as a *misbehaviour*, for the event loop to come round.
 //!
 //! ```text
-//!   interrupted code's stack │ 128 bytes of red zone │ rip when seed argument fault │ registers … │ fault's frames
+//!   interrupted code's stack │ 128 bytes of red zone │ rip when seed argument order │ registers … │ fault's frames
 //! ```
 
+mod armed;
 mod memory;
 mod misbehaviour;
 
-use core::{
-    arch::{asm, global_asm},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-};
+use core::arch::{asm, global_asm};
 
-use abi::{Fault, When};
+use abi::{Fault, Order, When};
 
 use crate::system;
 
@@ -81,23 +79,10 @@ unsafe extern "C" {
     fn galago_fault_entry();
 }
 
-/// What is to happen at the request or the point that it waits for.
-struct Pending {
-    fault: AtomicU32,
-    argument: AtomicU64,
-    seed: AtomicU64,
-}
-
-static PENDING: Pending = Pending {
-    fault: AtomicU32::new(0),
-    argument: AtomicU64::new(0),
-    seed: AtomicU64::new(0),
-};
-
 /// Tells the kernel where the task is to go on when a fault is injected.
 pub(crate) fn install() {
     memory::note_stack();
-    storage::point::on_hit(suffer_pending);
+    storage::point::on_hit(armed::on_point);
     let entry = galago_fault_entry as *const () as u64;
     if let Err(error) = system::fault_entry(entry) {
         log::warn!("faults cannot be injected here: {error}");
@@ -105,37 +90,15 @@ pub(crate) fn install() {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn galago_fault(fault: u64, argument: u64, seed: u64, when: u64) {
-    let Some(fault) = u32::try_from(fault).ok().and_then(Fault::from_number) else {
-        return;
-    };
-    match When::decode(when) {
-        When::Now => suffer(fault, argument, seed),
-        When::Requests(count) => {
-            pend(fault, argument, seed);
-            misbehaviour::count_down(count);
+extern "C" fn galago_fault(order: u64, argument: u64, seed: u64, when: u64) {
+    match Order::decode(order) {
+        Some(Order::Suffer(fault)) => suffer(fault, argument, seed),
+        Some(Order::Arm(fault, place, times)) => {
+            armed::arm(place, fault, times, argument, seed, When::decode(when));
         }
-        When::Point(point) => {
-            pend(fault, argument, seed);
-            storage::point::arm(point);
-        }
-    }
-}
-
-fn pend(fault: Fault, argument: u64, seed: u64) {
-    PENDING.argument.store(argument, Relaxed);
-    PENDING.seed.store(seed, Relaxed);
-    PENDING.fault.store(fault as u32, Relaxed);
-}
-
-/// What was waited for has come.
-fn suffer_pending() {
-    if let Some(fault) = Fault::from_number(PENDING.fault.swap(0, Relaxed)) {
-        suffer(
-            fault,
-            PENDING.argument.load(Relaxed),
-            PENDING.seed.load(Relaxed),
-        );
+        Some(Order::Disarm(place)) => armed::disarm(place),
+        Some(Order::DisarmAll) => (0..abi::MARKS_MAX as u16).for_each(armed::disarm),
+        None => {}
     }
 }
 

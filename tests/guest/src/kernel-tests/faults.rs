@@ -2,9 +2,9 @@
 
 use alloc::{boxed::Box, format, string::String};
 
-use abi::{Cause, Rights};
+use abi::{Cause, Order, Rights, When};
 use guest_tests::{Command, Fault, compute};
-use runtime::{manage, time};
+use runtime::{inspect, manage, time};
 use storage::buffer::{Sink, Source};
 
 use crate::{
@@ -95,6 +95,9 @@ pub const TESTS: &[Test] = &[
     ),
     ("pointers that are not the task's", |b| {
         Box::pin(bad_pointers(b))
+    }),
+    ("a fault that waits and is counted", |b| {
+        Box::pin(armed_and_counted(b))
     }),
     ("memory of the dead is free again", |b| {
         Box::pin(memory_returns(b))
@@ -209,8 +212,9 @@ async fn taken_to_the_entry(bench: &mut Bench) -> Outcome {
         let mut injected = 0;
         for _ in 0..TIMES {
             time::sleep(PAUSE_NS).await;
-            let later = abi::When::Requests(u32::MAX);
-            let done = manage::inject(probe.role, abi::Fault::Panic, 0, 0, later);
+            let later = When::Requests(u32::MAX);
+            let arm = Order::Arm(abi::Fault::Panic, 0, 1);
+            let done = manage::inject(probe.role, arm, 0, 0, later);
             injected += u32::from(done.is_ok());
         }
         injected
@@ -224,10 +228,55 @@ async fn taken_to_the_entry(bench: &mut Bench) -> Outcome {
         "computed something else after injections"
     );
     // While it waits, too.
-    let now = manage::inject(probe.role, abi::Fault::Panic, 0, 0, abi::When::Now);
+    let panic = Order::Suffer(abi::Fault::Panic);
+    let now = manage::inject(probe.role, panic, 0, 0, abi::When::Now);
     ensure!(now.is_ok(), "a task that waits: {now:?}");
     let cause = bench.wait_death(probe.role).await?;
     ensure!(cause == Cause::Panic, "it died of {cause}");
+    Ok(())
+}
+
+/// A fault that waits happens as often as it was ordered, is counted each time, and is gone when it was
+/// taken back.
+async fn armed_and_counted(bench: &mut Bench) -> Outcome {
+    const PLACE: u16 = 3;
+    let probe = bench.start(0, Setting::default()).await?;
+    let marks = |role: u64| {
+        let table = inspect::tasks().map_err(|error| format!("{error}"))?;
+        let info = table.get(role as usize).ok_or("no such role")?;
+        Ok::<_, String>(info.marks[usize::from(PLACE)])
+    };
+    let before = marks(probe.role)?;
+    // Its runtime is there.
+    probe
+        .ask(Command::Sum)
+        .await
+        .map_err(|error| format!("{error}"))?;
+    // Nothing is noticed of this one: the probe hears no interrupts.
+    let harmless = |times| Order::Arm(abi::Fault::DeafToInterrupts, PLACE, times);
+    let orders = [
+        (harmless(2), When::Requests(2), 7, 2),
+        (harmless(Order::ALWAYS), When::OneIn(1), 5, 5),
+        (Order::Disarm(PLACE), When::Now, 3, 0),
+        (harmless(2), When::OneIn(2), 64, 2),
+        (harmless(2), When::Point(31), 3, 0),
+        (Order::DisarmAll, When::Now, 1, 0),
+    ];
+    let mut expected = before;
+    for (order, when, requests, times) in orders {
+        let armed = manage::inject(probe.role, order, 0, 1, when);
+        ensure!(armed.is_ok(), "{order:?}: {armed:?}");
+        for _ in 0..requests {
+            let answer = probe.ask(Command::Sum).await;
+            ensure!(answer.is_ok(), "{order:?}: {answer:?}");
+        }
+        expected += times;
+        let marked = marks(probe.role)?;
+        ensure!(
+            marked == expected,
+            "{order:?} {when:?}: {marked} times, not {expected}"
+        );
+    }
     Ok(())
 }
 

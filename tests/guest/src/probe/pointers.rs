@@ -35,7 +35,7 @@ const LEN: u64 = 64;
 
 /// The system calls that take no pointer. Every other one has its places below; a number that is in
 /// neither list must be none.
-const WITHOUT_POINTERS: [u64; 15] = [
+const WITHOUT_POINTERS: [u64; 16] = [
     number::EXIT,
     number::GROW_HEAP,
     number::CANCEL,
@@ -49,6 +49,7 @@ const WITHOUT_POINTERS: [u64; 15] = [
     number::STOP,
     number::POWER,
     number::INJECT,
+    number::MARK,
     // An address to go on at, which need not be mapped, but must be one.
     number::FAULT_ENTRY,
     // Ends the task, and so has a test of its own.

@@ -1,15 +1,23 @@
 //! Faults on request: of tasks, of disks, of the power.
 
-use alloc::{format, string::ToString, vec, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use abi::Fault;
 use applications::{
     arguments::Takes,
     bugs::BUGS,
-    inject::{DISK_FAULTS, Order, TAKES, disk, parse, told},
+    inject::{DISK_FAULTS, MACHINE_FAULTS, Order, TAKES, driver, parse, told},
     text, values,
 };
-use manager::injection::{Injection, Listed};
+use manager::{
+    control::{self, Target},
+    injection::{Injection, Listed, MachineFault, What},
+};
 use serde_json::{Value, json};
 use storage::{Error, point::Point};
 
@@ -22,15 +30,20 @@ use crate::{
 pub const COMMANDS: &[Command] = &[
     command!(
         "inject",
-        "inject FAULT TASK|all [after=N|DURATION|at=POINT] [every=DURATION] [count=N] [seed=S] [writes=N memory=REGION], \
+        "inject FAULT TASK|all [after=N|DURATION|at=POINT|rate=1/N] [every=DURATION] [count=N] [seed=S] \
+         [writes=N memory=REGION], \
          inject FAULT DISK [type=TYPE|range=A-B] [on=reads|writes] [skip=N] [count=N] [rate=1/N] [seed=S] \
-         [bytes= sectors= to= delay=], inject bug NAME [TARGET], inject list, inject off N|all, inject",
-        "has a task or a disk fail; `inject` alone lists faults, points and bugs",
+         [bytes= sectors= to= delay=], inject power-cut DISK|all [after=DURATION|at=POINT] [seed=S], \
+         inject reset all [after=DURATION|at=POINT], inject bug NAME [TARGET] [KEY=VALUE…], inject list, \
+         inject off N|all, inject",
+        "has a task, a disk or the machine fail; `inject` alone lists faults, points and bugs",
         [
             "inject wild-write cache memory=heap writes=40 seed=3",
             "inject infinite-loop twinfs.0 after=200ms",
             "inject panic logical after=50",
             "inject kill twinfs.0 at=twinfs.root-written",
+            "inject kill naming rate=1/1000 count=5",
+            "inject power-cut all at=twinfs.root-written seed=7",
             "inject kill all every=200ms count=10 seed=7",
             "inject corrupt vda type=inode on=reads count=1",
             "inject slow vdb rate=1/10 delay=50ms",
@@ -65,23 +78,18 @@ fn about(name: &str, is_disk: bool, error: Error) -> Failure {
         Error::NoMemory => {
             format!("{name}: too many faults are in force; `inject off all` ends them")
         }
+        Error::BadArgument => format!("{name}: it never passes this point"),
         error => format!("{name}: {error}"),
     })
 }
 
 async fn inject(context: &Context<'_>) -> Outcome {
-    let manager = context.manager()?;
     match parse(context.arguments)? {
-        Order::Inject(injection) => {
-            let is_disk = matches!(injection.what, manager::injection::What::Disk(_));
-            let name = target(&injection);
-            let number = manager.inject(injection).await;
-            let number = number.map_err(|error| about(&name, is_disk, error))?;
-            Ok(json!({ "number": number }))
-        }
+        Order::Inject(injection) => inject_it(context, injection).await,
         Order::Faults => faults(context).await,
-        Order::List => list(context, &manager.injections().await?).await,
+        Order::List => list(context, &context.manager()?.injections().await?).await,
         Order::Off(number) => {
+            let manager = context.manager()?;
             let removed = manager.switch_off(number).await.map_err(|error| {
                 Failure(match (error, number) {
                     (Error::NotFound, Some(number)) => {
@@ -95,11 +103,26 @@ async fn inject(context: &Context<'_>) -> Outcome {
     }
 }
 
-fn target(injection: &Injection) -> alloc::string::String {
-    match &injection.target {
-        manager::control::Target::Role(name) => name.to_string(),
-        manager::control::Target::All => "all".into(),
+async fn inject_it(context: &Context<'_>, injection: Injection) -> Outcome {
+    let (of_disk, waits) = match injection.what {
+        What::Task(it) => (false, !it.is_timed() || it.after_ms > 0 || it.every_ms > 0),
+        What::Disk(_) => (true, true),
+        What::Machine(it) => (true, it.after_ms > 0 || it.point.is_some()),
+    };
+    // Nobody answers if the machine ends at once.
+    context.output.flush().await;
+    let name = match &injection.target {
+        Target::Role(name) => name.to_string(),
+        Target::All => "all".into(),
+    };
+    let manager = context.manager()?;
+    let number = manager.inject(injection).await;
+    let number = number.map_err(|error| about(&name, of_disk, error))?;
+    if waits {
+        let line = format!("number {number}; `inject off {number}` takes it back");
+        context.output.line(&line).await;
     }
+    Ok(json!({ "number": number }))
 }
 
 async fn faults(context: &Context<'_>) -> Outcome {
@@ -112,6 +135,8 @@ async fn faults(context: &Context<'_>) -> Outcome {
     );
     rows.push(vec!["of disks:".to_string()]);
     rows.extend(DISK_FAULTS.iter().map(|(name, text)| row(name, text)));
+    rows.push(vec!["of the machine:".to_string()]);
+    rows.extend(MACHINE_FAULTS.iter().map(|(name, text)| row(name, text)));
     rows.push(vec!["points:".to_string()]);
     rows.extend(Point::ALL.iter().map(|it| row(it.name(), it.summary())));
     rows.push(vec!["bugs:".to_string()]);
@@ -121,6 +146,7 @@ async fn faults(context: &Context<'_>) -> Outcome {
     Ok(json!({
         "tasks": names(Fault::ALL.iter().map(|fault| fault.name()).collect()),
         "disks": names(DISK_FAULTS.iter().map(|(name, _)| *name).collect()),
+        "machine": names(MACHINE_FAULTS.iter().map(|(name, _)| *name).collect()),
         "points": names(Point::ALL.iter().map(|it| it.name()).collect()),
         "bugs": BUGS.iter().map(|bug| json!({ "name": bug.name, "line": bug.line })).collect::<Vec<_>>(),
     }))
@@ -131,12 +157,11 @@ async fn list(context: &Context<'_>, listed: &[Listed]) -> Outcome {
     let mut injections = Vec::new();
     for it in listed {
         let text = told(&it.what);
-        let left = it.left.map_or("any".to_string(), |left| left.to_string());
         rows.push(vec![
             it.number.to_string(),
             it.target.clone(),
             text.clone(),
-            format!("{} times, {left} left", it.hits),
+            how_it_goes(it),
         ]);
         injections.push(json!({
             "number": it.number,
@@ -145,21 +170,49 @@ async fn list(context: &Context<'_>, listed: &[Listed]) -> Outcome {
             "text": text,
             "hits": it.hits,
             "left": it.left,
+            "misses": it.misses,
+            "armed": it.armed,
         }));
+    }
+    if rows.is_empty() {
+        context.output.line("nothing is in force").await;
     }
     context.output.lines(text::table(&rows, &[])).await;
     Ok(json!({ "injections": injections }))
 }
 
+/// How often it happened, will happen, and found nobody; in whom it waits, if that was not said.
+fn how_it_goes(it: &Listed) -> String {
+    let mut text = format!("{} times", it.hits);
+    if let Some(left) = it.left {
+        text.push_str(&format!(", {left} left"));
+    }
+    if it.misses > 0 {
+        text.push_str(&format!(", {} misses", it.misses));
+    }
+    if let Some(task) = it.armed.as_ref().filter(|task| **task != it.target) {
+        text.push_str(&format!(", waits in {task}"));
+    }
+    text
+}
+
+/// A short way to say `inject power-cut`.
 async fn power_cut(context: &Context<'_>) -> Outcome {
     let seed = context.arguments.parsed("seed", values::number)?;
-    let name = context.arguments.word(0).filter(|name| *name != "all");
-    let name = name.map(disk);
-    context.output.flush().await;
-    let cut = context
-        .manager()?
-        .power_cut(name.as_deref(), seed.unwrap_or(1));
-    cut.await
-        .map_err(|error| about(name.as_deref().unwrap_or("all"), true, error))?;
-    Ok(Value::Null)
+    let target = match context.arguments.word(0) {
+        None | Some("all") => Target::All,
+        Some(name) => {
+            let name = driver(name);
+            let short = control::name(&name).map_err(|error| about(&name, true, error))?;
+            Target::Role(short)
+        }
+    };
+    let accident = MachineFault {
+        power: true,
+        seed: seed.unwrap_or(1),
+        after_ms: 0,
+        point: None,
+    };
+    let what = What::Machine(accident);
+    inject_it(context, Injection { target, what }).await
 }
