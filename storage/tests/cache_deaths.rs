@@ -8,14 +8,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use cache_support::{Mortal, PAGE, Random, write_all, write_of, yield_now};
+use cache_support::{Mortal, PAGE, Random, SyncPoint, write_all, write_of, yield_now};
 use futures_executor::LocalPool;
 use futures_util::{FutureExt, pin_mut, select_biased};
 use storage::{
     Error,
     buffer::Sink,
     cache::{Config, Trust},
-    file::{AttributeChange, Attributes, FileNumber, FileService, Resuming},
+    file::{AttributeChange, Attributes, FileNumber, FileService, Resume, Resuming, Timestamp},
     surviving::Heap,
 };
 
@@ -623,6 +623,50 @@ fn a_repeated_call_finds_its_own_effect() {
         let history = service.history().await.unwrap();
         mortal.kill();
         assert_eq!(service.history().await, Ok(history), "nothing was lost");
+    });
+}
+
+/// A sync that was given up must not be thought to be under way when the log has more: what one store may have
+/// of it would be taken for all of the log.
+#[test]
+fn a_sync_that_was_given_up_is_not_under_way() {
+    let mortal = Mortal::new(1, small());
+    let service = Resuming::new(mortal.clone());
+    let mut model = Model::new();
+    run(&mortal, "given up", async {
+        service.attach().await.unwrap();
+        step(&service, &mut model, Step::Create(1), 1).await;
+        step(&service, &mut model, Step::Sync, 2).await;
+        step(&service, &mut model, Step::Write(1, 0, 100), 3).await;
+        // The cache dies in a sync, and who asked for it is gone.
+        let base = mortal.below.state().timestamp;
+        let crashes = mortal.below.state().crashes;
+        mortal.below.state().crash_in_sync = vec![SyncPoint::Before];
+        {
+            let sync = service.sync().fuse();
+            let begun = async {
+                while mortal.below.state().crashes == crashes {
+                    yield_now().await;
+                }
+            }
+            .fuse();
+            pin_mut!(sync, begun);
+            select_biased! {
+                () = begun => mortal.kill(),
+                _ = sync => panic!("it has ended"),
+            }
+        }
+        check(&service, &model, "gone back").await;
+        let resumed = |syncing| {
+            let base = Timestamp(base);
+            Some(Resume { base, syncing })
+        };
+        assert_eq!(mortal.below.state().resumed, resumed(true));
+        step(&service, &mut model, Step::Write(1, 50, 100), 4).await;
+        mortal.below.crash();
+        step(&service, &mut model, Step::Create(2), 5).await;
+        assert_eq!(mortal.below.state().resumed, resumed(false));
+        check(&service, &model, "given up").await;
     });
 }
 

@@ -11,7 +11,10 @@ use storage::{
     block::ram::{Event, History, RamDisk},
     buffer::{Sink, Source},
     checksum::Algorithm,
-    file::{Attributes, Class, FileNumber, FileService, Redundancy, VolumeFormat, Write},
+    file::{
+        Attributes, Class, FileNumber, FileService, Redundancy, Resume, Timestamp, VolumeFormat,
+        Write,
+    },
     logical::Logical,
     twinfs::TwinFs,
 };
@@ -117,6 +120,14 @@ fn place_of(history: &History, content: &[u8]) -> u64 {
         _ => None,
     });
     found.expect("it was written")
+}
+
+/// Where in a disk's events its first checkpoint is on the medium. It goes on when all disks are there.
+fn checkpointed(history: &History) -> usize {
+    let is_root =
+        |event: &Event| matches!(event, Event::Write { data, .. } if data[..8] == *b"GalTwnFS");
+    let root = history.events().iter().position(is_root);
+    root.map_or(usize::MAX, |root| root + 2)
 }
 
 /// Every disk alone says the same of each block as all together.
@@ -232,7 +243,11 @@ fn a_checkpoint_ends_resynchronisation_and_nothing_is_resynchronised_without_cau
     // One of two disks had the overwrite.
     disks[1].poke(place_of(&volume.histories()[1], &data), &volume.first[1]);
     let resumed = layer(&disks);
-    let attachment = block_on(resumed.resume()).unwrap();
+    let from = Resume {
+        base: Timestamp(volume.checkpoint),
+        syncing: false,
+    };
+    let attachment = block_on(resumed.resume(&from)).unwrap();
     assert_eq!(attachment.checkpoint.0, volume.checkpoint, "for the cache");
     let reads: Vec<_> = (0..2).map(|_| read(&resumed, FILE, 1).unwrap()).collect();
     assert!(
@@ -307,9 +322,16 @@ fn resynchronisation_can_be_interrupted_anywhere() {
             for taken in 0..=events {
                 for skew in [0, 1, 2] {
                     let mut random = Random(taken as u64 * 3 + skew as u64);
+                    let [first, second] = [&histories[0], &histories[1]].map(checkpointed);
+                    let late = taken.saturating_sub(skew);
+                    let late = if taken > first {
+                        late.max(second)
+                    } else {
+                        late
+                    };
                     let crashed: Vec<Disk> = histories
                         .iter()
-                        .zip([taken, taken.saturating_sub(skew)])
+                        .zip([taken, late])
                         .map(|(it, taken)| Rc::new(it.crash(taken, |_, _| random.below(2) == 0)))
                         .collect();
                     next.push(crashed);

@@ -208,6 +208,36 @@ fn a_previous_checkpoint_whose_blocks_are_used_again_is_not_offered() {
     assert_eq!(block_on(again.load(Timestamp(2))), Err(Error::NoCheckpoint));
 }
 
+/// When all stores have a checkpoint, each is told. Then the one before is gone, and the first write costs
+/// nothing more.
+#[test]
+fn a_finished_checkpoint_has_no_way_back() {
+    let disk = disk(16);
+    let store = fresh(&disk, Config::default(), 16);
+    let file = block_on(store.create(&attributes(false))).unwrap();
+    block_on(store.sync(checkpoint(2))).unwrap();
+    assert_eq!(
+        block_on(store.finish(Timestamp(1))),
+        Err(Error::BadArgument)
+    );
+    let previous = |store: &Store| {
+        let info = block_on(store.info()).unwrap();
+        assert_eq!(info.finished, info.previous.is_none());
+        info.previous.map(|it| it.timestamp)
+    };
+    assert_eq!(previous(&store), Some(Timestamp(1)));
+    let before = disk.counters().flushes;
+    block_on(store.finish(Timestamp(2))).unwrap();
+    assert_eq!(disk.counters().flushes, before + 1);
+    assert_eq!(previous(&store), None);
+    // On the medium, too, and without a flush after it.
+    let again = twinfs_support::store(&disk, Config::default());
+    assert_eq!(previous(&again), None);
+    block_on(store.finish(Timestamp(2))).unwrap();
+    block_on(write(&store, file, 0, &[1; 4096], BLOCK)).unwrap();
+    assert_eq!(disk.counters().flushes, before + 1);
+}
+
 /// What the way back costs: a flush in each checkpoint of several stores, if something is written in it.
 #[test]
 fn a_checkpoint_takes_two_flushes_and_one_for_the_way_back() {

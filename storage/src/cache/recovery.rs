@@ -26,7 +26,7 @@ use super::{Inner, below::Phase, files::File, log::Record, writeback::Run};
 use crate::{
     Error, Result,
     clock::Clock,
-    file::{AttributeChange, Attributes, FileNumber, FileService},
+    file::{AttributeChange, Attributes, FileNumber, FileService, Resume},
     point::{self, Point},
     surviving::Memory,
 };
@@ -95,16 +95,17 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
 
     /// Attaches and replays once. Returns whether the log was cleared instead.
     async fn roll_forward(self: &Rc<Self>) -> Result<bool> {
-        let attachment = self.lower.resume().await?;
-        point::pass(Point::Replaying);
-        let (base, syncing, volume) = {
+        let (from, volume) = {
             let link = self.link.borrow();
-            (
-                link.base,
-                link.syncing,
-                link.attachment.map(|before| before.volume),
-            )
+            let from = Resume {
+                base: link.base,
+                syncing: link.syncing,
+            };
+            (from, link.attachment.map(|before| before.volume))
         };
+        let attachment = self.lower.resume(&from).await?;
+        point::pass(Point::Replaying);
+        let Resume { base, syncing } = from;
         if volume != Some(attachment.volume) {
             ::log::error!("cache: another volume below: {:032x}", attachment.volume);
             return Err(Error::NoCheckpoint);
@@ -123,6 +124,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             let mut link = self.link.borrow_mut();
             link.generation += 1;
             link.attachment = Some(attachment);
+            // A checkpoint of the sync under way was given up, if not. Where it could not be forgotten, it must
+            // not count later, when the log has more.
+            link.syncing = cleared;
         }
         self.write_down_volume();
         if cleared {

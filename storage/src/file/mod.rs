@@ -7,6 +7,8 @@
 mod resuming;
 mod wire;
 
+use core::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -158,6 +160,28 @@ pub struct Attachment {
     pub stores_present: u32,
 }
 
+/// What a caller that has outlived the layers below knows of their checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The last one that is finished on all stores.
+    pub base: Timestamp,
+    /// A sync was asked for since, and not answered: later ones may count.
+    pub syncing: bool,
+}
+
+impl Resume {
+    /// The checkpoints that the caller can go on from.
+    #[must_use]
+    pub fn checkpoints(&self) -> RangeInclusive<Timestamp> {
+        let last = if self.syncing {
+            Timestamp(u64::MAX)
+        } else {
+            self.base
+        };
+        self.base..=last
+    }
+}
+
 /// How full a volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
@@ -263,8 +287,9 @@ pub trait FileService {
     fn attach(&self) -> impl Future<Output = Result<Attachment>>;
     /// Begins it again after a restart of what is below, for a caller that has attached before and
     /// will write again all that it wrote since the checkpoint: whatever a caller that cannot do so
-    /// would need first is left out.
-    fn resume(&self) -> impl Future<Output = Result<Attachment>> {
+    /// would need first is left out. [`crate::Error::NoCheckpoint`] if no store has the checkpoint that
+    /// the caller goes on from; then nothing is loaded.
+    fn resume(&self, _: &Resume) -> impl Future<Output = Result<Attachment>> {
         self.attach()
     }
     /// Makes a new, empty volume on all stores and attaches to it. Everything they held is lost.
@@ -349,6 +374,15 @@ pub struct Checkpoint {
     pub present: u32,
 }
 
+impl Checkpoint {
+    /// Whether stores may have to return from it to the one before: one of several may not have come to
+    /// the end of it. One that a single store took is finished everywhere when it is finished there.
+    #[must_use]
+    pub fn has_way_back(&self) -> bool {
+        self.present.count_ones() > 1
+    }
+}
+
 /// What a store says of itself before it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreInfo {
@@ -364,9 +398,8 @@ pub struct StoreInfo {
     pub newest: Checkpoint,
     /// The one before, while it still can.
     pub previous: Option<Checkpoint>,
-    /// Something that may have been a newer checkpoint is there, but damaged. So that the store lacks
-    /// a checkpoint does not show that the sync was interrupted.
-    pub damaged: bool,
+    /// The newest is known to be finished on all stores: the one before was forgotten for that.
+    pub finished: bool,
 }
 
 /// How to make a store.
@@ -460,6 +493,9 @@ pub trait FileStore {
     /// [`crate::Error::NotLoaded`]: what is on the medium is not known, the new checkpoint may be, and
     /// only `info` and `load` find out.
     fn sync(&self, checkpoint: Checkpoint) -> impl Future<Output = Result<()>>;
+    /// The newest checkpoint, which is this one, is finished on all stores: nobody goes back to the one
+    /// before any more. When this returns that is so on the medium, too.
+    fn finish(&self, checkpoint: Timestamp) -> impl Future<Output = Result<()>>;
     /// How full the store is.
     fn usage(&self) -> impl Future<Output = Result<Usage>>;
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Attachment, AttributeChange, Attributes, Checkpoint, FileNumber, FileService, FileStore,
-    ResyncRange, StoreFormat, StoreInfo, Timestamp, Usage, VolumeFormat, Work, Write,
+    Resume, ResyncRange, StoreFormat, StoreInfo, Timestamp, Usage, VolumeFormat, Work, Write,
 };
 use crate::{
     BLOCK_BYTES, Error, Result,
@@ -65,7 +65,7 @@ enum ServiceRequest {
     Numbers {
         first: FileNumber,
     },
-    Resume,
+    Resume(Resume),
     Prewrite {
         file: FileNumber,
         offset: u64,
@@ -82,6 +82,7 @@ enum StoreRequest {
     Create { attributes: Attributes },
     File(FileRequest),
     Sync(Checkpoint),
+    Finish(Timestamp),
 }
 
 fn checksums_to_bytes(checksums: &[Checksum]) -> Vec<u8> {
@@ -146,8 +147,8 @@ impl<T: Transport> FileService for Client<T> {
     async fn attach(&self) -> Result<Attachment> {
         self.plain(&ServiceRequest::Attach).await
     }
-    async fn resume(&self) -> Result<Attachment> {
-        self.plain(&ServiceRequest::Resume).await
+    async fn resume(&self, from: &Resume) -> Result<Attachment> {
+        self.plain(&ServiceRequest::Resume(*from)).await
     }
     async fn format(&self, format: &VolumeFormat) -> Result<Attachment> {
         self.plain(&ServiceRequest::Format(*format)).await
@@ -303,6 +304,9 @@ impl<T: Transport> FileStore for StoreClient<T> {
     async fn sync(&self, checkpoint: Checkpoint) -> Result<()> {
         self.plain(&StoreRequest::Sync(checkpoint)).await
     }
+    async fn finish(&self, checkpoint: Timestamp) -> Result<()> {
+        self.plain(&StoreRequest::Finish(checkpoint)).await
+    }
     async fn usage(&self) -> Result<Usage> {
         self.plain(&StoreRequest::File(FileRequest::Usage)).await
     }
@@ -357,7 +361,7 @@ pub async fn serve<S: FileService>(
             Err(error) => return answer(Err::<(), _>(error)),
             Ok(checksums) => serving!(service.prewrite(file, offset, &checksums)),
         },
-        Ok(ServiceRequest::Resume) => serving!(service.resume()),
+        Ok(ServiceRequest::Resume(from)) => serving!(service.resume(&from)),
         Ok(ServiceRequest::Format(format)) => serving!(service.format(&format)),
         Ok(ServiceRequest::Create { file, attributes }) => {
             serving!(service.create(file, &attributes))
@@ -392,6 +396,7 @@ pub async fn serve_store<S: FileStore>(
         Ok(StoreRequest::Create { attributes }) => serving!(store.create(&attributes)),
         Ok(StoreRequest::File(request)) => serve_file!(store, request, send, receive),
         Ok(StoreRequest::Sync(checkpoint)) => serving!(store.sync(checkpoint)),
+        Ok(StoreRequest::Finish(checkpoint)) => serving!(store.finish(checkpoint)),
     };
     serving.await
 }

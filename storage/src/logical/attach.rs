@@ -12,19 +12,26 @@ use super::{
 };
 use crate::{
     Error, Result,
-    file::{Attachment, FileStore, StoreFormat, VolumeFormat},
+    file::{Attachment, FileStore, Resume, StoreFormat, Timestamp, VolumeFormat},
 };
 
 impl<S: FileStore> Logical<S> {
-    /// Loads the newest checkpoint that the stores have in common; if `first`, copies are made equal
-    /// again that a crash of the machine left differing.
-    pub(super) async fn load(&self, first: bool) -> Result<Attachment> {
+    /// Loads the newest checkpoint that the stores have in common, and that who resumes can go on from.
+    /// For who does not, copies are made equal again that a crash of the machine left differing.
+    pub(super) async fn load(&self, resume: Option<&Resume>) -> Result<Attachment> {
         let parts = self.ask_all().await?;
+        let any = Timestamp(0)..=Timestamp(u64::MAX);
+        let allowed = resume.map_or(any, Resume::checkpoints);
         let Choice {
             checkpoint,
             members,
             left_out,
-        } = choose(&parts)?;
+        } = choose(&parts, &allowed).inspect_err(|error| {
+            if *error == Error::NoCheckpoint {
+                let base = allowed.start().0;
+                log::error!("checkpoint {base} is on no file store any more");
+            }
+        })?;
         for (slot, why) in left_out {
             log::warn!("file store {slot} is left out: {}", why.text());
         }
@@ -54,7 +61,7 @@ impl<S: FileStore> Logical<S> {
         let volume = Volume::new(&loaded, checkpoint.timestamp).ok_or(failure)?;
         self.open_mapping(&volume).await?;
         let checkpoint = volume.checkpoint.get();
-        if first {
+        if resume.is_none() {
             self.resynchronise(&volume).await?;
         }
         let attachment = volume.attachment();
@@ -178,6 +185,6 @@ impl<S: FileStore> Logical<S> {
         for (slot, result) in made.await {
             result.inspect_err(|error| log::error!("file store {slot} was not made: {error}"))?;
         }
-        self.load(true).await
+        self.load(None).await
     }
 }

@@ -24,6 +24,9 @@ impl<S: FileStore> Logical<S> {
     /// A store that fails while another succeeds is taken out, and a checkpoint without it is taken
     /// at once: the first one names it as a participant, and so would be taken for unfinished.
     ///
+    /// A checkpoint that all have is finished on all before this returns: none of them can go back behind
+    /// it, so one that loses it later is found out, whichever it is.
+    ///
     /// An error says that there is no new checkpoint. Where that is not known, all start again from
     /// what the disks hold, and this call is never answered.
     pub(super) async fn take_checkpoint(&self) -> Result<Timestamp> {
@@ -36,13 +39,16 @@ impl<S: FileStore> Logical<S> {
     pub(super) async fn take_checkpoint_of(&self, volume: &Volume) -> Result<Timestamp> {
         for round in 0..COPIES_MAX {
             let checkpoint = volume.next_checkpoint()?;
-            let failures = match self.take_on_all(volume, checkpoint).await {
+            let mut failures = match self.take_on_all(volume, checkpoint).await {
                 Ok(failures) => failures,
                 // There is the checkpoint of the round before, with participants that lack it.
                 Err(_) if round > 0 => return self.stores.end(RestartReason::SyncFailed).await,
                 Err(error) => return Err(error),
             };
             volume.checkpoint.set(checkpoint.timestamp);
+            if failures.is_empty() {
+                failures = self.finish_on_all(volume, checkpoint).await;
+            }
             if failures.is_empty() {
                 return Ok(checkpoint.timestamp);
             }
@@ -80,6 +86,29 @@ impl<S: FileStore> Logical<S> {
             return self.stores.end(RestartReason::SyncFailed).await;
         }
         Err(failures.first().map_or(Error::Device, |&(_, error)| error))
+    }
+
+    /// Tells all stores that all of them have the checkpoint; returns those that failed.
+    async fn finish_on_all(&self, volume: &Volume, checkpoint: Checkpoint) -> Vec<(Copy, Error)> {
+        if !checkpoint.has_way_back() {
+            return Vec::new();
+        }
+        let stores = volume.mapping_copies();
+        let outcomes = self
+            .on_all(volume, &stores, async |store, _| {
+                store.finish(checkpoint.timestamp).await
+            })
+            .await;
+        let failures = outcomes
+            .iter()
+            .filter_map(|(copy, it)| Some((*copy, it.err()?)));
+        let failures: Vec<_> = failures.collect();
+        if failures.len() == outcomes.len() {
+            // The checkpoint is on all of them all the same. What comes next will tell.
+            log::warn!("no file store could be told that the checkpoint is finished");
+            return Vec::new();
+        }
+        failures
     }
 
     /// No checkpoint may hold copies that differ.

@@ -1,16 +1,20 @@
 //! Which stores make up the volume, and which checkpoint they load.
 //!
-//! Every checkpoint records which stores took part in it. Of the newest one:
+//! Every checkpoint records which stores took part in it, and a store whose newest checkpoint is finished on
+//! all of them has been told so before the sync returned. Of the newest one:
 //!
 //! - a store that did not take part is *stale*: it was away, and is left out;
-//! - a participant that lacks it means a crash in the middle of its sync, if all participants that
-//!   are here can go back to the checkpoint before: they do (paper, section IV-C);
-//! - if they cannot, that sync had ended, and the participant that lacks it has lost a durable
-//!   checkpoint (an old copy of the disk, a disk that lies about flushes): it is left out;
-//! - so it is if each participant that lacks it is damaged where it would be: the sync may have ended,
-//!   and what it made durable must not be undone for one bad block.
+//! - if a participant lacks it, and nobody knows it to be finished, its sync was interrupted: all go back
+//!   to the checkpoint before (paper, section IV-C);
+//! - if somebody does, the participant that lacks it has lost a durable checkpoint (an old copy of the disk,
+//!   a disk that lies about flushes, a damaged root): it is left out;
+//! - so is one that lacks the checkpoint before, too: that one was finished when this was begun.
+//!
+//! After a death of tasks the cache knows more: which checkpoint is finished, and whether there may be a
+//! newer one. Others do not count then.
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::entry::COPIES_MAX;
 use crate::{
@@ -27,8 +31,14 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// The checkpoints that it can load, and took part in, the newest first.
+    fn checkpoints(&self) -> impl Iterator<Item = Checkpoint> {
+        let both = [self.info.newest].into_iter().chain(self.info.previous);
+        both.filter(|it| self.took_part(*it))
+    }
+
     fn has(&self, checkpoint: Checkpoint) -> bool {
-        self.info.newest == checkpoint || self.info.previous == Some(checkpoint)
+        self.checkpoints().any(|it| it == checkpoint)
     }
 
     fn took_part(&self, checkpoint: Checkpoint) -> bool {
@@ -84,8 +94,11 @@ pub(super) fn bit(index: u32) -> u32 {
     1u32.checked_shl(index).unwrap_or(0)
 }
 
-/// Chooses members and checkpoint. [`Error::NotFormatted`] if there is no sensible store at all.
-pub(super) fn choose(parts: &[Part]) -> Result<Choice> {
+/// Chooses members, and their checkpoint among those that are `allowed`.
+///
+/// Errors: [`Error::NotFormatted`] if there is no sensible store at all, [`Error::NoCheckpoint`] if none
+/// of them has a checkpoint that is allowed.
+pub(super) fn choose(parts: &[Part], allowed: &RangeInclusive<Timestamp>) -> Result<Choice> {
     let mut left_out = Vec::new();
     let (mut parts, nonsense): (Vec<Part>, Vec<Part>) =
         parts.iter().partition(|part| is_sensible(&part.info));
@@ -127,11 +140,11 @@ pub(super) fn choose(parts: &[Part]) -> Result<Choice> {
             })
     });
 
-    let newest = parts.iter().map(|part| part.info.newest.timestamp).max();
-    let newest = newest_of(&parts, newest.ok_or(Error::NotFormatted)?);
-    let checkpoint = match interrupted(&parts, newest) {
-        Some(before) => before,
-        None => newest,
+    let newest = newest_of(&parts, allowed).ok_or(Error::NoCheckpoint)?;
+    let checkpoint = if is_settled(&parts, newest) {
+        newest
+    } else {
+        before(&parts, newest, allowed).unwrap_or(newest)
     };
     drop_unless(&mut parts, LeftOut::Stale, &|part| {
         part.took_part(checkpoint)
@@ -156,40 +169,47 @@ fn is_sensible(info: &StoreInfo) -> bool {
             .is_none_or(|previous| previous.timestamp < info.newest.timestamp)
 }
 
-/// The checkpoint of the newest timestamp. There are two of the same timestamp if two stores went
-/// on without each other; then one that all of its participants have wins over one that was being
-/// taken when they were parted, and of equals that of the lowest slot.
-fn newest_of(parts: &[Part], timestamp: Timestamp) -> Checkpoint {
-    let candidates = || {
-        parts
-            .iter()
-            .map(|part| part.info.newest)
-            .filter(move |it| it.timestamp == timestamp)
+/// The newest checkpoint that is allowed. There are two of the same timestamp if two stores went on
+/// without each other; then one that all of its participants have wins over one that was being taken when
+/// they were parted, and of equals that of the lowest slot.
+fn newest_of(parts: &[Part], allowed: &RangeInclusive<Timestamp>) -> Option<Checkpoint> {
+    let checkpoints = || parts.iter().flat_map(Part::checkpoints);
+    let are_allowed = checkpoints().map(|it| it.timestamp);
+    let newest = are_allowed.filter(|it| allowed.contains(it)).max()?;
+    let candidates = || checkpoints().filter(|it| it.timestamp == newest);
+    let is_complete = |it: &Checkpoint| {
+        let mut participants = parts.iter().filter(|part| part.took_part(*it));
+        participants.all(|part| part.has(*it))
     };
-    let complete = |it: &Checkpoint| {
-        parts
-            .iter()
-            .filter(|part| part.took_part(*it))
-            .all(|part| part.has(*it))
-    };
-    let all = Checkpoint {
-        timestamp,
-        present: 0,
-    };
-    candidates()
-        .find(complete)
-        .or_else(|| candidates().next())
-        .unwrap_or(all)
+    let complete = candidates().find(is_complete);
+    complete.or_else(|| candidates().next())
 }
 
-/// The checkpoint before `newest`, if the sync of `newest` was interrupted.
-fn interrupted(parts: &[Part], newest: Checkpoint) -> Option<Checkpoint> {
-    let participants = || parts.iter().filter(|part| part.took_part(newest));
-    let lacks = |part: &&Part| !part.has(newest) && !part.info.damaged;
-    let before = participants().find(lacks)?.info.newest;
-    participants()
-        .all(|part| part.has(before))
-        .then_some(before)
+/// Whether a checkpoint counts: all participants have it, or one knows that they had.
+fn is_settled(parts: &[Part], newest: Checkpoint) -> bool {
+    let is_witness = |part: &&Part| {
+        let lacks_the_one_before =
+            part.info.newest.timestamp.0 < newest.timestamp.0.saturating_sub(1);
+        part.took_part(newest) && !lacks_the_one_before
+    };
+    let knows = |part: &Part| match part.info.previous {
+        Some(previous) if previous == newest => true,
+        _ => part.info.newest == newest && part.info.finished,
+    };
+    let mut witnesses = parts.iter().filter(is_witness);
+    parts.iter().any(knows) || witnesses.all(|part| part.has(newest))
+}
+
+/// The checkpoint before `newest`, if a participant of `newest` has it and it is allowed.
+fn before(
+    parts: &[Part],
+    newest: Checkpoint,
+    allowed: &RangeInclusive<Timestamp>,
+) -> Option<Checkpoint> {
+    let before = Timestamp(newest.timestamp.0.checked_sub(1)?);
+    let participants = parts.iter().filter(|part| part.took_part(newest));
+    let participants: Vec<Part> = participants.copied().collect();
+    newest_of(&participants, &(before..=before)).filter(|_| allowed.contains(&before))
 }
 
 #[cfg(test)]

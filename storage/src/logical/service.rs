@@ -14,7 +14,7 @@ use crate::{
     checksum::Checksum,
     file::{
         Attachment, AttributeChange, Attributes, FileNumber, FileService, FileStore, Redundancy,
-        Timestamp, Usage, VolumeFormat, Write,
+        Resume, Timestamp, Usage, VolumeFormat, Write,
     },
 };
 
@@ -24,15 +24,15 @@ impl<S: FileStore> FileService for Logical<S> {
         let _barrier = self.barrier.lock().await;
         match self.volume() {
             Ok(volume) => Ok(volume.attachment()),
-            Err(_) => self.load(true).await,
+            Err(_) => self.load(None).await,
         }
     }
 
-    async fn resume(&self) -> Result<Attachment> {
+    async fn resume(&self, from: &Resume) -> Result<Attachment> {
         let _barrier = self.barrier.lock().await;
         match self.volume() {
             Ok(volume) => Ok(volume.attachment()),
-            Err(_) => self.load(false).await,
+            Err(_) => self.load(Some(from)).await,
         }
     }
 

@@ -155,7 +155,7 @@ mod tests {
             algorithm: Algorithm::Xxh64,
             newest,
             previous: None,
-            damaged: false,
+            finished: true,
         };
         let volume = Volume::new(&[Part { slot: 0, info }], newest.timestamp).unwrap();
         assert_eq!(volume.next_checkpoint(), Err(Error::Corrupt));

@@ -21,7 +21,6 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     TwinFs,
     cache::{Parent, RANKS, Slot},
-    epoch::has_way_back,
     fetch::Leaving,
     record::Base,
     root::Root,
@@ -64,7 +63,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             Error::NotLoaded
         })?;
         self.with(|volume| {
-            let way_back = has_way_back(checkpoint);
+            let way_back = checkpoint.has_way_back();
             volume.previous = way_back.then_some(volume.root.checkpoint);
             volume.writing = !way_back;
             volume.root.checkpoint = checkpoint;

@@ -5,7 +5,6 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     Overwrite, TwinFs,
     cache::Block,
-    epoch::has_way_back,
     io,
     layout::{BLOCKS_MAX, Layout, ROOT_BLOCKS},
     pointer::Pointer,
@@ -28,8 +27,8 @@ struct Roots {
     /// The other, if it is the checkpoint before, stores may have to return to it, and the blocks
     /// that it points to are there.
     previous: Option<Box<Root>>,
-    /// The other place holds neither a root nor zeros: it may have been the newest.
-    damaged: bool,
+    /// The other was erased, as all stores have the newest, or there is only one.
+    finished: bool,
 }
 
 impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
@@ -104,10 +103,10 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     }
 
     pub(super) async fn describe(&self) -> Result<StoreInfo> {
-        let loaded =
-            self.volume.borrow().as_ref().and_then(|volume| {
-                (!volume.failed).then(|| volume.root.info(volume.previous, false))
-            });
+        let loaded = self.volume.borrow().as_ref().and_then(|volume| {
+            let finished = volume.previous.is_none();
+            (!volume.failed).then(|| volume.root.info(volume.previous, finished))
+        });
         if let Some(info) = loaded {
             return Ok(info);
         }
@@ -115,7 +114,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let roots = self.read_roots(&geometry).await?;
         Ok(roots
             .newest
-            .info(roots.previous.map(|root| root.checkpoint), roots.damaged))
+            .info(roots.previous.map(|root| root.checkpoint), roots.finished))
     }
 
     pub(super) async fn load_checkpoint(&self, timestamp: Timestamp) -> Result<()> {
@@ -232,10 +231,11 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                 });
             }
         };
-        let damaged = !matches!(other, Ok(_) | Err(NoRoot::Zeros));
+        let erased = matches!(other, Err(NoRoot::Zeros));
+        let finished = erased || !newest.checkpoint.has_way_back();
         let previous = match other {
             Ok(other) => {
-                let before = has_way_back(newest.checkpoint)
+                let before = newest.checkpoint.has_way_back()
                     && other.volume == newest.volume
                     && other.layout == newest.layout
                     && other.checkpoint.timestamp.0 == newest.checkpoint.timestamp.0 - 1;
@@ -254,7 +254,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         Ok(Roots {
             newest,
             previous,
-            damaged,
+            finished,
         })
     }
 

@@ -31,7 +31,7 @@
 //! | `file_tree` | from a block of a file to its pointer |
 //! | `fetch` `io` | running steps, reading what they miss, writing what must leave |
 //! | `files` `read` `write` `plan` | the file calls |
-//! | `load` `checkpoint` `epoch` | format, info, load; sync; the first write after it |
+//! | `load` `checkpoint` `epoch` | format, info, load; sync; the end of its way back |
 //! | `record` `overwrites` `log` `resync` | overwriting in place: the log's bytes, which versions can be there, writing it, a crash |
 //!
 //! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
@@ -292,6 +292,11 @@ impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
     async fn sync(&self, checkpoint: Checkpoint) -> Result<()> {
         let _order = self.order.write().await;
         self.take_checkpoint(checkpoint).await
+    }
+
+    async fn finish(&self, checkpoint: Timestamp) -> Result<()> {
+        let _order = self.begin_change().await?;
+        self.end_sync(checkpoint).await
     }
 
     /// What is free is what can be had now: blocks freed since the last checkpoint count after the

@@ -116,7 +116,7 @@ impl Root {
     }
 
     /// What the store is, as far as one root says.
-    pub fn info(&self, previous: Option<Checkpoint>, damaged: bool) -> StoreInfo {
+    pub fn info(&self, previous: Option<Checkpoint>, finished: bool) -> StoreInfo {
         StoreInfo {
             volume: self.volume,
             index: self.index,
@@ -124,7 +124,7 @@ impl Root {
             algorithm: self.algorithm,
             newest: self.checkpoint,
             previous,
-            damaged,
+            finished,
         }
     }
 

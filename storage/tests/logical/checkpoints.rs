@@ -3,7 +3,10 @@
 use futures_executor::block_on;
 use futures_util::FutureExt;
 use memory::Call;
-use storage::{Error, file::FileService};
+use storage::{
+    Error,
+    file::{FileService, Resume, Timestamp},
+};
 
 use crate::*;
 
@@ -102,6 +105,124 @@ fn a_crash_in_the_middle_of_a_sync_loads_the_one_before_on_all() {
     let (layer, _) = attached(crate::layer(&disks));
     write(&layer, 1, 3);
     assert_eq!(each_alone(&layer, &disks, 1), [[3], [3]]);
+}
+
+/// A disk that lost the newest checkpoint looks as after an interrupted sync. But the other has been told
+/// that the sync was finished.
+#[test]
+fn a_sync_that_has_returned_is_not_undone_for_a_disk_that_lost_it() {
+    for lost in [0, 1] {
+        let mut disks = disks(2);
+        let layer = formatted(&disks);
+        create(&layer, 1);
+        write(&layer, 1, 1);
+        sync(&layer);
+        write(&layer, 1, 2);
+        let before = disks[lost].image();
+        let synced = sync(&layer);
+        disks[lost] = before;
+        let (layer, attachment) = attached(crate::layer(&disks));
+        assert_eq!(
+            (attachment.checkpoint.0, attachment.stores_present),
+            (synced, 1)
+        );
+        assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
+    }
+}
+
+#[test]
+fn a_crash_before_all_know_that_the_sync_is_finished_keeps_it() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    let synced = sync(&layer) + 1;
+    write(&layer, 1, 2);
+    disks[1].fail(Call::Finish, Error::PeerDied, 1);
+    assert!(layer.sync().now_or_never().is_none());
+    drop(layer);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(
+        (attachment.checkpoint.0, attachment.stores_present),
+        (synced, 2)
+    );
+    assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
+}
+
+/// A store that cannot forget the checkpoint before would be a witness of an interruption: it is taken out,
+/// and a checkpoint without it follows.
+#[test]
+fn a_store_that_cannot_be_told_that_a_sync_is_finished_is_stale() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    let before = sync(&layer);
+    write(&layer, 1, 2);
+    disks[0].fail(Call::Finish, Error::Device, 1);
+    assert_eq!(sync(&layer), before + 2);
+    assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
+    drop(layer);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 1);
+    write(&layer, 1, 3);
+    // If no store can be told, the checkpoint is on all of them all the same.
+    let disks = crate::disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    disks
+        .iter()
+        .for_each(|disk| disk.fail(Call::Finish, Error::Device, 1));
+    let synced = sync(&layer);
+    drop(layer);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(
+        (attachment.checkpoint.0, attachment.stores_present),
+        (synced, 2)
+    );
+    assert_eq!(read(&layer, 1), [1]);
+}
+
+/// After a sync that was interrupted, the only store that finished it cannot load the one before: the other
+/// goes on without it. What that one then has must never count again for who went on.
+#[test]
+fn who_resumes_is_given_his_checkpoint_or_none() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    let synced = sync(&layer);
+    write(&layer, 1, 2);
+    disks[0].fail(Call::Sync, Error::PeerDied, 1);
+    assert!(layer.sync().now_or_never().is_none());
+    drop(layer);
+    disks[1].fail(Call::Load, Error::Device, 1);
+    let resume = |base, syncing| {
+        let layer = crate::layer(&disks);
+        let base = Timestamp(base);
+        let attachment = block_on(layer.resume(&Resume { base, syncing }))?;
+        Ok((layer, attachment.checkpoint.0, attachment.stores_present))
+    };
+    let (layer, checkpoint, stores) = resume(synced, true).unwrap();
+    assert_eq!((checkpoint, stores), (synced, 1));
+    assert_eq!(read(&layer, 1), [1]);
+    write(&layer, 1, 3);
+    disks[1].lose_the_one_before();
+    let (layer, checkpoint, stores) = resume(synced, false).unwrap();
+    assert_eq!((checkpoint, stores), (synced, 1));
+    assert_eq!(read(&layer, 1), [1]);
+    // Nothing is loaded, and so nothing forgotten, if it is not there.
+    let loads = |disk: &Disk| {
+        let calls = disk.calls.borrow();
+        calls.iter().filter(|call| **call == Call::Load).count()
+    };
+    let before = [loads(&disks[0]), loads(&disks[1])];
+    for missing in [synced - 1, synced + 2] {
+        let refused = resume(missing, false).map(|it| it.1);
+        assert_eq!(refused, Err(Error::NoCheckpoint));
+    }
+    assert_eq!([loads(&disks[0]), loads(&disks[1])], before);
 }
 
 #[test]

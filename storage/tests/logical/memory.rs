@@ -28,6 +28,7 @@ pub enum Call {
     Write,
     Setattr,
     Sync,
+    Finish,
 }
 
 #[derive(Clone, Default)]
@@ -57,8 +58,8 @@ pub struct Disk {
     faults: RefCell<Vec<Fault>>,
     /// Blocks that read as corrupt, by physical file.
     pub corrupt: RefCell<Vec<u64>>,
-    /// Says that a newer checkpoint may have been there.
-    pub damaged: Cell<bool>,
+    /// The checkpoint before the newest was lost, and not forgotten as it should be.
+    unfinished: Cell<bool>,
     /// Blocks that files may have in all.
     pub capacity: Cell<u64>,
     pub reads: Cell<u32>,
@@ -90,6 +91,15 @@ impl Disk {
     pub fn heal(&self) {
         self.faults.borrow_mut().clear();
         self.corrupt.borrow_mut().clear();
+    }
+
+    /// The checkpoint before the newest is not there any more, by mistake.
+    pub fn lose_the_one_before(&self) {
+        let mut checkpoints = self.checkpoints.borrow_mut();
+        while checkpoints.len() > 1 {
+            checkpoints.remove(0);
+        }
+        self.unfinished.set(true);
     }
 
     /// An independent copy, as of now.
@@ -201,7 +211,7 @@ impl FileStore for Memory {
             algorithm: format.algorithm,
             newest,
             previous,
-            damaged: self.disk.damaged.get(),
+            finished: previous.is_none() && !self.disk.unfinished.get(),
         })
     }
 
@@ -214,6 +224,19 @@ impl FileStore for Memory {
         let found = found.ok_or(Error::NoCheckpoint)?;
         checkpoints.truncate(found + 1);
         *self.state.borrow_mut() = Some(checkpoints[found].1.clone());
+        Ok(())
+    }
+
+    async fn finish(&self, checkpoint: Timestamp) -> Result<()> {
+        self.disk.enter(Call::Finish)?;
+        let newest = self
+            .disk
+            .checkpoints
+            .borrow()
+            .last()
+            .map(|it| it.0.timestamp);
+        assert_eq!(newest, Some(checkpoint), "the newest is finished");
+        self.unstable();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The rule for degraded volumes, case by case.
 
 use alloc::{vec, vec::Vec};
+use core::ops::RangeInclusive;
 
 use super::*;
 
@@ -20,12 +21,25 @@ fn part(index: u32, newest: Checkpoint, previous: Option<Checkpoint>) -> Part {
         algorithm: Algorithm::Xxh64,
         newest,
         previous,
-        damaged: false,
+        // As it was told to forget the one before.
+        finished: previous.is_none(),
     };
     Part {
         slot: index as usize,
         info,
     }
+}
+
+/// As after a crash of the machine, when any checkpoint may be the last.
+fn choose(parts: &[Part]) -> Result<Choice> {
+    choose_from(parts, 0..=u64::MAX)
+}
+
+fn choose_from(parts: &[Part], allowed: RangeInclusive<u64>) -> Result<Choice> {
+    super::choose(
+        parts,
+        &(Timestamp(*allowed.start())..=Timestamp(*allowed.end())),
+    )
 }
 
 fn slots(choice: &Choice) -> Vec<usize> {
@@ -49,34 +63,30 @@ fn a_crash_in_the_middle_of_a_sync_goes_back_one_on_all() {
     assert_eq!(slots(&choice), [0, 1]);
 }
 
-/// One bad block must not undo a sync that has returned: if the root of the newest checkpoint went bad
-/// on one store, the other has it, and knows nothing of an interruption.
+/// One bad block, or one old copy of a disk, must not undo a sync that has returned: who was told that it
+/// has is a better witness than who lacks it.
 #[test]
-fn a_checkpoint_that_one_store_lost_to_damage_counts() {
-    let (old, new) = (at(6, 0b11), at(7, 0b11));
-    let mut damaged = part(0, old, None);
-    damaged.info.damaged = true;
-    let choice = choose(&[damaged, part(1, new, Some(old))]).unwrap();
-    assert_eq!(choice.checkpoint, new);
-    assert_eq!(slots(&choice), [1]);
-    assert_eq!(choice.left_out, vec![(0, LeftOut::RolledBack)]);
-    // Torn on both: nobody has it, so it was never finished.
-    let mut other = part(1, old, None);
-    other.info.damaged = true;
-    let choice = choose(&[damaged, other]).unwrap();
-    assert_eq!((choice.checkpoint, slots(&choice)), (old, vec![0, 1]));
-    // A third one that lacks it undamaged shows that it was not.
-    let mut parts = [damaged, part(1, new, Some(old)), part(2, old, None)];
+fn a_checkpoint_that_somebody_knows_to_be_finished_counts() {
+    let (old, new) = (at(6, 0b111), at(7, 0b111));
+    let mut parts = [
+        part(0, old, None),
+        part(1, new, None),
+        part(2, new, Some(old)),
+    ];
     for part in &mut parts {
         part.info.stores = 3;
-        part.info.newest.present = 0b111;
-        part.info.previous = part.info.previous.map(|_| at(6, 0b111));
     }
     let choice = choose(&parts).unwrap();
-    assert_eq!(
-        (choice.checkpoint, slots(&choice)),
-        (at(6, 0b111), vec![0, 1, 2])
-    );
+    assert_eq!((choice.checkpoint, slots(&choice)), (new, vec![1, 2]));
+    assert_eq!(choice.left_out, vec![(0, LeftOut::RolledBack)]);
+    // One that cannot go back for another reason knows nothing.
+    parts[1].info.finished = false;
+    let choice = choose(&parts).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (old, vec![0, 2]));
+    assert_eq!(choice.left_out, vec![(1, LeftOut::RolledBack)]);
+    // Who lacks it is not here: nobody says that it was not finished.
+    let choice = choose(&parts[1..]).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (new, vec![1, 2]));
 }
 
 #[test]
@@ -147,6 +157,58 @@ fn a_store_that_lost_a_durable_checkpoint_is_left_out() {
     }
 }
 
+/// The next checkpoint is begun when all have the last, so who lacks that too has lost it. What the others
+/// can go back to does not depend on him.
+#[test]
+fn a_store_that_lost_a_durable_checkpoint_is_no_witness_of_an_interruption() {
+    let (old, new) = (at(7, 0b111), at(8, 0b111));
+    let mut parts = [
+        part(0, at(6, 0b111), None),
+        part(1, new, Some(old)),
+        part(2, old, None),
+    ];
+    for part in &mut parts {
+        part.info.stores = 3;
+    }
+    let choice = choose(&parts).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (old, vec![1, 2]));
+    assert_eq!(choice.left_out, vec![(0, LeftOut::RolledBack)]);
+}
+
+/// A disk that lost the root of a sync, or shows an older one, looks as after an interrupted sync. Who
+/// knows that the sync has returned knows better.
+#[test]
+fn nobody_goes_back_behind_what_the_caller_goes_on_from() {
+    let (old, new) = (at(6, 0b11), at(7, 0b11));
+    let parts = [part(0, new, Some(old)), part(1, old, None)];
+    for allowed in [7..=7, 7..=u64::MAX] {
+        let choice = choose_from(&parts, allowed).unwrap();
+        assert_eq!((choice.checkpoint, slots(&choice)), (new, vec![0]));
+        assert_eq!(choice.left_out, vec![(1, LeftOut::RolledBack)]);
+    }
+    // Of a sync that has not returned, either may be the last.
+    let choice = choose_from(&parts, 6..=u64::MAX).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (old, vec![0, 1]));
+    assert_eq!(choose_from(&parts, 8..=8).unwrap_err(), Error::NoCheckpoint);
+}
+
+/// A store finished an interrupted sync alone and could not go back, so the other went on without it.
+#[test]
+fn a_checkpoint_that_was_given_up_does_not_come_back() {
+    let (kept, given_up) = (at(7, 0b11), at(8, 0b11));
+    let mut parts = [part(0, kept, None), part(1, given_up, None)];
+    parts[1].info.finished = false;
+    for allowed in [7..=7, 7..=u64::MAX, 0..=u64::MAX] {
+        let choice = choose_from(&parts, allowed).unwrap();
+        assert_eq!((choice.checkpoint, slots(&choice)), (kept, vec![0]));
+        assert_eq!(choice.left_out, vec![(1, LeftOut::RolledBack)]);
+    }
+    // It can go back: all is well again.
+    let parts = [part(0, kept, None), part(1, given_up, Some(kept))];
+    let choice = choose_from(&parts, 7..=7).unwrap();
+    assert_eq!((choice.checkpoint, slots(&choice)), (kept, vec![0, 1]));
+}
+
 #[test]
 fn a_disk_of_another_volume_is_left_out_wherever_it_is() {
     let mut wrong = part(0, at(99, 0b11), None);
@@ -215,13 +277,18 @@ fn members_always_agree() {
                 part(0, at(newest.0, mask(0)), Some(at(newest.0 - 1, mask(1)))),
                 part(1, at(newest.1, mask(2)), Some(at(newest.1 - 1, mask(3)))),
             ];
-            let Ok(choice) = choose(&parts) else { continue };
-            assert!(!choice.members.is_empty());
-            for member in &choice.members {
-                assert!(member.has(choice.checkpoint) && member.took_part(choice.checkpoint));
+            for allowed in [0..=u64::MAX, 3..=u64::MAX, 3..=3] {
+                let Ok(choice) = choose_from(&parts, allowed.clone()) else {
+                    continue;
+                };
+                assert!(!choice.members.is_empty());
+                assert!(allowed.contains(&choice.checkpoint.timestamp.0));
+                for member in &choice.members {
+                    assert!(member.has(choice.checkpoint) && member.took_part(choice.checkpoint));
+                }
+                seen += 1;
             }
-            seen += 1;
         }
     }
-    assert!(seen > 100, "{seen}");
+    assert!(seen > 300, "{seen}");
 }

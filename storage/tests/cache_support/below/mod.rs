@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 use storage::{
     Error, Result,
     checksum::{Algorithm, Checksum},
-    file::{Attachment, Attributes, FileNumber, Timestamp, Write},
+    file::{Attachment, Attributes, FileNumber, Resume, Timestamp, Write},
 };
 
 use super::{
@@ -68,6 +68,8 @@ pub struct State {
     under_way: Vec<(FileNumber, Kind)>,
     changing: u64,
     syncing: bool,
+    /// What the caller said when it went on last.
+    pub resumed: Option<Resume>,
     /// What the caller did wrong.
     pub violations: Vec<String>,
     /// Calls by name.
@@ -130,6 +132,7 @@ impl Below {
             under_way: Vec::new(),
             changing: 0,
             syncing: false,
+            resumed: None,
             violations: Vec::new(),
             calls: BTreeMap::new(),
             pages_read: 0,

@@ -4,7 +4,7 @@ use storage::{
     Error, Result,
     buffer::Sink,
     file::{
-        Attachment, AttributeChange, Attributes, FileNumber, FileService, Timestamp, Usage,
+        Attachment, AttributeChange, Attributes, FileNumber, FileService, Resume, Timestamp, Usage,
         VolumeFormat, Write,
     },
 };
@@ -33,6 +33,19 @@ impl FileService for Below {
         let attachment = self.state().attachment();
         self.delay(instance).await?;
         Ok(attachment)
+    }
+
+    async fn resume(&self, from: &Resume) -> Result<Attachment> {
+        let is_there = {
+            let mut state = self.state();
+            state.resumed = Some(*from);
+            from.checkpoints().contains(&Timestamp(state.timestamp))
+        };
+        if is_there {
+            self.attach().await
+        } else {
+            Err(Error::NoCheckpoint)
+        }
     }
 
     async fn format(&self, _: &VolumeFormat) -> Result<Attachment> {

@@ -46,6 +46,8 @@ pub struct Checker {
     held: Vec<Held>,
     /// Blocks overwritten in place since the newest of them.
     overwritten: HashSet<u64>,
+    /// Places of roots that were erased since the last flush.
+    erased: HashSet<u64>,
     /// What the log on the medium announces: file and block, and the checksums.
     announced: HashMap<(u64, u64), Vec<u64>>,
     /// What the trace contained.
@@ -172,6 +174,7 @@ impl Checker {
         let root = match Root::read(block, place) {
             RootPlace::Zeros => {
                 self.counts.erasures += 1;
+                self.erased.insert(place);
                 return;
             }
             RootPlace::Bad(why) => return self.breach(format!("at {place}, {why}")),
@@ -214,6 +217,19 @@ impl Checker {
 
     fn flush(&mut self) {
         let had = self.newest_flushed().map(|held| held.root.timestamp);
+        let is_left = |place: &u64| {
+            !self.erased.contains(place) && matches!(self.at(*place), RootPlace::Root(_))
+        };
+        // `format` erases both.
+        if let Some(had) = had
+            && self.erased.len() == 1
+            && !ROOT_PLACES.iter().any(is_left)
+        {
+            self.breach(format!(
+                "checkpoint {had} is erased, and the next is not on the medium"
+            ));
+        }
+        self.erased.clear();
         self.medium.flush();
         self.forget_unreachable();
         let newest = self.newest_flushed().map(|held| held.root.timestamp);
