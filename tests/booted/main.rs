@@ -12,6 +12,7 @@ mod disks;
 mod every_fault;
 mod faulty;
 mod files;
+mod fsync;
 mod host_program;
 mod import;
 mod inject;

@@ -79,14 +79,12 @@ impl Takes {
                     arguments.flags.push_str(letters);
                 }
                 (_, Some((key, value))) => {
-                    if !self.keys.contains(&key) {
-                        return Err(format!("there is no {key}="));
-                    }
                     arguments.pairs.push((key.to_string(), value.to_string()));
                 }
                 _ => arguments.words.push(word.clone()),
             }
         }
+        arguments.check_keys(self.keys)?;
         let count = arguments.words.len();
         if count < self.words_min {
             return Err("there is a word too few".into());
@@ -113,6 +111,15 @@ impl Arguments {
     #[must_use]
     pub fn flag(&self, letter: char) -> bool {
         self.flags.contains(letter)
+    }
+
+    /// That all keys given are among these, of those that the command takes; one that is not is named.
+    pub fn check_keys(&self, keys: &[&str]) -> Result<(), String> {
+        let other = |(key, _): &&(String, String)| !keys.contains(&key.as_str());
+        match self.pairs.iter().find(other) {
+            Some((key, _)) => Err(format!("there is no {key}=")),
+            None => Ok(()),
+        }
     }
 
     /// The value of a key, the last one if it was given more than once.

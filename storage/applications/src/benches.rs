@@ -1,12 +1,15 @@
-//! What `bench postmark` and `verify postmark` are told.
+//! What `bench` and `verify` are told.
 
 use alloc::{format, string::String};
 
-use workload::postmark::{PRESETS, Parameters};
+use workload::{
+    appends,
+    postmark::{PRESETS, Parameters},
+};
 
 use crate::{arguments::Arguments, values};
 
-/// The keys, as in `docs/postmark.md`.
+/// The keys of PostMark, as in `docs/postmark.md`.
 pub const KEYS: &[&str] = &[
     "files",
     "transactions",
@@ -21,6 +24,31 @@ pub const KEYS: &[&str] = &[
     "location",
     "sync",
     "keep",
+];
+
+/// The keys of `bench fsync`.
+pub const APPENDS_KEYS: &[&str] = &[
+    "count", "writes", "size", "files", "with", "seed", "location", "keep",
+];
+
+/// The keys of all benchmarks.
+pub const ALL_KEYS: &[&str] = &[
+    "files",
+    "transactions",
+    "size",
+    "read",
+    "write",
+    "buffered",
+    "bias_read",
+    "bias_create",
+    "subdirectories",
+    "seed",
+    "location",
+    "sync",
+    "keep",
+    "count",
+    "writes",
+    "with",
 ];
 
 fn size_32(text: &str) -> Result<u32, &'static str> {
@@ -41,6 +69,7 @@ fn bias(text: &str) -> Result<Option<u8>, &'static str> {
 
 /// The parameters of the preset, which is `default` if none is named, with the pairs applied.
 pub fn parameters(preset: Option<&str>, arguments: &Arguments) -> Result<Parameters, String> {
+    arguments.check_keys(KEYS)?;
     let preset = preset.unwrap_or("default");
     let mut parameters = Parameters::preset(preset).ok_or_else(|| {
         let mut names = String::new();
@@ -93,6 +122,39 @@ pub fn parameters(preset: Option<&str>, arguments: &Arguments) -> Result<Paramet
     Ok(parameters)
 }
 
+/// What `bench fsync` is told.
+pub fn appends(arguments: &Arguments) -> Result<appends::Parameters, String> {
+    arguments.check_keys(APPENDS_KEYS)?;
+    let mut parameters = appends::Parameters::default();
+    for (to, key) in [
+        (&mut parameters.count, "count"),
+        (&mut parameters.writes, "writes"),
+        (&mut parameters.files, "files"),
+        (&mut parameters.seed, "seed"),
+    ] {
+        *to = arguments.parsed(key, values::number_32)?.unwrap_or(*to);
+    }
+    if let Some(size) = arguments.parsed("size", size_32)? {
+        parameters.size = size;
+    }
+    let with = |text: &str| match text {
+        "fsync" => Ok(appends::With::Fsync),
+        "sync" => Ok(appends::With::Sync),
+        _ => Err("fsync or sync"),
+    };
+    if let Some(with) = arguments.parsed("with", with)? {
+        parameters.with = with;
+    }
+    if let Some(keep) = arguments.parsed("keep", values::switch)? {
+        parameters.keep = keep;
+    }
+    if let Some(location) = arguments.value("location") {
+        parameters.location = location.trim_end_matches('/').into();
+    }
+    parameters.check()?;
+    Ok(parameters)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::{string::ToString, vec::Vec};
@@ -130,6 +192,47 @@ mod tests {
         assert_eq!(parse(line), Ok(expected));
         assert_eq!(parse(""), Ok(Parameters::default()));
         assert_eq!(line.matches('=').count(), KEYS.len(), "every key is tested");
+    }
+
+    fn parse_appends(line: &str) -> Result<appends::Parameters, String> {
+        let words: Vec<_> = line.split_whitespace().map(ToString::to_string).collect();
+        appends(&Takes::words(0, 0).keys(ALL_KEYS).parse(&words)?)
+    }
+
+    #[test]
+    fn each_benchmark_takes_its_own_keys_and_no_others() {
+        let line = "count=7 writes=8 size=1k files=3 with=sync seed=6 location=/x/ keep=yes";
+        let expected = appends::Parameters {
+            count: 7,
+            writes: 8,
+            size: 1024,
+            files: 3,
+            with: appends::With::Sync,
+            seed: 6,
+            location: "/x".into(),
+            keep: true,
+        };
+        assert_eq!(parse_appends(line), Ok(expected));
+        assert_eq!(line.matches('=').count(), APPENDS_KEYS.len());
+        for (line, part) in [
+            ("transactions=8", "transactions="),
+            ("with=hope", "fsync or sync"),
+            ("size=8k-9k", "size="),
+            ("count=0", "count"),
+        ] {
+            let message = parse_appends(line).expect_err(line);
+            assert!(message.contains(part), "{line}: {message}");
+        }
+        for key in ALL_KEYS {
+            assert!(KEYS.contains(key) || APPENDS_KEYS.contains(key), "{key}");
+        }
+        for key in KEYS.iter().chain(APPENDS_KEYS) {
+            assert!(ALL_KEYS.contains(key), "{key}");
+        }
+        let words = ["count=3".to_string()];
+        let arguments = Takes::words(0, 0).keys(ALL_KEYS).parse(&words);
+        let told = parameters(None, &arguments.expect("a key")).expect_err("not PostMark's");
+        assert!(told.contains("count="), "{told}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`postmark`] | the PostMark benchmark, every byte of which is verifiable |
+//! | [`appends`] | appends that are made durable as they come |
 //! | [`tree`] | walks, hashes, removes and copies trees of files |
 //! | [`tar`] | reads and writes tar archives as streams |
 //! | [`stream`] | bytes in order, from and to a device |
@@ -16,6 +17,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod appends;
 pub mod postmark;
 pub mod stream;
 pub mod tar;

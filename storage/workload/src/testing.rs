@@ -45,6 +45,7 @@ pub struct MemoryFs {
     next: Cell<u64>,
     limit: Cell<usize>,
     write_lens: RefCell<Vec<usize>>,
+    fsyncs: RefCell<Vec<(String, usize)>>,
 }
 
 fn text(path: &[u8]) -> String {
@@ -112,6 +113,11 @@ impl MemoryFs {
     /// Writes fail once files hold so many bytes together.
     pub fn limit_bytes(&self, limit: usize) {
         self.limit.set(limit);
+    }
+
+    /// What `fsync` was called for, and how long it was then.
+    pub fn fsyncs(&self) -> Vec<(String, usize)> {
+        self.fsyncs.borrow().clone()
     }
 
     pub fn write_lens(&self) -> Vec<usize> {
@@ -289,7 +295,10 @@ impl FileSystem for MemoryFs {
     async fn fstat(&self, descriptor: Descriptor) -> Result<Stat> {
         Ok(self.stat_of(&self.node(descriptor)?))
     }
-    async fn fsync(&self, _: Descriptor) -> Result<()> {
+    async fn fsync(&self, descriptor: Descriptor) -> Result<()> {
+        let length = self.node(descriptor)?.data.borrow().len();
+        let path = self.open.borrow()[&descriptor.0].path.clone();
+        self.fsyncs.borrow_mut().push((path, length));
         Ok(())
     }
     async fn readdir(&self, descriptor: Descriptor, mut data: Sink<'_>) -> Result<usize> {

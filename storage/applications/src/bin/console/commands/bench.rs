@@ -1,4 +1,4 @@
-//! PostMark: started in its own task, watched from here.
+//! Benchmarks: PostMark, started in its own task and watched from here, and appends made durable.
 
 use alloc::{
     format,
@@ -23,7 +23,7 @@ use workload::{
 };
 
 use super::{
-    command,
+    appends, command,
     system::{Counts, growing},
 };
 use crate::{
@@ -34,14 +34,16 @@ use crate::{
 pub const COMMANDS: &[Command] = &[
     command!(
         "bench",
-        "bench postmark [PRESET] [files=N] [transactions=N] [size=MIN-MAX] ..., bench verify [PRESET|found] ...",
-        "runs PostMark, or checks what it left (docs/postmark.md)",
+        "bench postmark [PRESET] [files=N] [transactions=N] [size=MIN-MAX] ..., bench verify [PRESET|found] ..., \
+         bench fsync [count=N] [writes=N] [size=BYTES] [files=N] [with=fsync|sync] ...",
+        "runs PostMark, or checks what it left (docs/postmark.md); appends, each made durable",
         [
             "bench postmark loris-tenth",
             "bench postmark files=1000 transactions=5000 keep=true",
+            "bench fsync count=200 writes=8",
             "bench presets"
         ],
-        Takes::words(1, 3).keys(benches::KEYS),
+        Takes::words(1, 3).keys(benches::ALL_KEYS),
         bench
     ),
     command!(
@@ -64,9 +66,10 @@ async fn bench(context: &Context<'_>) -> Outcome {
         "postmark" => postmark(context).await,
         "verify" if context.word(1) == "postmark" => check(context, 2).await,
         "verify" => check(context, 1).await,
+        "fsync" => appends::fsync(context).await,
         "presets" => presets(context).await,
         other => Err(Failure(format!(
-            "bench {other}: expected bench postmark, verify or presets"
+            "bench {other}: expected bench postmark, verify, fsync or presets"
         ))),
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, in groups.
 
+mod appends;
 mod bench;
 mod contents;
 mod disks;
