@@ -593,7 +593,8 @@ fn memory_that_is_not_trusted_is_given_up_loudly() {
         }
         let words = said().join("\n");
         assert!(
-            words.contains("files that had changed since: 1 2"),
+            words.contains("files that had changed since: 1,2")
+                && words.contains(r#"{"event":"reverted","files":[1,2]}"#),
             "{words}"
         );
         let service = Resuming::new(mortal.clone());

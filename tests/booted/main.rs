@@ -17,6 +17,7 @@ mod host_program;
 mod import;
 mod inject;
 mod kills;
+mod lost;
 mod manager;
 mod power_cut;
 mod readme;

@@ -12,6 +12,7 @@ pub mod editor;
 pub mod inject;
 pub mod kills;
 pub mod link;
+pub mod losses;
 pub mod records;
 pub mod text;
 pub mod values;

@@ -246,7 +246,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         let verdict = self.pool.borrow_mut().verify(id, self.algorithm());
         match verdict {
             Verdict::Good | Verdict::Lost { is_news: false } => {}
-            Verdict::Lost { is_news: true } => tell_lost(file.number, page),
+            Verdict::Lost { is_news: true } => tell_lost(file.number, &[page]),
             Verdict::Spoilt => {
                 ::log::warn!(
                     "cache: page {page} of file {} was overwritten in memory, and is read again from below",

@@ -28,8 +28,9 @@ use crate::{
     surviving::Memory,
 };
 
-/// Files named in one line of the log.
-const NAMED_MAX: usize = 32;
+/// Files that went back to the checkpoint and are told, and how many at a time.
+const TOLD_MAX: usize = 1024;
+const TOLD_AT_ONCE: usize = 16;
 
 /// Reads what an earlier instance has left, and says what of it is lost.
 pub(super) fn read<M: Memory>(
@@ -53,20 +54,26 @@ pub(super) fn read<M: Memory>(
         Left::Whole(restored) => {
             for (_, file, pages) in &restored.files {
                 let lost = pages.iter().filter(|page| page.is_lost);
-                lost.for_each(|page| tell_lost(file.number, page.index));
+                tell_lost(
+                    file.number,
+                    &lost.map(|page| page.index).collect::<Vec<_>>(),
+                );
             }
             (reading.accept(&restored.volume), Some(restored))
         }
     }
 }
 
-/// Says that a page is lost.
-pub(super) fn tell_lost(file: FileNumber, page: u64) {
-    let file = file.0;
+/// Says that pages of a file are lost. Whoever knows names tells them; see the console's `lost`.
+pub(super) fn tell_lost(file: FileNumber, pages: &[u64]) {
+    let (file, count) = (file.0, pages.len());
+    let Some(first) = pages.first() else { return };
     ::log::error!(
-        "cache: page {page} of file {file} was overwritten in memory: it is lost, and reading it is an error until it is written again"
+        "cache: {count} pages of file {file} were overwritten in memory, page {first} first: they are lost, and reading them is an error until they are written again"
     );
-    ::log::info!(target: crate::EVENT, r#"{{"event":"loss","file":{file},"page":{page}}}"#);
+    for page in pages {
+        ::log::info!(target: crate::EVENT, r#"{{"event":"loss","file":{file},"page":{page}}}"#);
+    }
 }
 
 fn tell_all_lost(reason: &str, files: BTreeSet<FileNumber>) {
@@ -79,13 +86,23 @@ fn tell_all_lost(reason: &str, files: BTreeSet<FileNumber>) {
         r#"{{"event":"loss","reason":"{reason}","files":{}}}"#,
         files.len()
     );
-    for some in files.chunks(NAMED_MAX) {
-        let mut names = String::new();
+    let named = &files[..files.len().min(TOLD_MAX)];
+    for (place, some) in named.chunks(TOLD_AT_ONCE).enumerate() {
+        let mut numbers = String::new();
         for file in some {
+            let comma = if numbers.is_empty() { "" } else { "," };
             // Writing to a string cannot fail.
-            let _ = write!(names, " {}", file.0);
+            let _ = write!(numbers, "{comma}{}", file.0);
         }
-        ::log::error!("cache: files that had changed since:{names}");
+        // Whoever knows names tells all of them; see the console's `lost`.
+        ::log::info!(target: crate::EVENT, r#"{{"event":"reverted","files":[{numbers}]}}"#);
+        if place == 0 {
+            let more = match files.len() - some.len() {
+                0 => String::new(),
+                more => alloc::format!(" and {more} more"),
+            };
+            ::log::error!("cache: files that had changed since: {numbers}{more}");
+        }
     }
 }
 

@@ -32,8 +32,11 @@ use crate::{
 
 /// Most ranges that a store can report: more than its log has records.
 const RANGES_MAX: u64 = 1 << 16;
-/// Lost blocks that are named one by one.
+/// Lost blocks that are named one by one in the log.
 const LOST_NAMED_MAX: u64 = 16;
+/// Lost blocks that are told to programs, so many at a time.
+const LOST_TOLD_MAX: u64 = 4096;
+const LOST_TOLD_AT_ONCE: usize = 16;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -51,6 +54,38 @@ struct Tally {
     blocks: u64,
     rewritten: u64,
     lost: u64,
+    /// Lost blocks of a file that have not been told.
+    untold: Vec<u64>,
+}
+
+impl Tally {
+    fn lose(&mut self, file: FileNumber, block: u64) {
+        self.lost += 1;
+        if self.lost <= LOST_NAMED_MAX {
+            log::error!(
+                "file {}, block {block}: no copy is whole; it reads as an error until it is \
+                 written",
+                file.0
+            );
+        }
+        if self.lost <= LOST_TOLD_MAX {
+            self.untold.push(block);
+        }
+        if self.untold.len() == LOST_TOLD_AT_ONCE {
+            self.tell(file);
+        }
+    }
+
+    /// Whoever knows names tells them; see the console's `lost`.
+    fn tell(&mut self, file: FileNumber) {
+        if !self.untold.is_empty() {
+            let (file, blocks) = (file.0, core::mem::take(&mut self.untold));
+            log::info!(
+                target: crate::EVENT,
+                r#"{{"event":"bad-blocks","file":{file},"blocks":{blocks:?}}}"#
+            );
+        }
+    }
 }
 
 impl<S: FileStore> Logical<S> {
@@ -74,6 +109,7 @@ impl<S: FileStore> Logical<S> {
             blocks,
             rewritten,
             lost,
+            ..
         } = tally;
         log::info!(
             "resynchronised: {blocks} blocks that were being overwritten, {rewritten} copies \
@@ -165,6 +201,7 @@ impl<S: FileStore> Logical<S> {
             tally.blocks += count;
             first += count;
         }
+        tally.tell(span.file);
         Ok(())
     }
 
@@ -207,14 +244,7 @@ impl<S: FileStore> Logical<S> {
             }
         }
         let Some((good, _)) = good else {
-            tally.lost += 1;
-            if tally.lost <= LOST_NAMED_MAX {
-                log::error!(
-                    "file {}, block {block}: no copy is whole; it reads as an error until it is \
-                     written",
-                    file.0
-                );
-            }
+            tally.lose(file, block);
             return Ok(());
         };
         if others.is_empty() {

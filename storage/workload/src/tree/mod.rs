@@ -1,6 +1,7 @@
 //! Trees of files: listing, walking in a defined order, hashing, removing, copying.
 
 mod copy;
+pub mod find;
 mod hash;
 mod list;
 mod paths;

@@ -142,3 +142,28 @@ fn a_survey_tells_every_path_and_every_block() {
     assert_ne!(blocks[48], blocks[47], "the last one is shorter");
     assert_eq!(system.open_count(), 0);
 }
+
+#[test]
+fn files_are_found_by_their_numbers_wherever_they_are() {
+    use find::{Found, find};
+
+    let system = tree();
+    let number = |path: &[u8]| block_on(system.stat(path, false)).expect("stat").inode;
+    let wanted = [b"/".as_slice(), b"/src/a/x", b"/src/empty", b"/src/link"];
+    let numbers = wanted.iter().map(|path| number(path));
+    let found = block_on(find(&system, &numbers.chain([u64::MAX]).collect())).expect("found");
+    let paths: Vec<_> = wanted
+        .iter()
+        .map(|path| (number(path), path.to_vec()))
+        .collect();
+    assert_eq!(found.paths.into_iter().collect::<Vec<_>>().len(), 4);
+    for (number, path) in paths {
+        let one = block_on(find(&system, &[number].into())).expect("found");
+        let expected = Found {
+            paths: [(number, path)].into(),
+            ..Found::default()
+        };
+        assert_eq!(one, expected);
+    }
+    assert_eq!(system.open_count(), 0);
+}

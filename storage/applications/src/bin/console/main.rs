@@ -17,6 +17,7 @@ extern crate alloc;
 
 mod commands;
 mod link_session;
+mod losses;
 mod output;
 mod shell;
 mod signal;
@@ -33,7 +34,7 @@ use runtime::{
 use serde_json::json;
 use storage::{Error, vfs::FileSystem as _};
 
-use crate::{link_session::Link, shell::Shell, terminal::Terminal, uart::Uart};
+use crate::{link_session::Link, losses::Watch, shell::Shell, terminal::Terminal, uart::Uart};
 
 /// Port and interrupt of the serial ports of a PC.
 const COM1: (u16, u64) = (0x3f8, 4);
@@ -54,14 +55,16 @@ async fn run() {
     }
     let terminal = Rc::new(Terminal::new(first));
     let link = Rc::new(Link::new(second));
-    runtime::spawn(show_log(terminal.clone(), link.clone()));
-    let Some(shell) = Shell::new(terminal.clone()) else {
+    let watch = Rc::new(Watch::default());
+    runtime::spawn(show_log(terminal.clone(), link.clone(), watch.clone()));
+    let Some(shell) = Shell::new(terminal.clone(), watch.clone()) else {
         terminal
             .line("the description gives the console no `naming` to call")
             .await;
         return core::future::pending().await;
     };
     let shell = Rc::new(shell);
+    runtime::spawn(watch.tell(shell.clone()));
     let state = mount(&shell).await;
     greet(&terminal, &shell, &state).await;
     let ready = json!({
@@ -112,7 +115,7 @@ async fn greet(terminal: &Terminal, shell: &Shell, state: &str) {
 }
 
 /// Passes the records of the log on, as they come.
-async fn show_log(terminal: Rc<Terminal>, link: Rc<Link>) {
+async fn show_log(terminal: Rc<Terminal>, link: Rc<Link>, watch: Rc<Watch>) {
     let mut buffer = vec![0; LOG_BYTES];
     // Until somebody read its log, the kernel wrote it on the first port by itself.
     let shown_until_ns = if runtime::start::is_restart() {
@@ -139,6 +142,9 @@ async fn show_log(terminal: Rc<Terminal>, link: Rc<Link>) {
                     terminal.record(&record);
                 }
                 link.record(&record);
+                if record.level == 0 {
+                    watch.note(record.text);
+                }
             }
             // The ports must get a turn to send before more is queued.
             signal::yield_now().await;

@@ -24,6 +24,7 @@ use workload::postmark::interface;
 
 use crate::{
     commands,
+    losses::Watch,
     output::{Failure, Output},
     terminal::Terminal,
 };
@@ -117,13 +118,15 @@ pub struct Shell {
     pub manager: Option<control::Client<Endpoint>>,
     /// The console on the first port, whose settings commands change.
     pub terminal: Rc<Terminal>,
+    /// What is known to be lost.
+    pub losses: Rc<Watch>,
     /// When the volume was mounted, nanoseconds since boot.
     pub mounted_ns: Cell<Option<u64>>,
 }
 
 impl Shell {
     /// What the description gives the console; nothing without a file system.
-    pub fn new(terminal: Rc<Terminal>) -> Option<Self> {
+    pub fn new(terminal: Rc<Terminal>, losses: Rc<Watch>) -> Option<Self> {
         let naming = start::peer("naming")?;
         Some(Self {
             system: vfs::Client::new(naming),
@@ -132,6 +135,7 @@ impl Shell {
                 .map(|postmark| interface::Client(postmark.with_patience(u64::MAX))),
             manager: start::peer("manager").map(control::Client),
             terminal,
+            losses,
             mounted_ns: Cell::new(None),
         })
     }

@@ -1,6 +1,11 @@
 //! Commands on the volume as a whole.
 
-use alloc::{format, string::ToString, vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 use applications::{arguments::Takes, text, values};
 use runtime::time::{SystemClock, now_ns};
@@ -14,6 +19,7 @@ use storage::{
 
 use super::command;
 use crate::{
+    losses::Named,
     output::Failure,
     shell::{Command, Context, Outcome},
 };
@@ -26,6 +32,14 @@ pub const COMMANDS: &[Command] = &[
         ["df"],
         Takes::words(0, 0),
         df
+    ),
+    command!(
+        "lost",
+        "lost",
+        "names what is known to be lost since boot, and cannot be read yet",
+        ["lost"],
+        Takes::words(0, 0),
+        lost
     ),
     command!(
         "sync",
@@ -131,6 +145,32 @@ async fn df(context: &Context<'_>) -> Outcome {
     Ok(described(&usage))
 }
 
+async fn lost(context: &Context<'_>) -> Outcome {
+    let (named, found, is_full) = context.shell.losses.all(context.system()).await?;
+    if named.is_empty() {
+        context.output.line("nothing that is known of").await;
+    }
+    for it in &named {
+        context.output.line(&it.line()).await;
+    }
+    let mut more = Vec::new();
+    if is_full {
+        more.push("of more files something is lost than are remembered".to_string());
+    }
+    if found.gave_up {
+        more.push("there are more directories than are looked into".to_string());
+    }
+    for directory in &found.unreadable {
+        let path = String::from_utf8_lossy(directory);
+        more.push(format!(
+            "{path}: cannot be read: what is in it cannot be named"
+        ));
+    }
+    context.output.lines(more).await;
+    let files: Vec<Value> = named.iter().map(Named::members).collect();
+    Ok(json!({ "files": files }))
+}
+
 async fn sync(context: &Context<'_>) -> Outcome {
     let start_ns = now_ns();
     let checkpoint = context.system().sync().await?;
@@ -198,6 +238,7 @@ async fn format_volume(context: &Context<'_>) -> Outcome {
         twin_offset,
     };
     context.system().format(&format).await?;
+    context.shell.losses.clear();
     context.shell.mounted_ns.set(Some(now_ns()));
     let usage = context.system().statfs().await?;
     let size = text::bytes(usage.blocks.saturating_mul(storage::BLOCK_BYTES as u64));
