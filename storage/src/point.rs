@@ -44,7 +44,7 @@ points! {
     StoresSynced = 6, "logical.stores-synced", "all stores have the checkpoint, and nobody above knows";
     WrittenBack = 7, "cache.written-back", "all that is dirty is below, the sync has not gone down";
     SyncedBelow = 8, "cache.synced-below", "there is a checkpoint below, the log is not cleared";
-    Replaying = 9, "cache.replaying", "the next instance below answers, nothing is replayed";
+    Replaying = 9, "cache.replaying", "the next instance below answers, nothing has been sent down to it";
     FileCreated = 10, "naming.file-created", "a file is there and has no name yet";
     TargetWritten = 11, "naming.target-written", "a moved file has its new name, and its old one too";
 }

@@ -24,7 +24,6 @@ fn small() -> Config {
         pages: 64,
         log_pages: 64,
         files: 32,
-        replay_attempts: 1000,
         dirty_percent: 10,
         ..Config::default()
     }

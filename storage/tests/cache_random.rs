@@ -67,7 +67,6 @@ fn small() -> Config {
         pages: 96,
         log_pages: 48,
         files: 64,
-        replay_attempts: 400,
         ..Config::default()
     }
 }
@@ -371,7 +370,7 @@ fn content_is_as_written_without_crashes() {
         "the runs are to be larger than the cache"
     );
     assert!(runs.iter().all(|run| run.hits > 0 && run.misses > 0));
-    assert!(runs.iter().all(|run| run.replays == 0));
+    assert!(runs.iter().all(|run| run.recoveries == 0));
 }
 
 #[test]
@@ -394,7 +393,7 @@ fn content_survives_crashes_now_and_then() {
         },
         100..116,
     );
-    assert!(runs.iter().map(|run| run.replays).sum::<u64>() > 30);
+    assert!(runs.iter().map(|run| run.recoveries).sum::<u64>() > 30);
 }
 
 #[test]
@@ -405,8 +404,8 @@ fn content_survives_crashes_in_the_middle_of_replays() {
         ..PLAIN
     };
     let runs = run_seeds(scenario, 200..216);
-    assert!(runs.iter().map(|run| run.replays).sum::<u64>() > 50);
-    assert!(runs.iter().map(|run| run.replays_broken_off).sum::<u64>() > 50);
+    assert!(runs.iter().map(|run| run.recoveries).sum::<u64>() > 50);
+    assert!(runs.iter().map(|run| run.recoveries_overtaken).sum::<u64>() > 50);
 }
 
 #[test]
@@ -418,11 +417,12 @@ fn content_survives_crashes_around_syncs() {
     };
     let runs = run_seeds(scenario, 300..316);
     assert!(
-        runs.iter().any(|run| run.replays_cleared > 0),
+        runs.iter().any(|run| run.recoveries_cleared > 0),
         "crashes after the checkpoint"
     );
     assert!(
-        runs.iter().any(|run| run.replays > run.replays_cleared),
+        runs.iter()
+            .any(|run| run.recoveries > run.recoveries_cleared),
         "crashes before it"
     );
 }

@@ -30,7 +30,7 @@ fn small() -> Config {
 
 /// Every kind of change, sent down and then lost.
 #[test]
-fn every_kind_of_change_is_replayed() {
+fn every_kind_of_change_is_there_again() {
     let mut rig = Rig::new(small());
     let data = bytes(1, 40 * PAGE);
     let [kept, cut, deleted, replaced, untouched] =
@@ -89,8 +89,8 @@ fn every_kind_of_change_is_replayed() {
     };
     expect(&mut rig);
     rig.sync();
-    assert_eq!(rig.cache.statistics().replays, 1);
-    assert!(rig.cache.statistics().replay_ns_max > 0);
+    assert_eq!(rig.cache.statistics().recoveries, 1);
+    assert!(rig.cache.statistics().recovery_ns_max > 0);
     assert_eq!(
         rig.cache.statistics().log_pages,
         0,
@@ -129,13 +129,16 @@ fn a_sync_leaves_nothing_in_memory_alone() {
 }
 
 #[test]
-fn a_crash_in_a_sync_before_the_checkpoint_replays() {
+fn a_crash_in_a_sync_before_the_checkpoint_means_all_of_it_once_more() {
     let mut rig = Rig::new(small());
     let file = rig.file(9, b"one");
     rig.below.state().crash_in_sync = vec![SyncPoint::Before, SyncPoint::Before];
     assert_eq!(rig.sync(), Timestamp(2));
     let statistics = rig.cache.statistics();
-    assert_eq!((statistics.replays, statistics.replays_cleared), (2, 0));
+    assert_eq!(
+        (statistics.recoveries, statistics.recoveries_cleared),
+        (2, 0)
+    );
     assert_eq!(rig.stored(file).unwrap(), b"one");
     rig.no_violations();
 }
@@ -147,7 +150,10 @@ fn a_crash_in_a_sync_after_the_checkpoint_clears_the_log() {
     rig.below.state().crash_in_sync = vec![SyncPoint::After];
     rig.sync();
     let statistics = rig.cache.statistics();
-    assert_eq!((statistics.replays, statistics.replays_cleared), (1, 1));
+    assert_eq!(
+        (statistics.recoveries, statistics.recoveries_cleared),
+        (1, 1)
+    );
     assert_eq!(
         rig.below.calls("create"),
         1,
@@ -163,7 +169,7 @@ fn a_crash_in_a_sync_after_the_checkpoint_clears_the_log() {
 }
 
 #[test]
-fn crashes_in_attach_and_in_replay_are_survived() {
+fn crashes_in_attach_and_soon_after_are_survived() {
     let mut rig = Rig::new(small());
     let data = bytes(1, 20 * PAGE);
     for number in 0..10 {
@@ -177,7 +183,8 @@ fn crashes_in_attach_and_in_replay_are_survived() {
     }
     rig.sync();
     let statistics = rig.cache.statistics();
-    assert!(statistics.replays_broken_off >= 8, "{statistics:?}");
+    assert_eq!(statistics.recoveries_broken_off, 3, "{statistics:?}");
+    assert_eq!(statistics.recoveries_overtaken, 5, "{statistics:?}");
     for number in 0..10 {
         assert_eq!(rig.stored(FileNumber(10 + number)).unwrap(), data);
     }
@@ -224,8 +231,8 @@ fn calls_under_way_share_one_recovery() {
     rig.no_violations();
 }
 
-/// A log that cannot be replayed means that data would be lost: everything stops, at once and for
-/// all.
+/// A log that does not fit what is below means that data would be lost: everything stops, at once and
+/// for all.
 #[test]
 fn a_foreign_checkpoint_stops_the_stack() {
     let mut rig = Rig::new(small());
@@ -252,9 +259,9 @@ fn a_foreign_checkpoint_stops_the_stack() {
 }
 
 #[test]
-fn replays_that_get_nowhere_end() {
+fn attaching_that_gets_nowhere_ends() {
     let mut rig = Rig::new(Config {
-        replay_attempts: 5,
+        call_attempts: 5,
         ..small()
     });
     rig.file(9, b"one");
@@ -263,10 +270,10 @@ fn replays_that_get_nowhere_end() {
     let attaches = rig.below.calls("attach");
     let outcome = rig.run(async |cache| cache.sync().await);
     assert_eq!(outcome, Err(Error::PeerGone));
-    assert_eq!(rig.below.calls("attach"), attaches + 5);
+    assert_eq!(rig.below.calls("attach"), attaches + 6);
 }
 
-/// Who crashed lately may crash again: until that is long ago, little is left to be replayed.
+/// Who crashed lately may crash again: until that is long ago, little is left to be undone.
 #[test]
 fn after_a_crash_a_sync_is_wanted_soon() {
     let config = Config {
@@ -395,9 +402,9 @@ fn nothing_works_before_attach() {
     });
 }
 
-/// Memory below that is short in the middle of a replay is not the end.
+/// Memory below that is short while files are deleted again is not the end.
 #[test]
-fn a_replay_goes_on_when_memory_below_is_short() {
+fn what_is_owed_is_tried_again_when_memory_below_is_short() {
     let mut rig = Rig::new(Config::default());
     let file = rig.file(9, &[1; PAGE]);
     rig.sync();

@@ -24,7 +24,6 @@ fn share(seed: u64, crash_every: Option<u64>) -> (u64, u64) {
     let config = Config {
         pages: 64,
         log_pages: 256,
-        replay_attempts: 400,
         ..Config::default()
     };
     let mut rig = Rig::with_seed(seed, config);
@@ -95,7 +94,7 @@ fn share(seed: u64, crash_every: Option<u64>) -> (u64, u64) {
     rig.no_violations();
     (
         rig.cache.statistics().misses,
-        rig.cache.statistics().replays,
+        rig.cache.statistics().recoveries,
     )
 }
 

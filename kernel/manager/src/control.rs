@@ -86,7 +86,7 @@ pub struct RoleHistory {
     /// The cause of the last death, a number of [`abi::Cause`]; zero if there was none.
     pub last_cause: u32,
     /// Times from a death to when the role and all that was restarted with it served again; below
-    /// the cache, this includes the cache's replay.
+    /// the cache, this includes the cache's recovery.
     pub recovery: Recovery,
     /// Times from a death to when all that was restarted answered a ping: what the manager and the
     /// kernel took of the recovery.

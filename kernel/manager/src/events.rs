@@ -58,7 +58,7 @@ pub fn answering(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) -> St
     since_death("answering", time_ns, task, tasks, duration_ns)
 }
 
-/// The same tasks serve again: a recovery below the cache has ended with the cache's replay.
+/// The same tasks serve again: a recovery below the cache has ended with the cache's.
 #[must_use]
 pub fn recovery(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) -> String {
     since_death("recovery", time_ns, task, tasks, duration_ns)

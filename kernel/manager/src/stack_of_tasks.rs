@@ -31,7 +31,7 @@ use crate::{
 /// The argument that tells a task to give up what its earlier instances have left in memory.
 const DISCARD: &str = "memory=discard";
 
-/// A replay that takes longer is not waited for, nanoseconds.
+/// A recovery of the cache that takes longer is not waited for, nanoseconds.
 const REPLAY_NS_MAX: u64 = 60_000_000_000;
 
 /// What a task does not do.
@@ -371,8 +371,8 @@ impl Tasks {
     }
 
     /// A task answered a ping. If it was the last of those that were restarted together, they are
-    /// back; but a recovery below the cache has only ended when the cache has replayed its log and
-    /// lets calls through again. A question to the stores, asked through the cache, shows that.
+    /// back; but a recovery below the cache has only ended when the cache lets calls
+    /// through again. A question to the stores, asked through the cache, shows that.
     pub fn answered(self: &Rc<Self>, task: usize) {
         self.count_marks();
         let now_ns = time::now_ns();
@@ -411,7 +411,7 @@ impl Tasks {
                 });
             } else {
                 log::warn!(
-                    "the cache has not replayed its log in {} s",
+                    "the cache has not recovered in {} s",
                     REPLAY_NS_MAX / 1_000_000_000
                 );
             }

@@ -74,7 +74,7 @@ pub enum Role {
     Driver,
     /// A file store, a block filter or the logical layer; all of them are restarted together.
     Storage,
-    /// The cache, which replays what a crash below it has lost.
+    /// The cache, which still has what a crash below it undoes.
     Cache,
     /// Paths and directories; restarted alone.
     Naming,

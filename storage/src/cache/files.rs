@@ -55,6 +55,8 @@ pub(super) struct State {
     pub now: Attributes,
     /// The attributes as they are below.
     pub below: Attributes,
+    /// A crash has undone there what was known of them, but for the size.
+    pub below_unsure: bool,
     /// Cached pages and pages that the log keeps.
     pub pages: BTreeMap<u64, FrameId>,
     /// The sum of the guards of `pages`, as the ledger has it.
@@ -82,6 +84,7 @@ impl File {
                 presence: Presence::Unknown,
                 now: Attributes::default(),
                 below: Attributes::default(),
+                below_unsure: false,
                 pages: BTreeMap::new(),
                 digest: 0,
                 dirty: BTreeSet::new(),
@@ -100,11 +103,12 @@ impl State {
         self.presence = Presence::Present;
         self.now = attributes;
         self.below = attributes;
+        self.below_unsure = false;
     }
 
-    /// Whether attributes other than the size differ from those below.
+    /// Whether attributes other than the size differ from those below, or may.
     pub fn attributes_differ(&self) -> bool {
-        AttributeChange::to(&self.now) != AttributeChange::to(&self.below)
+        self.below_unsure || AttributeChange::to(&self.now) != AttributeChange::to(&self.below)
     }
 
     /// Whether anything is newer here than below.

@@ -1,26 +1,32 @@
-//! The roll-forward log: what was changed below since the last checkpoint (paper, section VI-B).
+//! The roll-forward log: what has changed since the last checkpoint (paper, section VI-B).
 //!
-//! After a crash below, the new instance holds the last checkpoint, and the log says what to do to
-//! bring it back to where the old one was. It keeps, for each file, the *net* change, not the calls:
+//! After a crash below, the next instance holds the last checkpoint, and the log says what is missing
+//! there. It keeps, for each file, the *net* change, not the calls:
 //!
 //! ```text
-//!   removed   the checkpoint's file of this number was deleted
-//!   created   there is a file of this number that the checkpoint does not have
-//!   cut       the smallest size the checkpoint's file was cut to
-//!   (pages)   the file's pages marked `logged`: in the cache, or kept when they are evicted
-//!   (below)   the file's attributes as they were below: the cache knows them anyway
+//!   removed   the checkpoint's file of this number was deleted          ┐
+//!   created   there is a file of this number that the checkpoint has not├ its outline
+//!   cut       the checkpoint's file was cut, and `stands` is what is left┘
+//!   (pages)   the file's pages that are newer than the checkpoint: in the cache, or kept when evicted
+//!   (now)     the file's attributes: the cache knows them anyway
 //! ```
 //!
-//! A byte of the file below is thus: in a logged page, the page's; else below `cut`, the
-//! checkpoint's; else zero. Operations on different files commute, so no order between files is
-//! kept. Changes that have not been sent down are dirty in the cache still; a file of which nothing has been
-//! sent down has a record all the same, because the ledger needs it ([`super::ledger`]).
+//! A byte of the file is thus: in such a page, the page's; else below `stands`, the checkpoint's; else
+//! zero. Operations on different files commute, so no order between files is kept. The ledger has the
+//! same, for the cache's own death ([`super::ledger`]).
+//!
+//! Pages and attributes are sent down again by write-back ([`super::writeback`]), outlines by
+//! [`super::redo`]: the log knows of which files they are *owed*.
 //!
 //! A change is recorded in the same poll in which the call below returned success, and only then. A
 //! call that died is in no record: its instance's memory is gone, and the checkpoint is older than
-//! the call, so after the replay it has not happened, and is issued again.
+//! the call, so after the recovery it has not happened, and is issued again.
 
-use alloc::{collections::BTreeMap, rc::Rc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    vec::Vec,
+};
 
 use super::files::File;
 use crate::{file::FileNumber, surviving::RecordId};
@@ -28,26 +34,34 @@ use crate::{file::FileNumber, surviving::RecordId};
 /// The net change of one file.
 #[derive(Clone, Default)]
 pub(super) struct Record {
-    /// Anything of it has been sent down. If not, there is nothing to replay.
-    pub sent: bool,
     /// Where the ledger has it.
     pub id: Option<RecordId>,
-    /// Bytes of the checkpoint's file that stand, with those of the pages and zeros around.
+    /// Bytes of the checkpoint's file that were never cut off.
     pub stands: u64,
     /// The checkpoint's file was deleted.
     pub removed: bool,
     /// The file is not the checkpoint's.
     pub created: bool,
-    /// Bytes of the checkpoint's file that were never cut off.
-    pub cut: Option<u64>,
+    /// The checkpoint's file was longer than `stands`.
+    pub cut: bool,
     /// The file as it is; `None` if it was deleted.
     pub file: Option<Rc<File>>,
+}
+
+impl Record {
+    fn has_outline(&self) -> bool {
+        self.removed || self.created || self.cut
+    }
 }
 
 /// The log.
 #[derive(Default)]
 pub(super) struct Log {
     records: BTreeMap<FileNumber, Record>,
+    /// Files whose outline below is the checkpoint's.
+    owed: BTreeSet<FileNumber>,
+    /// Those whose outline is being drawn again just now.
+    redoing: BTreeSet<FileNumber>,
 }
 
 impl Log {
@@ -80,7 +94,7 @@ impl Log {
     /// The file was created.
     pub fn created(&mut self, file: &Rc<File>) {
         let record = self.record(file, 0);
-        (record.sent, record.created, record.stands) = (true, true, 0);
+        (record.created, record.stands) = (true, 0);
     }
 
     /// The file was deleted. Returns where the ledger has it, and whether it has to know it still.
@@ -93,7 +107,6 @@ impl Log {
             return (id, false);
         }
         *record = Record {
-            sent: true,
             removed: true,
             id,
             ..Record::default()
@@ -108,38 +121,84 @@ impl Log {
         }
     }
 
-    /// The file was cut to `size`, from more than that.
-    pub fn cut(&mut self, file: &Rc<File>, size: u64) {
-        let record = self.record(file, size);
-        if !record.created {
-            record.cut = Some(record.cut.map_or(size, |cut| cut.min(size)));
-            record.stands = record.stands.min(size);
+    /// The file below has become `to` bytes long, from `from`.
+    pub fn resized(&mut self, file: &Rc<File>, from: u64, to: u64) {
+        let record = self.record(file, from);
+        if to < record.stands {
+            (record.cut, record.stands) = (true, to);
         }
     }
 
-    /// Pages, size or attributes of the file were sent down.
-    pub fn touched(&mut self, file: &Rc<File>, below_size: u64) {
-        self.record(file, below_size).sent = true;
-    }
-
-    /// Which of the `count` numbers from `first` on are of files that the checkpoint has and that were
-    /// deleted, counted from `first`, in order.
-    pub fn deleted_from(&self, first: FileNumber, count: usize) -> Vec<usize> {
+    /// Which of the `count` numbers from `first` on must not be given to a new file, whatever is below: those
+    /// of files that the checkpoint has and that were deleted, and those of files that it does not have.
+    /// Counted from `first`, in order.
+    pub fn numbers_from(&self, first: FileNumber, count: usize) -> Vec<usize> {
         let end = FileNumber(first.0.saturating_add(count as u64));
-        let deleted = self.records.range(first..end);
-        deleted
-            .filter(|(_, record)| record.removed)
+        let taken = self.records.range(first..end);
+        taken
+            .filter(|(_, record)| record.removed || record.created)
             .map(|(number, _)| (number.0 - first.0) as usize)
             .collect()
     }
 
-    /// All records as they are.
-    pub fn snapshot(&self) -> impl Iterator<Item = (FileNumber, Record)> + use<> {
-        self.records.clone().into_iter()
+    /// The layers below went back to the checkpoint: every outline is owed. Returns the files that there are,
+    /// each with how many bytes of it are below once its outline is.
+    pub fn go_back(&mut self) -> Vec<(Rc<File>, u64)> {
+        let outlines = self
+            .records
+            .iter()
+            .filter(|(_, record)| record.has_outline());
+        self.owed = outlines.map(|(&number, _)| number).collect();
+        let files = self.records.values();
+        files
+            .filter_map(|record| Some((Rc::clone(record.file.as_ref()?), record.stands)))
+            .collect()
+    }
+
+    /// Whether the outline of any file is owed.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Some of the files whose outline is owed.
+    pub fn owed(&self, most: usize) -> Vec<FileNumber> {
+        self.owed.iter().copied().take(most).collect()
+    }
+
+    /// Whether the outline of this file is owed.
+    pub fn is_owed(&self, number: FileNumber) -> bool {
+        self.owed.contains(&number)
+    }
+
+    /// Whether somebody is drawing the outline of this file.
+    pub fn is_redoing(&self, number: FileNumber) -> bool {
+        self.redoing.contains(&number)
+    }
+
+    /// Begins to draw the outline of a file, unless somebody does.
+    pub fn begin_redo(&mut self, number: FileNumber) -> bool {
+        self.redoing.insert(number)
+    }
+
+    /// The attempt has ended, well or not.
+    pub fn end_redo(&mut self, number: FileNumber) {
+        self.redoing.remove(&number);
+    }
+
+    /// The outline of a file that is owed.
+    pub fn outline_owed(&self, number: FileNumber) -> Option<Record> {
+        let owed = self.owed.get(&number)?;
+        self.records.get(owed).cloned()
+    }
+
+    /// The outline of this file is below.
+    pub fn redone(&mut self, number: FileNumber) {
+        self.owed.remove(&number);
     }
 
     /// Empties the log. The caller lets go of the files' logged pages.
     pub fn take(&mut self) -> impl Iterator<Item = Record> + use<> {
+        self.owed.clear();
         core::mem::take(&mut self.records).into_values()
     }
 }

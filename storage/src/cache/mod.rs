@@ -8,8 +8,8 @@
 //!                                        │               │
 //!                       below.rs: every call to the layer below
 //!                                        │
-//!                       recovery.rs ◄── log.rs
-//!                                        │
+//!                  redo.rs   recovery.rs ◄── log.rs
+//!                                        ^
 //!                 ledger: what the next instance must know ──► revival.rs
 //! ```
 //!
@@ -17,8 +17,8 @@
 //!   a sync, when the cache fills up, and in the background ([`Cache::background`]).
 //! - `create`, `delete` and `truncate` go down at once, as their callers need the answer.
 //! - Whatever went down since the last checkpoint is in the roll-forward log. When the layer below
-//!   dies, the cache attaches to its next instance, replays the log, and issues again what was
-//!   pending. Callers notice a delay.
+//!   dies, the cache attaches to its next instance, takes what the log has for not sent down yet, and
+//!   issues again what was pending. Callers notice a delay.
 //! - The log is bounded by asking for a sync early (`early_sync_wanted`). Nothing here ever
 //!   *waits* for a sync: the one who syncs waits for all calls that change state to end first. So when all
 //!   memory is full of what only a sync can free, a write fails with [`crate::Error::NoMemory`], and naming
@@ -37,9 +37,11 @@ mod ledger;
 mod log;
 mod page;
 mod pool;
+mod pressure;
 mod read;
 mod readahead;
 mod recovery;
+mod redo;
 mod replacement;
 mod revival;
 mod room;
@@ -86,17 +88,14 @@ pub struct Config {
     pub read_ahead_pages: usize,
     /// Calls to the layer below at once. Must fit its mailbox.
     pub calls_below: usize,
-    /// Deaths of the layer below during replays, none of which got further than any before it,
-    /// before the cache gives up.
-    pub replay_attempts: usize,
     /// Pages that cannot be given up before a sync, and changed files, from which on one is wanted
-    /// while crashes are fresh: who crashed lately may crash again, and a log that takes longer to
-    /// replay than the next crash takes to come is never through.
+    /// while crashes are fresh: who crashed lately may crash again, and a sync that takes longer
+    /// than the next crash takes to come is never through.
     pub pages_after_crash: usize,
     /// How long a crash is fresh, nanoseconds.
     pub crash_fresh_ns: u64,
-    /// Deaths of the layer below under one and the same call, before the cache gives up. A sync is
-    /// long, and whoever kills every so often may well hit it many times over.
+    /// Deaths of the layer below under one and the same call, attaching again included, before the cache
+    /// gives up. A sync is long, and whoever kills every so often may well hit it many times over.
     pub call_attempts: usize,
     /// Whether to verify a page each time it is read, and not only before a part of it is written: so that
     /// nothing that was overwritten in memory by mistake is ever served.
@@ -116,7 +115,6 @@ impl Default for Config {
             dirty_percent_max: 75,
             read_ahead_pages: RUN_PAGES_MAX,
             calls_below: 24,
-            replay_attempts: 16,
             pages_after_crash: 256,
             crash_fresh_ns: 10_000_000_000,
             call_attempts: 256,
@@ -134,7 +132,6 @@ impl Config {
         self.dirty_percent_max = self.dirty_percent_max.clamp(10, 90);
         self.dirty_percent = self.dirty_percent.min(self.dirty_percent_max);
         self.calls_below = self.calls_below.max(1);
-        self.replay_attempts = self.replay_attempts.max(1);
         self
     }
 
@@ -223,8 +220,10 @@ struct Inner<L, C, M: Memory> {
     sync_failed: Cell<bool>,
     /// Announcing writes may be of use below: nobody has said that it is not.
     prewrites: Cell<bool>,
-    /// When the layer below last died.
-    crashed_ns: Cell<Option<u64>>,
+    /// An attempt to make, delete or cut a file again has ended.
+    redo_ended: Signal,
+    /// Since when something is owed to the layers below that a crash has undone.
+    owes_since_ns: Cell<Option<u64>>,
     unfinished: Rc<Unfinished>,
     statistics: RefCell<Statistics>,
 }
@@ -294,7 +293,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             starved: Cell::new(false),
             sync_failed: Cell::new(false),
             prewrites: Cell::new(true),
-            crashed_ns: Cell::new(None),
+            redo_ended: Signal::default(),
+            owes_since_ns: Cell::new(None),
             unfinished: Rc::new(Unfinished::default()),
             statistics: RefCell::new(Statistics::default()),
         }));
@@ -330,8 +330,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             checksums: pool.checksums,
             copies_on_write: pool.copies_on_write,
             pages: counts.resident() as u64,
-            dirty_pages: (counts.dirty + counts.writing) as u64,
-            log_pages: counts.logged as u64,
+            dirty_pages: counts.newer() as u64,
+            log_pages: counts.in_log() as u64,
             log_pages_kept: counts.kept as u64,
             log_files: self.0.log.borrow().len() as u64,
             files: self.0.files.borrow().len() as u64,

@@ -3,17 +3,25 @@
 //! ```text
 //!               write                 sent down
 //!     (none) ─────────> Dirty ──────────────────> Writing ──done──> Clean ──> (none)
-//!        │                ^ └<── rewritten, failed ──┘                │ logged and
+//!        │                ^ └<── rewritten, failed ──┘                │ in the log, and
 //!        └──read──> Clean ┘                                           v the cache is full
 //!                                                                   Kept ──sync──> (none)
 //! ```
 //!
 //! Dirty, Writing and Clean pages are the cache proper, at most `pages` of them. Kept pages belong to
-//! the roll-forward log alone: written down since the last checkpoint, then evicted; at most
+//! the roll-forward log alone ([`logged`]): written down since the last checkpoint, then evicted; at most
 //! `kept_max` of them. Beside these there are only the pages of reads under way and the fresh copies
 //! of pages rewritten while on their way down, both bounded by the calls under way.
 
+mod counts;
+mod logged;
+
 use alloc::{rc::Rc, vec::Vec};
+
+pub(super) use counts::Counts;
+pub(super) use logged::Evicted;
+
+use self::logged::InLog;
 
 use super::{files::File, ledger::Ledger, page::PageRef, replacement::Replacement};
 use crate::{
@@ -25,9 +33,6 @@ use crate::{
 /// Index of a frame.
 pub(super) type FrameId = u32;
 
-/// How many candidates an eviction looks at before it gives up: they are all kept by a full log.
-const EVICTION_STEPS_MAX: usize = 64;
-
 /// What a frame is kept for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -37,7 +42,7 @@ pub(super) enum Place {
     Writing,
     /// As below.
     Clean,
-    /// As below, and kept only because the log needs it.
+    /// Kept only because the log needs it.
     Kept,
 }
 
@@ -49,8 +54,7 @@ pub(super) struct Frame<M: Memory> {
     pub index: u64,
     content: Content<M>,
     place: Place,
-    /// Written down since the last checkpoint: the roll-forward log needs it.
-    logged: bool,
+    in_log: InLog,
 }
 
 /// What a frame holds.
@@ -90,35 +94,6 @@ impl<M: Memory> Content<M> {
             is_lost: false,
             guard: 0,
         }
-    }
-}
-
-/// How many frames there are of each kind.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    /// Dirty.
-    pub dirty: usize,
-    /// On their way down.
-    pub writing: usize,
-    /// Clean, in the replacement queues.
-    pub clean: usize,
-    /// Kept by the log alone.
-    pub kept: usize,
-    /// Needed by the log, wherever they are.
-    pub logged: usize,
-    /// Promised to writers.
-    pub reserved: usize,
-}
-
-impl Counts {
-    /// Frames of the cache proper.
-    pub fn resident(&self) -> usize {
-        self.dirty + self.writing + self.clean
-    }
-
-    /// Frames that cannot be given up before they are written or, if logged, before a sync.
-    pub fn pinned(&self) -> usize {
-        self.dirty + self.writing + self.logged
     }
 }
 
@@ -225,23 +200,6 @@ impl<M: Memory> Pool<M> {
         self.insert(file, index, content, Place::Dirty)
     }
 
-    /// Puts a page of the roll-forward log into the cache, or if that is full, keeps it for the log alone.
-    pub fn insert_logged(&mut self, file: &Rc<File>, index: u64, content: Content<M>) -> FrameId {
-        let is_resident = self.counts.resident() < self.pages_max;
-        let place = if is_resident {
-            Place::Clean
-        } else {
-            Place::Kept
-        };
-        let id = self.insert(file, index, content, place);
-        if is_resident {
-            self.replacement.enter(id);
-        }
-        self.frame(id).logged = true;
-        self.counts.logged += 1;
-        id
-    }
-
     fn insert(
         &mut self,
         file: &Rc<File>,
@@ -260,19 +218,10 @@ impl<M: Memory> Pool<M> {
             index,
             content,
             place,
-            logged: false,
+            in_log: InLog::No,
         });
-        *self.count(place) += 1;
+        self.counts.add(place, InLog::No);
         id
-    }
-
-    fn count(&mut self, place: Place) -> &mut usize {
-        match place {
-            Place::Dirty => &mut self.counts.dirty,
-            Place::Writing => &mut self.counts.writing,
-            Place::Clean => &mut self.counts.clean,
-            Place::Kept => &mut self.counts.kept,
-        }
     }
 
     /// The frame. Files hold ids of live frames only.
@@ -283,9 +232,16 @@ impl<M: Memory> Pool<M> {
     }
 
     fn place(&mut self, id: FrameId, to: Place) {
-        let from = core::mem::replace(&mut self.frame(id).place, to);
-        *self.count(from) -= 1;
-        *self.count(to) += 1;
+        let in_log = self.frame(id).in_log;
+        self.change(id, to, in_log);
+    }
+
+    fn change(&mut self, id: FrameId, to: Place, in_log: InLog) {
+        let frame = self.frame(id);
+        let from = core::mem::replace(&mut frame.place, to);
+        let was_in_log = core::mem::replace(&mut frame.in_log, in_log);
+        self.counts.remove(from, was_in_log);
+        self.counts.add(to, in_log);
         if from == Place::Clean && to != Place::Clean {
             self.replacement.leave(id);
         } else if to == Place::Clean && from != Place::Clean {
@@ -311,7 +267,7 @@ impl<M: Memory> Pool<M> {
         let Frame {
             content,
             place,
-            logged,
+            in_log,
             ..
         } = self.frame(id);
         if content.is_lost {
@@ -321,9 +277,9 @@ impl<M: Memory> Pool<M> {
             return Verdict::Good;
         };
         let is_good = algorithm.of(&content.page[..]) == checksum;
-        let verdict = match (is_good, *place, *logged) {
+        let verdict = match (is_good, *place, *in_log) {
             (true, ..) => Verdict::Good,
-            (false, Place::Clean, false) => Verdict::Spoilt,
+            (false, Place::Clean, InLog::No) => Verdict::Spoilt,
             _ => {
                 content.is_lost = true;
                 Verdict::Lost { is_news: true }
@@ -376,43 +332,16 @@ impl<M: Memory> Pool<M> {
         self.frame(id).place == Place::Kept
     }
 
-    /// Whether the page is newer than below.
-    pub fn is_dirty(&mut self, id: FrameId) -> bool {
-        self.frame(id).place == Place::Dirty
-    }
-
     /// Whether a write to the page spends a block below that no earlier one has spent.
     pub fn is_fresh_below(&mut self, id: FrameId) -> bool {
         let frame = self.frame(id);
-        !frame.logged && matches!(frame.place, Place::Clean)
+        (frame.place, frame.in_log) == (Place::Clean, InLog::No)
     }
 
     /// Sends a dirty page down: its content stays as it is until the page is given back.
     pub fn begin_write(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef<M>, Checksum) {
         self.place(id, Place::Writing);
         self.stable(id, algorithm)
-    }
-
-    /// The write of a page ended. What was rewritten meanwhile stays dirty either way.
-    pub fn end_write(&mut self, id: FrameId, written: bool) {
-        let logs = written && self.is_logging;
-        if logs && !core::mem::replace(&mut self.frame(id).logged, true) {
-            self.counts.logged += 1;
-        }
-        if self.frame(id).place == Place::Writing {
-            self.place(id, if written { Place::Clean } else { Place::Dirty });
-        }
-    }
-
-    /// Whether the log must replay the page: written down, and not going to be written anyway.
-    pub fn is_replayable(&mut self, id: FrameId) -> bool {
-        let frame = self.frame(id);
-        frame.logged && matches!(frame.place, Place::Clean | Place::Kept)
-    }
-
-    /// The content of a page that the log must replay; `None` if it need not.
-    pub fn replay(&mut self, id: FrameId, algorithm: Algorithm) -> Option<(PageRef<M>, Checksum)> {
-        self.is_replayable(id).then(|| self.stable(id, algorithm))
     }
 
     fn stable(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef<M>, Checksum) {
@@ -432,65 +361,8 @@ impl<M: Memory> Pool<M> {
         if frame.place == Place::Clean {
             self.replacement.leave(id);
         }
-        *self.count(frame.place) -= 1;
-        if frame.logged {
-            self.counts.logged -= 1;
-        }
+        self.counts.remove(frame.place, frame.in_log);
         self.vacant.push(id);
         self.discard(frame.content);
     }
-
-    /// Makes room for one more page in the cache proper. Some page left it; if the log does not
-    /// keep that page, the caller must remove it from its file and from here. `None`: nothing can go.
-    pub fn evict(&mut self) -> Option<Evicted> {
-        for _ in 0..EVICTION_STEPS_MAX {
-            let frames = &self.frames;
-            let id = self.replacement.choose(|id| match &frames[id as usize] {
-                Some(frame) => (frame.file.number, frame.index),
-                None => unreachable!("a queue holds live frames only"),
-            })?;
-            let full = self.counts.kept >= self.kept_max;
-            let frame = self.frame(id);
-            if frame.logged && full {
-                self.replacement.enter(id);
-                continue;
-            }
-            self.evictions += 1;
-            let frame = self.frame(id);
-            if frame.logged {
-                // Out of its queue already: `place` finds nothing to leave.
-                self.place(id, Place::Kept);
-                return Some(Evicted::Kept);
-            }
-            return Some(Evicted::Gone(id, Rc::clone(&frame.file), frame.index));
-        }
-        None
-    }
-
-    /// The log does not need the page any more, nor does the ledger. Whether the page is out of the cache
-    /// by that, as there is no room for it or as below may have what was lost here: then the caller must
-    /// remove it.
-    pub fn forget(&mut self, id: FrameId) -> bool {
-        let content = &mut self.frame(id).content;
-        let is_lost = content.is_lost;
-        let guard = core::mem::take(&mut content.guard);
-        let number = content.page.number();
-        self.ledger.clear(number, guard);
-        if core::mem::replace(&mut self.frame(id).logged, false) {
-            self.counts.logged -= 1;
-        }
-        let room = self.counts.resident() + self.counts.reserved < self.pages_max;
-        if self.frame(id).place == Place::Kept && room {
-            self.place(id, Place::Clean);
-        }
-        is_lost || self.frame(id).place == Place::Kept
-    }
-}
-
-/// What an eviction did.
-pub(super) enum Evicted {
-    /// The log keeps the page.
-    Kept,
-    /// To be removed: the frame, its file, its page within that.
-    Gone(FrameId, Rc<File>, u64),
 }

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use super::{
     Inner, RUN_PAGES_MAX,
+    below::Needs,
     files::{File, Presence},
     page::{PageRef, page_of, pages_in, start_of},
     pool::{FrameId, Verdict},
@@ -60,7 +61,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
         let number = file.number;
         let attributes = self
-            .query(async |lower: &L| lower.getattr(number).await)
+            .query(Needs::Outline(number), async |lower: &L| {
+                lower.getattr(number).await
+            })
             .await;
         let mut state = file.state.borrow_mut();
         if state.presence != Presence::Unknown {
@@ -94,7 +97,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         };
         let number = file.number;
         let fetched = self
-            .query(async |lower: &L| {
+            .query(Needs::Outline(number), async |lower: &L| {
                 let mut sink = Sink::empty();
                 for page in &mut pages {
                     let page = Rc::get_mut(page).expect("nobody else knows the page yet");

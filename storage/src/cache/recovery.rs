@@ -1,43 +1,40 @@
-//! Recovery from a crash below: attach to the next instance, bring it to where the last one was.
+//! Recovery from a crash below: attach to the next instance, and take what it lacks for not sent down.
 //!
 //! ```text
-//!                 PeerDied                 attached, log replayed
-//!    Attached ──────────────> Broken ──> Recovering ──────────────> Attached
+//!                 PeerDied                  attached: at the log's base, all that the log has is dirty
+//!    Attached ──────────────> Broken ──> Recovering ───────────────────────────────────> Attached
 //!                                            │ ^ └─ PeerDied (bounded) ─┐
 //!                                            │ └────────────────────────┘
 //!                                            └─ another checkpoint, or any other error ─> Stopped
 //! ```
 //!
-//! One recovery at a time; all other calls below wait for it in [`super::below`]. It takes no file
-//! locks (those who wait hold them) and needs none: the log changes when calls below succeed, and
-//! none is issued meanwhile. The cache goes on serving what it has. Pages rewritten or under way
-//! are left out of the replay, as they will be written anyway.
+//! The paper rolls forward: it issues every change since the checkpoint again before anything goes on
+//! (section VI-B). Here nothing is sent down by the recovery. A page that had been written down is newer than
+//! below again, so it is dirty, like any other that was not written down yet, and goes down like those; until
+//! then it is read from here. What a file is owed beside that is seen to by [`super::redo`]. So how long a
+//! recovery takes does not depend on what has been changed, a crash in the middle undoes nothing, and there
+//! is no state between before and after.
+//!
+//! One recovery at a time; all other calls below wait for it in [`super::below`]. It takes no locks (those who
+//! wait hold them) and needs none: it is over in the poll in which the next instance answers.
 //!
 //! A crash in the middle of a sync leaves two possibilities, told apart by the checkpoint that the
 //! new instance has loaded: the log's base, then the log still applies; or a later one, then all
 //! that the log has is in it, and the log is cleared. (Not always the next: the logical layer takes
 //! a second one at once if a store fails in the first.)
+//!
+//! The cache's own death ends here too: [`super::revival`] restores the log as if all of it had been sent down.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::rc::Rc;
 
-use futures_util::{StreamExt, stream};
-
-use super::{Inner, below::Phase, files::File, log::Record, writeback::Run};
+use super::{Inner, below::Phase, room::Space};
 use crate::{
     Error, Result,
     clock::Clock,
-    file::{AttributeChange, Attributes, FileNumber, FileService, Resume},
+    file::{Attachment, FileService, Resume},
     point::{self, Point},
     surviving::Memory,
 };
-
-/// Files replayed at once.
-const FILES_AT_ONCE: usize = 8;
-/// Times that a call of the replay is issued again because memory below was short: others at work
-/// there have it.
-const SHORTAGES_MAX: usize = 64;
-/// Writes to one file replayed at once.
-const RUNS_AT_ONCE: usize = 4;
 
 impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Sees to a layer below that died. Ends in `Attached` or `Stopped`.
@@ -51,61 +48,67 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
         self.enter(Phase::Recovering);
         let began = self.clock.now_ns();
-        self.crashed_ns.set(Some(began));
-        let (files, pages) = (self.log.borrow().len(), self.pool.borrow().counts().logged);
-        let mut attempts = 0;
-        let mut calls_best = 0;
-        let outcome = loop {
-            let calls_before = self.statistics.borrow().replay_calls;
-            match self.roll_forward().await {
-                Err(Error::PeerDied | Error::NotLoaded | Error::PeerBusy) => {}
-                outcome => break outcome,
-            }
-            self.count(|count| count.replays_broken_off += 1);
-            // A death in the middle of a replay. One that got further than any before is progress.
-            let calls = self.statistics.borrow().replay_calls - calls_before;
-            attempts = if calls > calls_best { 1 } else { attempts + 1 };
-            calls_best = calls_best.max(calls);
-            if attempts >= self.config.replay_attempts {
-                break Err(Error::PeerDied);
-            }
-        };
-        match outcome {
+        self.crashed(began);
+        let (files, pages) = (
+            self.log.borrow().len(),
+            self.pool.borrow().counts().in_log(),
+        );
+        match self.attach_again().await {
             Ok(cleared) => {
                 let ns = self.clock.now_ns().saturating_sub(began);
                 self.count(|count| {
-                    count.replays += 1;
-                    count.replays_cleared += u64::from(cleared);
-                    count.replay_ns_last = ns;
-                    count.replay_ns_max = count.replay_ns_max.max(ns);
+                    count.recoveries += 1;
+                    count.recoveries_cleared += u64::from(cleared);
+                    count.recovery_ns_last = ns;
+                    count.recovery_ns_max = count.recovery_ns_max.max(ns);
                 });
                 ::log::info!(
                     target: crate::EVENT,
                     r#"{{"event":"replay","files":{files},"pages":{pages},"duration_ns":{ns},"skipped":{cleared}}}"#
                 );
                 self.enter(Phase::Attached);
+                self.note_nothing_owed();
+                self.work.notify();
                 self.note_pressure();
             }
             Err(error) => {
-                ::log::error!("cache: the roll-forward log could not be replayed: {error}");
+                ::log::error!("cache: no recovery from a crash below: {error}");
                 self.stop("what was stored since the last checkpoint is not below");
             }
         }
     }
 
-    /// Attaches and replays once. Returns whether the log was cleared instead.
-    async fn roll_forward(self: &Rc<Self>) -> Result<bool> {
-        let (from, volume) = {
+    /// Attaches to the next instance, or to the one after it if that dies too. Returns whether the log was
+    /// cleared.
+    async fn attach_again(&self) -> Result<bool> {
+        let from = {
             let link = self.link.borrow();
-            let from = Resume {
+            Resume {
                 base: link.base,
                 syncing: link.syncing,
-            };
-            (from, link.attachment.map(|before| before.volume))
+            }
         };
-        let attachment = self.lower.resume(&from).await?;
+        let mut deaths = 0;
+        loop {
+            match self.lower.resume(&from).await {
+                Err(error @ (Error::PeerDied | Error::NotLoaded | Error::PeerBusy)) => {
+                    self.count(|count| count.recoveries_broken_off += 1);
+                    deaths += 1;
+                    if deaths > self.config.call_attempts {
+                        return Err(error);
+                    }
+                }
+                attached => return self.go_on_from(attached?, from),
+            }
+        }
+    }
+
+    /// Goes on from the checkpoint that the instance has loaded. Returns whether that has all that the log
+    /// has.
+    fn go_on_from(&self, attachment: Attachment, from: Resume) -> Result<bool> {
         point::pass(Point::Replaying);
         let Resume { base, syncing } = from;
+        let volume = self.link.borrow().attachment.map(|before| before.volume);
         if volume != Some(attachment.volume) {
             ::log::error!("cache: another volume below: {:032x}", attachment.volume);
             return Err(Error::NoCheckpoint);
@@ -124,132 +127,36 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             let mut link = self.link.borrow_mut();
             link.generation += 1;
             link.attachment = Some(attachment);
-            // A checkpoint of the sync under way was given up, if not. Where it could not be forgotten, it must
-            // not count later, when the log has more.
-            link.syncing = cleared;
+            // A checkpoint of the sync under way has turned out to be there, or was given up. Where it could
+            // not be forgotten, it must not count later, when the log has more.
+            link.syncing = false;
         }
-        self.write_down_volume();
         if cleared {
             self.new_base(attachment.checkpoint);
-            return Ok(true);
+        } else {
+            self.write_down_volume();
+            self.go_back();
         }
-        let records: Vec<_> = self.log.borrow().snapshot().collect();
-        let mut replays = stream::iter(records)
-            .map(|(number, record)| self.replay(number, record))
-            .buffer_unordered(FILES_AT_ONCE);
-        while let Some(outcome) = replays.next().await {
-            outcome?;
-        }
-        Ok(false)
+        Ok(cleared)
     }
 
-    /// Replays one file: delete, create, cut, pages, attributes.
-    async fn replay(self: &Rc<Self>, number: FileNumber, record: Record) -> Result<()> {
-        let Record {
-            sent,
-            removed,
-            created,
-            cut,
-            file,
-            ..
-        } = record;
-        if !sent {
-            return Ok(());
-        }
-        if removed {
-            self.again(async |lower: &L| lower.delete(number).await)
-                .await?;
-        }
-        let Some(file) = file else { return Ok(()) };
-        let below = file.state.borrow().below;
-        if created {
-            let empty = Attributes {
-                size: 0,
-                blocks: 0,
-                ..below
-            };
-            self.again(async |lower: &L| lower.create(number, &empty).await)
-                .await?;
-        } else if let Some(cut) = cut {
-            self.again(async |lower: &L| lower.truncate(number, cut, below.modified_ns).await)
-                .await?;
-        }
-        let mut wrote = 0;
-        let mut writes = stream::iter(self.logged_runs(&file))
-            .map(|(first, count)| self.replay_run(&file, first, count, &below))
-            .buffer_unordered(RUNS_AT_ONCE);
-        while let Some(outcome) = writes.next().await {
-            wrote += outcome?;
-        }
-        // Writes bring the size with them. Without any, it must come by itself.
-        let resized = wrote == 0 && (!created || below.size > 0);
-        if resized {
-            self.again(async |lower: &L| {
-                lower.truncate(number, below.size, below.modified_ns).await
-            })
-            .await?;
-        }
-        // Writes and truncations set both times alike.
-        let times_set = (wrote > 0 || resized) && below.changed_ns != below.modified_ns;
-        if !created || times_set {
-            self.again(async |lower: &L| lower.setattr(number, &AttributeChange::to(&below)).await)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Issues a call of the replay.
-    async fn again(&self, mut call: impl AsyncFnMut(&L) -> Result<()>) -> Result<()> {
-        let mut shortages_left = SHORTAGES_MAX;
-        loop {
-            let permit = self.permits.acquire().await;
-            let result = self.issue(permit, &mut call).await;
-            self.count(|count| count.replay_calls += 1);
-            match result {
-                Err(Error::NoMemory) if shortages_left > 0 => shortages_left -= 1,
-                result => return result,
-            }
-        }
-    }
-
-    /// The pages of a file that the log has, as runs: first page, count.
-    fn logged_runs(&self, file: &File) -> Vec<(u64, u64)> {
-        let state = file.state.borrow();
-        let mut pool = self.pool.borrow_mut();
-        let logged = state
-            .pages
-            .iter()
-            .filter(|&(_, &id)| pool.is_replayable(id));
-        super::writeback::runs(logged.map(|(&index, _)| index))
-    }
-
-    /// Writes those pages of a run that still must be; returns in how many calls.
-    async fn replay_run(
-        self: &Rc<Self>,
-        file: &Rc<File>,
-        first: u64,
-        count: u64,
-        below: &Attributes,
-    ) -> Result<usize> {
-        let algorithm = self.algorithm();
-        let mut pieces: Vec<Run<M>> = Vec::new();
-        {
-            let state = file.state.borrow();
+    /// The layers below are at the checkpoint: all that the log has is newer than what they have.
+    fn go_back(&self) {
+        let files = self.log.borrow_mut().go_back();
+        for (file, stands) in files {
+            let mut state = file.state.borrow_mut();
             let mut pool = self.pool.borrow_mut();
-            for (&index, &id) in state.pages.range(first..first + count) {
-                let Some((page, checksum)) = pool.replay(id, algorithm) else {
-                    continue;
-                };
-                super::writeback::add_to(&mut pieces, index, page, checksum);
-            }
+            let newer = state.pages.iter().filter(|&(_, &id)| pool.go_back(id));
+            let dirty = newer.map(|(&index, _)| index).collect();
+            state.dirty = dirty;
+            state.below.size = stands;
+            state.below_unsure = true;
+            state.blocks_unsure = true;
+            drop((state, pool));
+            self.mark_unclean(&file);
         }
-        for piece in &pieces {
-            self.again(async |lower: &L| {
-                let write = piece.write(file.number, below.size, below.modified_ns);
-                piece.is_whole(lower.write(write).await?)
-            })
-            .await?;
-        }
-        Ok(pieces.len())
+        self.write_back_failed.set(false);
+        // What is free now is asked for by the next who needs it.
+        self.space.set(Space::default());
     }
 }

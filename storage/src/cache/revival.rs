@@ -4,11 +4,9 @@
 //!   memory ──read, verify──► say what is lost ──accept──► files, pages, log ──► Broken, as after a crash below
 //! ```
 //!
-//! The layers below are restarted with the cache, so they are at the checkpoint. What the ledger has is
-//! therefore restored as changes that have not been sent down: a replay makes the files that are missing
-//! and cuts those that were cut, and the pages are dirty and go down like any others. But if the cache died
-//! in a sync, the checkpoint may have everything already; then what it had was all sent down, and is restored
-//! as the log of that, which the recovery replays or clears.
+//! What the ledger has is restored as the roll-forward log, as if all of it had been sent down. The layers
+//! below are restarted with the cache, and lack it: that is a crash below, and the recovery from that sees to
+//! it ([`super::recovery`]), also if the cache died in a sync, so that there may be a checkpoint that has it.
 
 use alloc::{collections::BTreeSet, rc::Rc, string::String, vec::Vec};
 use core::fmt::Write;
@@ -115,7 +113,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
             number: file.number,
             removed: record.removed,
             created: record.created,
-            cut: record.cut.is_some(),
+            cut: record.cut,
             stands: record.stands,
             now: Some(state.now),
             digest: state.digest,
@@ -149,6 +147,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         Some(VolumeRecord {
             attachment,
             syncing: link.syncing,
+            crashed_ns: link.crashed_ns[0].unwrap_or(0),
             history: self.history.get(),
             epoch: 0,
         })
@@ -170,6 +169,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
             link.attachment = Some(volume.attachment);
             link.base = volume.attachment.checkpoint;
             link.syncing = volume.syncing;
+            link.crashed_ns[0] = (volume.crashed_ns > 0).then_some(volume.crashed_ns);
         }
         let (count, mut pages) = (files.len(), 0);
         for (id, record, content) in files {
@@ -177,17 +177,16 @@ impl<L, C, M: Memory> Inner<L, C, M> {
             let file = |_| self.files.borrow_mut().entry(record.number);
             let file = record.now.map(file);
             let changed = Record {
-                sent: true,
                 id: Some(id),
                 stands: record.stands,
                 removed: record.removed,
                 created: record.created,
-                cut: record.cut.then_some(record.stands),
+                cut: record.cut,
                 file: file.clone(),
             };
             self.log.borrow_mut().restore(record.number, changed);
             if let (Some(file), Some(now)) = (file, record.now) {
-                self.restore_file(&file, now, &record, volume.syncing, content);
+                self.restore_file(&file, now, record.digest, content);
             }
         }
         ::log::info!("cache: goes on with {count} files and {pages} pages that were not synced");
@@ -198,17 +197,13 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         &self,
         file: &Rc<File>,
         now: Attributes,
-        record: &FileRecord,
-        was_sent: bool,
+        digest: u64,
         pages: Vec<RestoredPage<M>>,
     ) {
         let mut state = file.state.borrow_mut();
         state.present(now);
-        state.digest = record.digest;
+        state.digest = digest;
         state.blocks_unsure = true;
-        if !was_sent {
-            state.below.size = record.stands;
-        }
         let mut pool = self.pool.borrow_mut();
         for RestoredPage {
             index,
@@ -224,12 +219,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
                 is_lost,
                 guard,
             };
-            let id = if was_sent {
-                pool.insert_logged(file, index, content)
-            } else {
-                state.dirty.insert(index);
-                pool.insert_dirty(file, index, content)
-            };
+            let id = pool.insert_logged(file, index, content);
             state.pages.insert(index, id);
         }
         // A death may have come between a truncation and this.
@@ -240,10 +230,6 @@ impl<L, C, M: Memory> Inner<L, C, M> {
                 Ok(spare) => self.zero_rest(&mut pool, file, &mut state, id, rest, spare),
                 Err(_) => pool.amend(id).is_lost = true,
             }
-        }
-        drop(pool);
-        if state.unclean() {
-            self.mark_unclean(file);
         }
     }
 }

@@ -8,7 +8,7 @@ use core::cell::RefCell;
 
 use super::{
     Inner,
-    below::Phase,
+    below::{Deaths, Phase},
     files::{File, State},
     page::pages_in,
     pool::{Evicted, Pool},
@@ -104,13 +104,6 @@ impl<L, C: Clock, M: Memory> Inner<L, C, M> {
         Ok(())
     }
 
-    /// Somebody is turned away for want of what only a sync frees.
-    fn starve(&self) -> Error {
-        self.starved.set(true);
-        self.pressure.notify();
-        Error::NoMemory
-    }
-
     /// Counts blocks that pages dirtied just now will take.
     pub(super) fn spend_blocks(&self, blocks: u64) {
         let mut space = self.space.get();
@@ -133,7 +126,7 @@ impl<L, C: Clock, M: Memory> Inner<L, C, M> {
 
     /// Most blocks that what is newer here than below will take there.
     pub(super) fn blocks_not_below(&self) -> u64 {
-        let counts = self.pool.borrow().counts();
+        let newer = self.pool.borrow().counts().newer();
         let second_twins: u64 = (self.unclean.borrow().values())
             .map(|file| {
                 let state = file.state.borrow();
@@ -141,37 +134,7 @@ impl<L, C: Clock, M: Memory> Inner<L, C, M> {
                 if state.now.class.protected { grown } else { 0 }
             })
             .sum();
-        (counts.dirty + counts.writing) as u64 + second_twins
-    }
-
-    /// Whether a sync should come soon.
-    pub(super) fn sync_wanted(&self) -> bool {
-        let (pages, files) = if self.crash_is_fresh() {
-            let pages = self.config.pages_after_crash;
-            (
-                pages.min(self.config.sync_pages()),
-                pages.min(self.config.sync_files()),
-            )
-        } else {
-            (self.config.sync_pages(), self.config.sync_files())
-        };
-        !self.sync_failed.get()
-            && (self.starved.get()
-                || self.pool.borrow().counts().pinned() >= pages
-                || self.log.borrow().len() >= files)
-    }
-
-    fn crash_is_fresh(&self) -> bool {
-        self.crashed_ns.get().is_some_and(|crashed_ns| {
-            self.clock.now_ns().saturating_sub(crashed_ns) < self.config.crash_fresh_ns
-        })
-    }
-
-    /// Wakes the one who waits for a sync to be wanted, if it is.
-    pub(super) fn note_pressure(&self) {
-        if self.sync_wanted() {
-            self.pressure.notify();
-        }
+        newer as u64 + second_twins
     }
 }
 
@@ -191,7 +154,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 return Err(Error::PeerGone);
             }
             let counts = self.pool.borrow().counts();
-            let dirty = counts.dirty + counts.writing;
+            let dirty = counts.newly_dirty();
             if dirty > 0 && dirty + counts.reserved + pages > self.config.dirty_max() {
                 self.write_back_some().await?;
                 continue;
@@ -206,7 +169,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             if self.evict_one() {
                 continue;
             }
-            if dirty > 0 {
+            if counts.newer() > 0 {
                 self.write_back_some().await?;
             } else if counts.reserved > 0 {
                 let released = || self.pool.borrow().counts().reserved < counts.reserved;
@@ -249,15 +212,24 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     /// Asks below how much room there is, one at a time.
     pub(super) async fn refresh_space(self: &Rc<Self>) -> Result<()> {
         let _alone = self.space_refresh.lock().await;
-        // What is not below yet is not in the answer. Counted before the question, so that what
-        // arrives meanwhile is counted twice rather than not at all.
-        let mut space = self.space.get();
-        space.spent = self.blocks_not_below();
-        self.space.set(space);
-        let usage = self.query(async |lower: &L| lower.usage().await).await?;
-        let mut space = self.space.get();
-        space.free = usage.blocks_free;
-        self.space.set(space);
-        Ok(())
+        let mut deaths = Deaths::default();
+        loop {
+            let generation = self.ready().await?;
+            // What is not below this instance yet is not in its answer. Counted before the question, so
+            // that what arrives meanwhile is counted twice rather than not at all.
+            let mut space = self.space.get();
+            space.spent = self.blocks_not_below();
+            self.space.set(space);
+            let ask = &mut async |lower: &L| lower.usage().await;
+            match self.attempt(generation, true, ask).await? {
+                None => self.survive(&mut deaths)?,
+                Some(usage) => {
+                    let mut space = self.space.get();
+                    space.free = usage.blocks_free;
+                    self.space.set(space);
+                    return Ok(());
+                }
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use alloc::{rc::Rc, vec};
 
 use super::{
     Cache, Inner,
+    below::Needs,
     files::{File, Presence, State},
     page::{PageRef, alone, page_of, pages_in},
     pool::{Content, FrameId, Pool},
@@ -93,7 +94,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileServ
     }
 
     async fn usage(&self) -> Result<Usage> {
-        let mut usage = self.0.query(async |lower: &L| lower.usage().await).await?;
+        let usage = async |lower: &L| lower.usage().await;
+        let mut usage = self.0.query(Needs::Nothing, usage).await?;
         usage.blocks_free = usage.blocks_free.saturating_sub(self.0.blocks_not_below());
         Ok(usage)
     }
@@ -122,23 +124,26 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileServ
     async fn numbers(&self, first: FileNumber, mut bitmap: Sink<'_>) -> Result<usize> {
         let known = self
             .0
-            .query(async |lower: &L| lower.numbers(first, bitmap.reborrow()).await)
+            .query(Needs::Nothing, async |lower: &L| {
+                lower.numbers(first, bitmap.reborrow()).await
+            })
             .await?;
-        self.0.add_deleted(first, bitmap, known)
+        self.0.add_numbers(first, bitmap, known)
     }
 }
 
 impl<L, C, M: Memory> Inner<L, C, M> {
     /// Adds to a bitmap of numbers, of which `known` bytes carry information, those of deleted files that the
-    /// last checkpoint has. Returns how many bytes carry information then.
-    fn add_deleted(&self, first: FileNumber, mut bitmap: Sink<'_>, known: usize) -> Result<usize> {
-        let deleted = self.log.borrow().deleted_from(first, bitmap.len() * 8);
-        let Some(&last) = deleted.last() else {
+    /// last checkpoint has, and of files that a crash has undone below. Returns how many bytes carry
+    /// information then.
+    fn add_numbers(&self, first: FileNumber, mut bitmap: Sink<'_>, known: usize) -> Result<usize> {
+        let taken = self.log.borrow().numbers_from(first, bitmap.len() * 8);
+        let Some(&last) = taken.last() else {
             return Ok(known);
         };
         let mut bits = vec![0; known.max(last / 8 + 1)];
         bitmap.copy_to(0, &mut bits[..known])?;
-        for bit in deleted {
+        for bit in taken {
             bits[bit / 8] |= 1 << (bit % 8);
         }
         bitmap.copy_from(0, &bits)?;
@@ -155,8 +160,11 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if file.state.borrow().presence == Presence::Present {
             return Err(Error::Exists);
         }
+        // What a file takes below may be the last there is: those that are owed theirs come first.
         let created = self
-            .change(async |lower: &L| lower.create(number, &attributes).await)
+            .change(Needs::Outlines, async |lower: &L| {
+                lower.create(number, &attributes).await
+            })
             .await;
         match created {
             Ok(()) => {
@@ -181,7 +189,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             return Err(Error::NotFound);
         }
         let deleted = self
-            .change(async |lower: &L| lower.delete(number).await)
+            .change(Needs::Outline(number), async |lower: &L| {
+                lower.delete(number).await
+            })
             .await;
         match deleted {
             Ok(()) => {
@@ -218,17 +228,16 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         // What lies between was never sent down, and is cut off here alone.
         if !(below..=now).contains(&size) {
             let cut = self
-                .change(async |lower: &L| lower.truncate(number, size, modified_ns).await)
+                .change(Needs::Outline(number), async |lower: &L| {
+                    lower.truncate(number, size, modified_ns).await
+                })
                 .await;
             if let Err(error) = cut {
                 self.adopt_size(&file).await;
                 return Err(error);
             }
-            self.log.borrow_mut().touched(&file, below);
-            if size < below {
-                self.log.borrow_mut().cut(&file, size);
-            }
             let mut state = file.state.borrow_mut();
+            self.log.borrow_mut().resized(&file, state.below.size, size);
             state.below.size = size;
             state.below.modified_ns = modified_ns;
             state.below.changed_ns = modified_ns;
@@ -263,7 +272,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if unsure {
             let _shared = file.lock.read().await;
             let below = self
-                .query(async |lower: &L| lower.getattr(number).await)
+                .query(Needs::Outline(number), async |lower: &L| {
+                    lower.getattr(number).await
+                })
                 .await?;
             let mut state = file.state.borrow_mut();
             if state.dirty.is_empty() && !state.writing_back {
@@ -285,8 +296,11 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     pub(super) async fn adopt_size(self: &Rc<Self>, file: &Rc<File>) {
         let number = file.number;
         let spare = self.pool.borrow_mut().take();
+        // As if it changed anything: what an instance found that has died since is of no use.
         let found = self
-            .query(async |lower: &L| lower.getattr(number).await)
+            .change(Needs::Outline(number), async |lower: &L| {
+                lower.getattr(number).await
+            })
             .await;
         let (spare, found) = match spare.and_then(|spare| Ok((spare, found?))) {
             Ok(both) => both,
@@ -305,10 +319,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if found.size == below {
             return;
         }
-        self.log.borrow_mut().touched(file, below);
-        if found.size < below {
-            self.log.borrow_mut().cut(file, found.size);
-        }
+        self.log.borrow_mut().resized(file, below, found.size);
         let left = if found.size < below.min(now) {
             found.size
         } else {

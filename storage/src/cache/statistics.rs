@@ -13,11 +13,11 @@ pub struct Statistics {
     pub reads_below: u64,
     /// Pages given up to make room.
     pub evictions: u64,
-    /// Pages written down, replays not counted.
+    /// Pages written down.
     pub pages_written: u64,
     /// Write calls that took them down.
     pub writes_below: u64,
-    /// Calls of any kind to the layer below, replays not counted.
+    /// Calls of any kind to the layer below.
     pub calls_below: u64,
     /// Checksums computed.
     pub checksums: u64,
@@ -27,19 +27,22 @@ pub struct Statistics {
     pub copies_on_write: u64,
     /// Checkpoints made.
     pub syncs: u64,
-    /// Recoveries from a crash below: the log replayed, or cleared because the crash came after a
-    /// checkpoint was complete.
-    pub replays: u64,
-    /// Those of `replays` that cleared the log.
-    pub replays_cleared: u64,
-    /// Replays that another crash broke off.
-    pub replays_broken_off: u64,
-    /// Calls that replays took.
-    pub replay_calls: u64,
-    /// From the notice of the last crash to the end of its replay, nanoseconds.
-    pub replay_ns_last: u64,
+    /// Recoveries from a crash below, or from the cache's own death.
+    pub recoveries: u64,
+    /// Those of `recoveries` that cleared the log, because a checkpoint was complete.
+    pub recoveries_cleared: u64,
+    /// Deaths in the middle of attaching again.
+    pub recoveries_broken_off: u64,
+    /// Crashes that came before what the last one had undone was below again.
+    pub recoveries_overtaken: u64,
+    /// Calls that made, deleted or cut files again that a crash had undone.
+    pub redo_calls: u64,
+    /// From the notice of the last crash until calls went on, nanoseconds.
+    pub recovery_ns_last: u64,
     /// The longest such time, nanoseconds.
-    pub replay_ns_max: u64,
+    pub recovery_ns_max: u64,
+    /// From the notice of the last crash until all that it had undone was below again, nanoseconds.
+    pub below_again_ns_last: u64,
     /// Pages in the cache now, those kept by the log alone not counted.
     pub pages: u64,
     /// Pages newer than below now.

@@ -2,7 +2,10 @@
 
 use alloc::rc::Rc;
 
-use super::{Inner, below::Phase};
+use super::{
+    Inner,
+    below::{Deaths, Phase},
+};
 use crate::{
     Error, Result,
     clock::Clock,
@@ -103,7 +106,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     /// Issues a call before there is anything to recover: a crash means to issue it again.
     async fn persist<T>(&self, mut call: impl AsyncFnMut(&L) -> Result<T>) -> Result<T> {
         let mut outcome = Err(Error::PeerDied);
-        for _ in 0..self.config.replay_attempts {
+        for _ in 0..=self.config.call_attempts {
             outcome = call(&self.lower).await;
             if !matches!(outcome, Err(Error::PeerDied)) {
                 break;
@@ -139,49 +142,36 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         outcome
     }
 
+    /// A crash on the way undoes what has been written back, so it is written back once more.
     async fn checkpoint(self: &Rc<Self>) -> Result<Timestamp> {
-        self.flush_everything().await?;
-        point::pass(Point::WrittenBack);
-        let synced = self
-            .change(async |lower: &L| {
-                // Told to the recovery: should this call die, there may be a new checkpoint.
-                self.link.borrow_mut().syncing = true;
-                self.write_down_volume();
-                lower.sync().await
-            })
-            .await;
-        match synced {
-            Ok(timestamp) => {
-                point::pass(Point::SyncedBelow);
-                self.new_base(timestamp);
-                self.count(|count| count.syncs += 1);
-                self.note_space().await;
-                Ok(timestamp)
+        let mut deaths = Deaths::default();
+        loop {
+            let generation = self.ready().await?;
+            self.write_back_everything(generation).await?;
+            point::pass(Point::WrittenBack);
+            let synced = self
+                .attempt(generation, true, &mut async |lower: &L| {
+                    // Told to the recovery: should this call die, there may be a new checkpoint.
+                    self.link.borrow_mut().syncing = true;
+                    self.write_down_volume();
+                    lower.sync().await
+                })
+                .await;
+            match synced {
+                Ok(None) => self.survive(&mut deaths)?,
+                Ok(Some(timestamp)) => {
+                    point::pass(Point::SyncedBelow);
+                    self.new_base(timestamp);
+                    self.count(|count| count.syncs += 1);
+                    self.note_space().await;
+                    return Ok(timestamp);
+                }
+                Err(error) => {
+                    self.link.borrow_mut().syncing = false;
+                    self.write_down_volume();
+                    return Err(error);
+                }
             }
-            Err(error) => {
-                self.link.borrow_mut().syncing = false;
-                self.write_down_volume();
-                Err(error)
-            }
-        }
-    }
-
-    /// Waits until a sync should come soon. [`Error::Busy`] once somebody else waits for that: a
-    /// caller that has restarted takes its predecessor's place.
-    pub(super) async fn early_sync_wanted(self: &Rc<Self>) -> Result<()> {
-        let watch = self.pressure_watch.get() + 1;
-        self.pressure_watch.set(watch);
-        self.pressure.notify();
-        let replaced = || self.pressure_watch.get() != watch;
-        self.pressure
-            .until(|| self.sync_wanted() || replaced() || self.phase() == Phase::Stopped)
-            .await;
-        if self.phase() == Phase::Stopped {
-            Err(Error::PeerGone)
-        } else if replaced() {
-            Err(Error::Busy)
-        } else {
-            Ok(())
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Calls whose caller went away halfway.
 //!
-//! A create, delete, truncate, sync or replay that is given up in the middle would leave the cache
+//! A create, delete, truncate, sync or recovery that is given up in the middle would leave the cache
 //! in doubt about what is below. So these run as futures of their own: dropped halfway, the rest is
 //! handed to [`super::Cache::background`], which carries it to its end.
 

@@ -5,14 +5,14 @@
 //! same time, so their order does not matter, and is none of the copies' business; files beside each other. Readers and writers of the file go on: a
 //! page rewritten on its way down gets a copy, and stays dirty.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::cell::Cell;
 
 use futures_util::{StreamExt, stream};
 
 use super::{
     Inner, RUN_PAGES_MAX,
-    below::Phase,
+    below::{Needs, Phase},
     files::{File, Presence},
     page::{PageRef, page_of, pages_in, start_of},
 };
@@ -138,7 +138,7 @@ impl<L, C, M: Memory> Sent<'_, L, C, M> {
                 continue;
             };
             pool.end_write(id, written);
-            if pool.is_dirty(id) {
+            if pool.is_newer(id) {
                 state.dirty.insert(index);
             }
         }
@@ -184,11 +184,6 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         }
     }
 
-    fn dirty_pages(&self) -> usize {
-        let counts = self.pool.borrow().counts();
-        counts.dirty + counts.writing
-    }
-
     /// A few files whose turn it is to be written back.
     fn next_unclean(&self) -> Vec<Rc<File>> {
         let unclean = self.unclean.borrow();
@@ -220,13 +215,19 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         loop {
             self.work
                 .until(|| {
-                    self.dirty_pages() > self.config.dirty_start()
+                    (self.pool.borrow().counts().newer() > self.config.dirty_start() || self.owes())
                         && !self.write_back_failed.get()
                         && self.phase() != Phase::Stopped
                 })
                 .await;
             let _gate = self.gate.read().await;
-            if let Err(error) = self.write_back_some().await {
+            let owes_outlines = self.log.borrow().owes();
+            let outcome = if owes_outlines {
+                self.redo_all().await
+            } else {
+                self.write_back_some().await
+            };
+            if let Err(error) = outcome {
                 ::log::warn!("cache: write-back failed, pages stay dirty: {error}");
                 self.write_back_failed.set(true);
             }
@@ -237,7 +238,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     pub(super) async fn write_back_some(self: &Rc<Self>) -> Result<()> {
         let files = self.next_unclean();
         if files.is_empty() {
-            if self.dirty_pages() > 0 {
+            if self.pool.borrow().counts().newer() > 0 {
                 // All of it is on its way already: wait for any of that to end, well or not.
                 let ended = self.write_backs_ended.get();
                 let more = || self.write_backs_ended.get() != ended;
@@ -272,6 +273,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
         self.write_backs_ended.set(self.write_backs_ended.get() + 1);
         self.room_made.notify();
+        self.note_nothing_owed();
         self.note_pressure();
         outcome
     }
@@ -304,7 +306,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 };
                 let (number, offset) = (file.number, start_of(first));
                 let announced = self
-                    .query(async |lower: &L| lower.prewrite(number, offset, &checksums).await)
+                    .query(Needs::Outline(number), async |lower: &L| {
+                        lower.prewrite(number, offset, &checksums).await
+                    })
                     .await;
                 if announced == Ok(false) {
                     self.prewrites.set(false);
@@ -327,6 +331,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             modified_ns: Cell::default(),
             under_way: Cell::new(0),
         };
+        if self.log.borrow().is_owed(file.number) {
+            Box::pin(self.redo(file.number)).await?;
+        }
         let shared = file.lock.read().await;
         if file.state.borrow().presence == Presence::Gone {
             self.mark_clean(&file);
@@ -393,7 +400,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         let mut outcome = Ok(());
         while let (Some(run), Ok(())) = (sent.runs.last(), outcome) {
             outcome = self
-                .change(async |lower: &L| {
+                .change(Needs::Outline(file.number), async |lower: &L| {
                     let write = run.write(file.number, size, modified_ns);
                     run.is_whole(lower.write(write).await?)
                 })
@@ -401,7 +408,6 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             // In the poll in which the answer came: the log is complete at any `await`.
             {
                 let mut state = file.state.borrow_mut();
-                self.log.borrow_mut().touched(file, state.below.size);
                 // Even a write that failed may have lengthened the file.
                 state.below.size = state.below.size.max(size);
                 state.below.modified_ns = modified_ns;
@@ -430,11 +436,13 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
         let number = file.number;
         let change = AttributeChange::to(&file.state.borrow().now);
-        self.change(async |lower: &L| lower.setattr(number, &change).await)
-            .await?;
-        let below_size = file.state.borrow().below.size;
-        self.log.borrow_mut().touched(file, below_size);
-        change.apply(&mut file.state.borrow_mut().below);
+        self.change(Needs::Outline(number), async |lower: &L| {
+            lower.setattr(number, &change).await
+        })
+        .await?;
+        let mut state = file.state.borrow_mut();
+        change.apply(&mut state.below);
+        state.below_unsure = false;
         Ok(())
     }
 
@@ -456,16 +464,19 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
         let (number, now) = (file.number, file.state.borrow().now);
         let cut = self
-            .change(async |lower: &L| lower.truncate(number, now.size, now.modified_ns).await)
+            .change(Needs::Outline(number), async |lower: &L| {
+                lower.truncate(number, now.size, now.modified_ns).await
+            })
             .await;
         if let Err(error) = cut {
             self.adopt_size(file).await;
             return Err(error);
         }
-        let below_size = file.state.borrow().below.size;
-        self.log.borrow_mut().touched(file, below_size);
         {
             let mut state = file.state.borrow_mut();
+            self.log
+                .borrow_mut()
+                .resized(file, state.below.size, now.size);
             state.below.size = now.size;
             state.below.modified_ns = now.modified_ns;
             state.below.changed_ns = now.modified_ns;
@@ -473,18 +484,22 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         self.flush_attributes(file).await
     }
 
-    /// Writes everything back. Nothing is written meanwhile.
-    pub(super) async fn flush_everything(self: &Rc<Self>) -> Result<()> {
+    /// Writes everything back to this instance, if it lives as long. Nothing is written meanwhile.
+    pub(super) async fn write_back_everything(self: &Rc<Self>, generation: u64) -> Result<()> {
         /// One round would do, but for a write-back that was under way when the round began.
         const ROUNDS_MAX: usize = 4;
+        self.redo_all().await?;
         for _ in 0..ROUNDS_MAX {
             let files: Vec<_> = self.unclean.borrow().values().cloned().collect();
-            if files.is_empty() {
+            if files.is_empty() || !self.is_current(generation) {
                 return Ok(());
             }
             self.flush_all(files, usize::MAX).await?;
         }
-        Err(Error::Busy)
+        match self.is_current(generation) {
+            true => Err(Error::Busy),
+            false => Ok(()),
+        }
     }
 }
 

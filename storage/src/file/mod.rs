@@ -208,7 +208,7 @@ pub struct Work {
     pub misses: u64,
     /// Bytes copied from and to callers.
     pub bytes_copied: u64,
-    /// Calls of any kind to the layer below, replays not counted.
+    /// Calls of any kind to the layer below.
     pub calls_below: u64,
     /// Those of `calls_below` that read data.
     pub reads_below: u64,
@@ -280,7 +280,7 @@ impl VolumeFormat {
 ///
 /// An instance of the logical layer that has just (re)started answers everything but `attach` and
 /// `format` with [`crate::Error::NotLoaded`]: a call that was queued for its predecessor must not
-/// take effect before the cache has replayed what the predecessor lost.
+/// take effect before the cache knows what the predecessor has lost.
 pub trait FileService {
     /// Begins the use of the service. After a crash of the machine the layers below first make equal
     /// what it left differing, which may end with a checkpoint (paper, section V-D).

@@ -134,7 +134,7 @@ fn split_write(send: &Source<'_>, checksums: u32) -> Result<(usize, Vec<Checksum
 }
 
 /// A [`FileService`] behind a transport. It reports [`Error::PeerDied`] as it is: what to do about
-/// it is the cache's business, which alone knows what must be replayed.
+/// it is the cache's business, which alone knows what that has undone.
 pub struct Client<T>(pub T);
 
 impl<T: Transport> Client<T> {

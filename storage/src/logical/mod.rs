@@ -70,7 +70,7 @@ impl<S: FileStore> Logical<S> {
     /// Waits until the layer must end, and all stores with it.
     ///
     /// Whoever places the layer awaits this beside its calls, and on return ends the layer and all
-    /// of its stores; new ones then load the last checkpoint, and the cache replays. Calls that were
+    /// of its stores; new ones then load the last checkpoint, and the cache goes on from there. Calls that were
     /// under way when a store died never return, so that its death is never an error above. One
     /// future may wait at a time.
     pub async fn restart_needed(&self) -> RestartReason {

@@ -89,8 +89,7 @@ impl Mix {
                 dirty_percent: random.pick(&[10, 40]),
                 dirty_percent_max: random.pick(&[20, 75]),
                 calls_below: random.pick(&[2, 24]),
-                // Whoever kills faster than anyone can replay sees the orderly stop, not this.
-                replay_attempts: 1_000,
+                // Whoever kills faster than anything can be answered sees the orderly stop, not this.
                 call_attempts: 100_000,
                 ..Default::default()
             },

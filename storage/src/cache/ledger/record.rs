@@ -28,6 +28,8 @@ pub(in crate::cache) struct VolumeRecord {
     pub attachment: Attachment,
     /// A sync has been sent down and not been answered.
     pub syncing: bool,
+    /// When the layers below last died, nanoseconds; 0 if never.
+    pub crashed_ns: u64,
     /// Names the unbroken history of what is held.
     pub history: u64,
     /// Counts checkpoints as the cache sees them: records and pages of an earlier epoch count for nothing.
@@ -71,7 +73,7 @@ impl VolumeRecord {
             u64::from(attachment.algorithm.number()),
             self.history,
             self.epoch,
-            0,
+            self.crashed_ns,
             0,
             0,
         ]
@@ -94,6 +96,7 @@ impl VolumeRecord {
             syncing: words[0] & SYNCING != 0,
             history: words[7],
             epoch: words[8],
+            crashed_ns: words[9],
         })
     }
 }

@@ -77,6 +77,7 @@ pub struct State {
     /// Pages read.
     pub pages_read: u64,
     pub blocks_max: u64,
+    pub files_max: usize,
     /// Pretends that this many writes from now did happen, without doing the last of them.
     pub lose_write: Option<u64>,
     pub write_errors: Vec<Error>,
@@ -97,6 +98,8 @@ pub struct State {
     pub write_pages_max: usize,
     /// Calls wait while this holds.
     pub held: bool,
+    /// Writes wait while this holds.
+    pub held_writes: bool,
     /// Answers to reads of this file are on their way for as long as this says so.
     pub held_reads: Option<FileNumber>,
     pub delay_max: u64,
@@ -137,6 +140,7 @@ impl Below {
             calls: BTreeMap::new(),
             pages_read: 0,
             blocks_max: 1 << 20,
+            files_max: 1 << 20,
             lose_write: None,
             write_errors: Vec::new(),
             getattr_errors: Vec::new(),
@@ -148,6 +152,7 @@ impl Below {
             mismatched: Vec::new(),
             write_pages_max: 0,
             held: false,
+            held_writes: false,
             held_reads: None,
             delay_max: 3,
         })))
@@ -230,6 +235,9 @@ impl Below {
         }
         let _entered = self.enter(name, instance, file, changes);
         self.delay(instance).await?;
+        while name == "write" && self.state().held_writes {
+            yield_now().await;
+        }
         if changes {
             let mut state = self.state();
             state.changes_since_attach += 1;

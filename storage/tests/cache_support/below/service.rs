@@ -68,6 +68,9 @@ impl FileService for Below {
             if state.now.files.contains_key(&file) {
                 return Err(Error::Exists);
             }
+            if state.now.files.len() >= state.files_max {
+                return Err(Error::NoSpace);
+            }
             state.now.files.insert(
                 file,
                 StoredFile {
@@ -224,8 +227,8 @@ impl FileService for Below {
             Ok(Usage {
                 blocks,
                 blocks_free,
-                files: 1 << 20,
-                files_free: 1 << 20,
+                files: state.files_max as u64,
+                files_free: (state.files_max - state.now.files.len()) as u64,
                 stores: 1,
                 stores_present: 1,
             })
