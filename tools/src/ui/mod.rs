@@ -34,6 +34,16 @@ pub fn print(text: &str) {
     let _ = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
 }
 
+/// Seconds, as people say it.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        short if short < 90.0 => format!("{short:.0} s"),
+        middle if middle < 5400.0 => format!("{:.0} min", middle / 60.0),
+        long => format!("{:.1} h", long / 3600.0),
+    }
+}
+
 /// Where progress goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {

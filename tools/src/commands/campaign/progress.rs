@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use super::record::{Outcome, Record};
-use crate::ui::{Step, Ui};
+use crate::ui::{Step, Ui, duration};
 
 /// Time between two lines in a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -111,14 +111,5 @@ impl Progress {
             Some(step) => step.above(print),
             None => print(),
         }
-    }
-}
-
-/// Seconds, as people say it.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        short if short < 90.0 => format!("{short:.0} s"),
-        middle if middle < 5400.0 => format!("{:.0} min", middle / 60.0),
-        long => format!("{:.1} h", long / 3600.0),
     }
 }

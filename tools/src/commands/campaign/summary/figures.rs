@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::merge::Merged;
+use super::relation::Relation;
 use crate::Failure;
 use crate::commands::campaign::record::{Outcome, Record};
 
@@ -106,6 +107,8 @@ pub struct Figures {
     pub replay: Option<Times>,
     /// Replays by size of the log.
     pub replay_by_log: Vec<Class>,
+    /// How long they take by the size of the log, as a line.
+    pub replay_relation: Option<Relation>,
     /// What was made equal again.
     pub resynchronised: Option<Resynchronised>,
     /// Times that a store went back to its penultimate checkpoint.
@@ -143,6 +146,7 @@ impl Figures {
             recovery: recovery(&records),
             replay: Times::of(replays(&records).map(|(_, ns)| ns).collect()),
             replay_by_log: classes(&records),
+            replay_relation: Relation::of(replays(&records)),
             resynchronised: resynchronised(&records),
             penultimate: count(|record| record.penultimate),
             replays_skipped: count(|record| record.replay.is_some_and(|replay| replay.skipped)),
@@ -314,6 +318,9 @@ mod tests {
             .map(|class| (class.pages_min, class.replay.count))
             .collect();
         assert_eq!(sizes, [(0, 1), (64, 2), (256, 6)]);
+        // A ms for each 100 pages.
+        let relation = figures.replay_relation.expect("nine replays");
+        assert!((relation.ms_per_mib - 2.56).abs() < 1e-6, "{relation:?}");
         assert!(
             figures
                 .verdict()

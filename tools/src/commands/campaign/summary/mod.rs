@@ -3,6 +3,7 @@
 mod figures;
 mod merge;
 mod plot;
+mod relation;
 mod tables;
 
 use std::path::PathBuf;

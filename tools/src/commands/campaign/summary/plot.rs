@@ -1,9 +1,10 @@
-//! The time of each replay over the size of its log, drawn.
+//! The time of each replay over the size of its log, and the line through all of them, drawn.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::figures::replays;
+use super::relation::Relation;
 use crate::commands::campaign::record::Record;
 
 /// Width and height, pixels.
@@ -12,7 +13,7 @@ const SIZE: (u32, u32) = (800, 500);
 /// Bytes of a page, in MiB.
 const PAGE_MIB: f64 = 4096.0 / 1_048_576.0;
 
-/// An SVG with a point for each replay.
+/// An SVG with a point for each replay, and a line if there are enough.
 pub fn replays_drawn(records: &[&Record]) -> Result<String> {
     let points: Vec<(f64, f64)> = replays(records)
         .map(|(pages, ns)| (pages as f64 * PAGE_MIB, ns as f64 / 1e6))
@@ -39,6 +40,13 @@ pub fn replays_drawn(records: &[&Record]) -> Result<String> {
             .iter()
             .map(|&point| Circle::new(point, 2, BLUE.mix(0.4).filled()));
         chart.draw_series(dots).map_err(|error| failed(&error))?;
+        let line = Relation::of(replays(records)).map(|relation| {
+            let ends = [0.0, mib_max].map(|mib| (mib, relation.ms(mib)));
+            LineSeries::new(ends, RED)
+        });
+        if let Some(line) = line {
+            chart.draw_series(line).map_err(|error| failed(&error))?;
+        }
         area.present().map_err(|error| failed(&error))?;
     }
     Ok(text)
