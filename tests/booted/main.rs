@@ -8,6 +8,7 @@
 
 mod bed;
 mod campaigns;
+mod costs;
 mod disks;
 mod every_fault;
 mod faulty;

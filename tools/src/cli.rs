@@ -1,6 +1,7 @@
 //! The command line: what there is to type, with an example for each command.
 
 pub mod campaign;
+pub mod costs;
 
 use std::path::PathBuf;
 
@@ -60,6 +61,13 @@ pub enum Command {
         after_help = "Examples:\n  cargo galago measure\n  cargo galago measure --only postmark --json"
     )]
     Measure(Measure),
+    /// Measure what twins, logs, the mirror, an fsync and a crash cost, beside the paper's figures
+    #[command(
+        after_help = "Examples:\n  cargo galago costs --rounds 5 --plot costs.svg\n  \
+                      cargo galago costs --only postmark --rounds 2 --count-instructions\n  \
+                      cargo galago costs --only fsync --json"
+    )]
+    Costs(costs::Costs),
     /// Crash every short workload at every point of its writes, mount, and compare
     #[command(
         name = "crash-states",

@@ -93,7 +93,7 @@ struct Tally {
 impl<D: BlockDevice, C> TwinFs<D, C> {
     /// Goes through the log of the loaded checkpoint. The caller has the order for itself.
     pub(super) async fn resynchronise(&self) -> Result<()> {
-        let mut records = self.read_log().await?;
+        let (mut records, blocks) = self.read_log().await?;
         if records.is_empty() {
             return Ok(());
         }
@@ -117,11 +117,16 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
              {lost} lost, {passed_over} passed over",
             records.len()
         );
+        log::info!(
+            target: crate::EVENT,
+            r#"{{"event":"records","records":{},"blocks":{blocks},"newer":{newer},"lost":{lost}}}"#,
+            records.len()
+        );
         Ok(())
     }
 
-    /// The records in the log, in no order; the log goes on behind them.
-    async fn read_log(&self) -> Result<Vec<Record>> {
+    /// The records in the log, in no order, and the blocks that it takes; it goes on behind them.
+    async fn read_log(&self) -> Result<(Vec<Record>, u64)> {
         let (algorithm, base) = self.with(|volume| Ok((volume.root.algorithm, volume.base)))?;
         let step = self.request_blocks.get();
         let mut records = Vec::new();
@@ -147,7 +152,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             volume.overwrites.go_on_after(used);
             Ok(())
         })?;
-        Ok(records)
+        Ok((records, used))
     }
 
     /// Reads consecutive blocks; which of them could be read.

@@ -3,6 +3,7 @@
 mod boot;
 mod campaign;
 mod checkers;
+mod costs;
 mod demo;
 mod measure;
 mod mutants;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Boot(options) => boot::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Costs(options) => costs::run(&options),
         Command::Measure(options) => measure::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Simulate(options) => simulate::run(&options),

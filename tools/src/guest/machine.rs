@@ -17,6 +17,9 @@ pub enum Accelerator {
     Kvm,
     /// QEMU's translator.
     Tcg,
+    /// QEMU's translator, counting: each instruction takes a nanosecond of the guest's time, so that its
+    /// times are counts that do not depend on the host.
+    CountingTcg,
 }
 
 impl std::fmt::Display for Accelerator {
@@ -24,6 +27,7 @@ impl std::fmt::Display for Accelerator {
         f.write_str(match self {
             Self::Kvm => "KVM",
             Self::Tcg => "TCG (emulation)",
+            Self::CountingTcg => "TCG (emulation), an instruction a nanosecond",
         })
     }
 }
@@ -107,8 +111,13 @@ impl Machine {
         arguments.pair("-machine", "q35").pair("-smp", "1");
         match self.accelerator {
             Accelerator::Kvm => arguments.pair("-accel", "kvm").pair("-cpu", "host"),
-            Accelerator::Tcg => arguments.pair("-accel", "tcg").pair("-cpu", "max"),
+            Accelerator::Tcg | Accelerator::CountingTcg => {
+                arguments.pair("-accel", "tcg").pair("-cpu", "max")
+            }
         };
+        if self.accelerator == Accelerator::CountingTcg {
+            arguments.pair("-icount", "shift=0");
+        }
         arguments.pair("-m", format!("{}M", self.memory_mib));
         arguments
             .pair("-kernel", &self.kernel)

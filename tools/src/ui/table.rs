@@ -12,14 +12,24 @@ impl Table {
     /// A table with these headings.
     #[must_use]
     pub fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self {
-            rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()],
-        }
+        Self::of(headings)
+    }
+
+    /// The same, of any number of them.
+    #[must_use]
+    pub fn of<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
+        let row = headings.into_iter().map(str::to_owned).collect();
+        Self { rows: vec![row] }
     }
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.add(cells);
+    }
+
+    /// The same, of any number of cells.
+    pub fn add(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     fn widths(&self) -> Vec<usize> {
