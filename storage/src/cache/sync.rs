@@ -54,6 +54,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
         for file in files {
             self.drop_file(&file);
         }
+        self.owes_since_ns.set(None);
     }
 }
 

@@ -187,7 +187,7 @@ pub struct Summary {
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
-    /// Draw the time of each replay over the size of its log, as SVG
+    /// Draw the time of each recovery of the cache over the size of its log, as SVG
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,
 }

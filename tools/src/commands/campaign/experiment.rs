@@ -90,6 +90,7 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         deaths: heard.death_lines(),
         last_words: Vec::new(),
         replay: heard.replay,
+        below_again_ns: heard.below_again_ns,
         resync: heard.resync,
         penultimate: heard.penultimate,
         host_ms: begun.elapsed().as_millis() as u64,

@@ -15,8 +15,10 @@ pub struct Heard {
     pub deaths_more: u64,
     /// Who recovered, and how long it took.
     pub recoveries: Vec<(String, u64)>,
-    /// The longest replay.
+    /// The longest recovery of the cache.
     pub replay: Option<Replay>,
+    /// From a crash until all that it had undone was written down again, the longest.
+    pub below_again_ns: Option<u64>,
     /// What was made equal again after the last boot.
     pub resync: Option<Resync>,
     /// Pages and files that the cache said it had to give up, and why it gave up all that was not synced.
@@ -65,6 +67,9 @@ impl Heard {
                 if self.replay.as_ref().is_none_or(longer) {
                     self.replay = Some(replay);
                 }
+            }
+            "below_again" => {
+                self.below_again_ns = self.below_again_ns.max(Some(number("duration_ns")));
             }
             "resync" => {
                 self.resync = Some(Resync {
@@ -142,6 +147,8 @@ mod tests {
             r#"{"event":"recovery","task":"cache","duration_ns":7}"#,
             r#"{"event":"replay","files":1,"pages":2,"duration_ns":3,"skipped":false}"#,
             r#"{"event":"replay","files":4,"pages":5,"duration_ns":6,"skipped":true}"#,
+            r#"{"event":"below_again","duration_ns":8}"#,
+            r#"{"event":"below_again","duration_ns":7}"#,
             r#"{"event":"resync","blocks":3,"rewritten":2,"bad":1}"#,
             r#"{"event":"loss","file":5,"page":6}"#,
             r#"{"event":"loss","reason":"too many","files":3}"#,
@@ -162,6 +169,7 @@ mod tests {
         );
         assert!(heard.manager_died);
         assert_eq!(heard.recovery_of("cache"), Some(7));
+        assert_eq!(heard.below_again_ns, Some(8));
         let longest = heard.replay.expect("a replay");
         assert_eq!((longest.pages, longest.skipped), (5, true));
         assert!(heard.penultimate);

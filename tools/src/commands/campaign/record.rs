@@ -68,7 +68,7 @@ impl Identity {
     }
 }
 
-/// A replay of the cache's roll-forward log, as the cache tells of it.
+/// A recovery of the cache from a crash below, as the cache tells of it: when calls go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
     /// Pages that the log held at the crash.
@@ -77,7 +77,7 @@ pub struct Replay {
     pub files: u64,
     /// How long it took, nanoseconds.
     pub duration_ns: u64,
-    /// It was not needed: the stores had the newer checkpoint.
+    /// The stores had the newer checkpoint, with all that the log had.
     pub skipped: bool,
 }
 
@@ -123,8 +123,11 @@ pub struct Record {
     pub last_words: Vec<String>,
     /// From the first death to when the stack served again, nanoseconds.
     pub recovery_ns: Option<u64>,
-    /// The longest replay.
+    /// The longest recovery of the cache.
     pub replay: Option<Replay>,
+    /// From a crash until all that it had undone was written down again, the longest, nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_again_ns: Option<u64>,
     /// What was made equal again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resync: Option<Resync>,

@@ -159,6 +159,7 @@ pub mod tests {
             last_words: Vec::new(),
             recovery_ns: Some(5),
             replay: None,
+            below_again_ns: None,
             resync: None,
             penultimate: false,
             host_ms: 7,

@@ -62,14 +62,14 @@ pub struct Row {
     pub recovery: Option<Times>,
 }
 
-/// Replays of logs of similar size.
+/// Recoveries of the cache with logs of similar size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Class {
     /// The smallest log of the class, pages.
     pub pages_min: u64,
     /// The largest; nothing for any.
     pub pages_max: Option<u64>,
-    /// How long the replays took.
+    /// From the crash until calls went on.
     pub replay: Times,
 }
 
@@ -103,9 +103,11 @@ pub struct Figures {
     pub rows: Vec<Row>,
     /// From death to service, of all.
     pub recovery: Option<Times>,
-    /// Replays, of all.
+    /// Recoveries of the cache, of all.
     pub replay: Option<Times>,
-    /// Replays by size of the log.
+    /// Until all that the log had was written down again, of all.
+    pub below_again: Option<Times>,
+    /// Recoveries of the cache by size of the log.
     pub replay_by_log: Vec<Class>,
     /// How long they take by the size of the log, as a line.
     pub replay_relation: Option<Relation>,
@@ -113,7 +115,7 @@ pub struct Figures {
     pub resynchronised: Option<Resynchronised>,
     /// Times that a store went back to its penultimate checkpoint.
     pub penultimate: u64,
-    /// Replays refrained from: the stores had the newer checkpoint.
+    /// Logs that were cleared: the stores had the newer checkpoint.
     pub replays_skipped: u64,
     /// Host time of all experiments, seconds.
     pub host_s: f64,
@@ -145,6 +147,7 @@ impl Figures {
             rows: rows(&records),
             recovery: recovery(&records),
             replay: Times::of(replays(&records).map(|(_, ns)| ns).collect()),
+            below_again: Times::of(records.iter().filter_map(|it| it.below_again_ns).collect()),
             replay_by_log: classes(&records),
             replay_relation: Relation::of(replays(&records)),
             resynchronised: resynchronised(&records),
@@ -209,7 +212,7 @@ fn rows(records: &[&Record]) -> Vec<Row> {
     groups.into_iter().map(row).collect()
 }
 
-/// Pages of the log and nanoseconds, of the replays that took place.
+/// Pages of the log and nanoseconds, of the recoveries that did not clear it.
 pub fn replays<'a>(records: &'a [&Record]) -> impl Iterator<Item = (u64, u64)> + 'a {
     let replays = records.iter().filter_map(|record| record.replay);
     replays

@@ -1,4 +1,4 @@
-//! The time of each replay over the size of its log, and the line through all of them, drawn.
+//! The time of each recovery of the cache over the size of its log, and the line through all of them, drawn.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ const SIZE: (u32, u32) = (800, 500);
 /// Bytes of a page, in MiB.
 const PAGE_MIB: f64 = 4096.0 / 1_048_576.0;
 
-/// An SVG with a point for each replay, and a line if there are enough.
+/// An SVG with a point for each recovery, and a line if there are enough.
 pub fn replays_drawn(records: &[&Record]) -> Result<String> {
     let points: Vec<(f64, f64)> = replays(records)
         .map(|(pages, ns)| (pages as f64 * PAGE_MIB, ns as f64 / 1e6))
@@ -33,7 +33,7 @@ pub fn replays_drawn(records: &[&Record]) -> Result<String> {
             .map_err(|error| failed(&error))?;
         let mut mesh = chart.configure_mesh();
         mesh.x_desc("roll-forward log at the crash, MiB")
-            .y_desc("replay, ms")
+            .y_desc("until calls go on, ms")
             .draw()
             .map_err(|error| failed(&error))?;
         let dots = points

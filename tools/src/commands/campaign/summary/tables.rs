@@ -40,13 +40,16 @@ impl fmt::Display for Figures {
         }
         write!(f, "{table}")?;
         if !self.replay_by_log.is_empty() {
-            let headings = ["log at the crash", "replays", "median", "p99", "longest"];
+            let headings = ["log at the crash", "recoveries", "median", "p99", "longest"];
             let mut table = Table::new(headings);
             for class in &self.replay_by_log {
                 table.row(replay_cells(&pages(class), class.replay));
             }
             if let Some(times) = self.replay {
                 table.row(replay_cells("all", times));
+            }
+            if let Some(times) = self.below_again {
+                table.row(replay_cells("all, until it was below again", times));
             }
             write!(f, "\n{table}")?;
         }
@@ -63,8 +66,8 @@ impl fmt::Display for Figures {
         writeln!(f)?;
         writeln!(
             f,
-            "{} experiments in {} of guests' time; a penultimate checkpoint was loaded {} times, a replay \
-             skipped {} times",
+            "{} experiments in {} of guests' time; a penultimate checkpoint was loaded {} times, the \
+             log cleared {} times",
             self.experiments,
             duration(self.host_s),
             self.penultimate,
