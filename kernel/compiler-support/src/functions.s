@@ -18,24 +18,41 @@ copy_up:
     add $32, %rdi
     sub $32, %rdx
     jae 1b
-2:  add $32, %rdx
-    jz 5f
-3:  sub $8, %rdx
-    jb 4f
+2:  test $31, %dl               # 32 were taken off too many, which leaves these bits as they are
+    jz 7f
+    test $16, %dl
+    jz 3f
+    mov (%rsi), %rcx
+    mov 8(%rsi), %r8
+    mov %rcx, (%rdi)
+    mov %r8, 8(%rdi)
+    add $16, %rsi
+    add $16, %rdi
+3:  test $8, %dl
+    jz 4f
     mov (%rsi), %rcx
     mov %rcx, (%rdi)
     add $8, %rsi
     add $8, %rdi
-    jmp 3b
-4:  add $8, %rdx
+4:  test $7, %dl
+    jz 7f
+    test $4, %dl
     jz 5f
-6:  mov (%rsi), %cl
+    mov (%rsi), %ecx
+    mov %ecx, (%rdi)
+    add $4, %rsi
+    add $4, %rdi
+5:  test $2, %dl
+    jz 6f
+    movzwl (%rsi), %ecx
+    mov %cx, (%rdi)
+    add $2, %rsi
+    add $2, %rdi
+6:  test $1, %dl
+    jz 7f
+    movzbl (%rsi), %ecx
     mov %cl, (%rdi)
-    inc %rsi
-    inc %rdi
-    dec %rdx
-    jnz 6b
-5:  ret
+7:  ret
 
 memmove:
     mov %rdi, %rax
@@ -75,13 +92,31 @@ memset:                         # rdi to, sil value, rdx length; returns to
     mov %r8, 24(%rdi)
     add $32, %rdi
     jmp 1b
-2:  add $32, %rdx
+2:  test $31, %dl
+    jz 7f
+    test $16, %dl
+    jz 3f
+    mov %r8, (%rdi)
+    mov %r8, 8(%rdi)
+    add $16, %rdi
+3:  test $8, %dl
     jz 4f
-3:  mov %r8b, (%rdi)
-    inc %rdi
-    dec %rdx
-    jnz 3b
-4:  ret
+    mov %r8, (%rdi)
+    add $8, %rdi
+4:  test $7, %dl
+    jz 7f
+    test $4, %dl
+    jz 5f
+    mov %r8d, (%rdi)
+    add $4, %rdi
+5:  test $2, %dl
+    jz 6f
+    mov %r8w, (%rdi)
+    add $2, %rdi
+6:  test $1, %dl
+    jz 7f
+    mov %r8b, (%rdi)
+7:  ret
 
 memcmp:
 bcmp:                           # rdi, rsi, rdx length; returns the difference's sign

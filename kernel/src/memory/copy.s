@@ -18,22 +18,40 @@ copy_task_start:
     add $32, %rdi
     sub $32, %rdx
     jae 1b
-2:  add $32, %rdx
-3:  sub $8, %rdx
-    jb 4f
+2:  test $31, %dl               # 32 were taken off too many, which leaves these bits as they are
+    jz copy_task_end
+    test $16, %dl
+    jz 3f
+    mov (%rsi), %rcx
+    mov 8(%rsi), %r8
+    mov %rcx, (%rdi)
+    mov %r8, 8(%rdi)
+    add $16, %rsi
+    add $16, %rdi
+3:  test $8, %dl
+    jz 4f
     mov (%rsi), %rcx
     mov %rcx, (%rdi)
     add $8, %rsi
     add $8, %rdi
-    jmp 3b
-4:  add $8, %rdx
+4:  test $7, %dl
     jz copy_task_end
-5:  mov (%rsi), %cl
+    test $4, %dl
+    jz 5f
+    mov (%rsi), %ecx
+    mov %ecx, (%rdi)
+    add $4, %rsi
+    add $4, %rdi
+5:  test $2, %dl
+    jz 6f
+    movzwl (%rsi), %ecx
+    mov %cx, (%rdi)
+    add $2, %rsi
+    add $2, %rdi
+6:  test $1, %dl
+    jz copy_task_end
+    movzbl (%rsi), %ecx
     mov %cl, (%rdi)
-    inc %rsi
-    inc %rdi
-    dec %rdx
-    jnz 5b
 copy_task_end:
     xor %eax, %eax
     ret

@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod bench;
 mod calls;
+mod copying;
 mod cost;
 mod disk;
 mod dma;
@@ -55,6 +56,7 @@ async fn run() {
     let (mut passed, mut failed) = (1, 0);
     log::info!("test the kernel starts a dead manager again … ok");
     let suites = [
+        copying::TESTS,
         faults::TESTS,
         calls::TESTS,
         dma::TESTS,
