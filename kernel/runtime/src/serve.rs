@@ -29,7 +29,10 @@ static INCOMING: Local<Incoming> = Local::new(Incoming {
 });
 
 /// A call to serve.
-pub struct Request {
+pub struct Request(Box<Call>);
+
+/// What came. It is moved through several hands, so it stays in one place.
+struct Call {
     token: u64,
     from: u64,
     generation: u64,
@@ -43,25 +46,25 @@ impl Request {
     /// The role that calls.
     #[must_use]
     pub fn from(&self) -> u64 {
-        self.from
+        self.0.from
     }
 
     /// Which instance of it.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.0.generation
     }
 
     /// The message.
     #[must_use]
     pub fn message(&self) -> &[u8] {
-        self.message.payload()
+        self.0.message.payload()
     }
 
     /// What the caller lets us read.
     #[must_use]
     pub fn send(&self) -> Source<'_> {
-        let (side, len) = (Side::Send, self.send_len);
+        let (side, len) = (Side::Send, self.0.send_len);
         Source::lent(Lent {
             memory: self,
             side,
@@ -73,7 +76,7 @@ impl Request {
     /// What the caller lets us write.
     #[must_use]
     pub fn receive(&self) -> Sink<'_> {
-        let (side, len) = (Side::Receive, self.receive_len);
+        let (side, len) = (Side::Receive, self.0.receive_len);
         Sink::lent(Lent {
             memory: self,
             side,
@@ -84,16 +87,16 @@ impl Request {
 
     /// Answers, once; what was lent is out of reach from here on. Whether there is somebody to hear it.
     pub fn reply(&self, message: &transport::Message) -> bool {
-        self.answered.set(true);
+        self.0.answered.set(true);
         let message = Message::new(message).unwrap_or(Message::EMPTY);
-        fault::on_reply(self.token, &message)
+        fault::on_reply(self.0.token, &message)
     }
 }
 
 impl Drop for Request {
     /// A request that is dropped is answered all the same: no caller waits for ever.
     fn drop(&mut self) {
-        if !self.answered.get() {
+        if !self.0.answered.get() {
             self.reply(&transport::answer(Err::<(), _>(Error::Protocol)));
         }
     }
@@ -107,7 +110,7 @@ impl LentMemory for Request {
         };
         let mut at = offset as u64;
         for part in into.chunks_mut(COPY_BYTES_MAX) {
-            system::copy_from(self.token, side, at, part).map_err(|_| Error::Protocol)?;
+            system::copy_from(self.0.token, side, at, part).map_err(|_| Error::Protocol)?;
             at += part.len() as u64;
         }
         Ok(())
@@ -116,14 +119,14 @@ impl LentMemory for Request {
     fn copy_to(&self, offset: usize, from: &[u8]) -> Result<()> {
         let mut at = offset as u64;
         for part in from.chunks(COPY_BYTES_MAX) {
-            system::copy_to(self.token, at, part).map_err(|_| Error::Protocol)?;
+            system::copy_to(self.0.token, at, part).map_err(|_| Error::Protocol)?;
             at += part.len() as u64;
         }
         Ok(())
     }
 
     fn token(&self) -> u64 {
-        self.token
+        self.0.token
     }
 }
 
@@ -136,7 +139,7 @@ pub(crate) fn request(event: &Event) {
     fault::on_request();
     let waker = {
         let mut incoming = INCOMING.borrow();
-        incoming.requests.push_back(Request {
+        incoming.requests.push_back(Request(Box::new(Call {
             token: event.id,
             from: u64::from(event.role),
             generation: event.status as u64,
@@ -144,7 +147,7 @@ pub(crate) fn request(event: &Event) {
             receive_len: event.receive_len as usize,
             message: event.message,
             answered: Cell::new(false),
-        });
+        })));
         incoming.waker.take()
     };
     if let Some(waker) = waker {
@@ -159,7 +162,7 @@ pub(crate) fn cancelled(token: u64) {
     if let Some(index) = incoming
         .requests
         .iter()
-        .position(|request| request.token == token)
+        .position(|request| request.0.token == token)
     {
         let request = incoming.requests.remove(index);
         drop(incoming);
