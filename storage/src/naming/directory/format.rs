@@ -41,6 +41,14 @@ pub struct Entry<'a> {
     pub name: &'a [u8],
 }
 
+/// Where a record lies, whatever it says.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    len: usize,
+    is_free: bool,
+}
+
 /// A record of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -79,8 +87,7 @@ pub fn is_name(name: &[u8]) -> bool {
         && name.len() <= crate::vfs::NAME_BYTES_MAX
         && name != b"."
         && name != b".."
-        && !name.contains(&b'/')
-        && !name.contains(&0)
+        && !name.iter().any(|&byte| byte == b'/' || byte == 0)
 }
 
 /// A block without entries. The parent is in block 0 only.
@@ -134,17 +141,25 @@ pub fn check(block: &Block, directory: FileNumber, index: usize, lowest: FileNum
     Ok(())
 }
 
-/// The record that begins at `at`.
-pub fn record_at(block: &Block, at: usize) -> Result<Record<'_>> {
+/// Where the record lies that begins at `at`.
+fn place_at(block: &Block, at: usize) -> Result<Place> {
     if at < HEADER_BYTES || !at.is_multiple_of(ALIGNMENT) || at + RECORD_BYTES > BLOCK_BYTES {
         return Err(Error::Corrupt);
     }
-    let number = FileNumber(u64::from_le_bytes(field(block, at)));
     let len = usize::from(u16::from_le_bytes(field(block, at + 8)));
-    let [kind, name_len] = field(block, at + 10);
     if len < RECORD_BYTES || !len.is_multiple_of(ALIGNMENT) || at + len > BLOCK_BYTES {
         return Err(Error::Corrupt);
     }
+    let [kind] = field(block, at + 10);
+    let is_free = kind == 0;
+    Ok(Place { at, len, is_free })
+}
+
+/// The record that begins at `at`.
+pub fn record_at(block: &Block, at: usize) -> Result<Record<'_>> {
+    let Place { len, .. } = place_at(block, at)?;
+    let number = FileNumber(u64::from_le_bytes(field(block, at)));
+    let [kind, name_len] = field(block, at + 10);
     let kind = match kind {
         0 => {
             return Ok(Record {
@@ -170,6 +185,18 @@ pub fn record_at(block: &Block, at: usize) -> Result<Record<'_>> {
     })
 }
 
+/// Where the records of a block lie that was checked, in order: a change of one need not look at what the
+/// others say. Ends after the first that is damaged.
+fn places(block: &Block) -> impl Iterator<Item = Result<Place>> {
+    let mut next = Some(HEADER_BYTES);
+    core::iter::from_fn(move || {
+        let at = next.filter(|&at| at < BLOCK_BYTES)?;
+        let place = place_at(block, at);
+        next = place.ok().map(|place| at + place.len);
+        Some(place)
+    })
+}
+
 /// All records of a block, in order; ends after the first that is damaged. Each is at least
 /// [`RECORD_BYTES`] long, so there are at most 338.
 pub fn records(block: &Block) -> impl Iterator<Item = Result<Record<'_>>> {
@@ -185,10 +212,10 @@ pub fn records(block: &Block) -> impl Iterator<Item = Result<Record<'_>>> {
 /// Length of the longest free record.
 pub fn room(block: &Block) -> Result<usize> {
     let mut longest = 0;
-    for record in records(block) {
-        let record = record?;
-        if record.entry.is_none() {
-            longest = longest.max(record.len);
+    for place in places(block) {
+        let place = place?;
+        if place.is_free {
+            longest = longest.max(place.len);
         }
     }
     Ok(longest)
@@ -198,15 +225,15 @@ pub fn room(block: &Block) -> Result<usize> {
 /// changed, or nothing if there is no room.
 pub fn insert(block: &mut Block, entry: Entry<'_>) -> Result<Option<(usize, Range<usize>)>> {
     let need = record_bytes(entry.name);
-    let mut place = None;
-    for record in records(block) {
-        let record = record?;
-        if record.entry.is_none() && record.len >= need {
-            place = Some((record.at, record.len));
+    let mut found = None;
+    for place in places(block) {
+        let place = place?;
+        if place.is_free && place.len >= need {
+            found = Some((place.at, place.len));
             break;
         }
     }
-    let Some((at, free)) = place else {
+    let Some((at, free)) = found else {
         return Ok(None);
     };
     // What is left over becomes a free record, unless it is too short to be one.
@@ -234,21 +261,21 @@ pub fn insert(block: &mut Block, entry: Entry<'_>) -> Result<Option<(usize, Rang
 /// Frees the record at `at` and joins it with free neighbours; returns what has changed.
 pub fn remove(block: &mut Block, at: usize) -> Result<Range<usize>> {
     let (mut start, mut end) = (at, 0);
-    let mut previous: Option<Record<'_>> = None;
-    for record in records(block) {
-        let record = record?;
-        if record.at == at {
-            end = at + record.len;
-            if let Some(previous) = previous.filter(|previous| previous.entry.is_none()) {
+    let mut previous: Option<Place> = None;
+    for place in places(block) {
+        let place = place?;
+        if place.at == at {
+            end = at + place.len;
+            if let Some(previous) = previous.filter(|previous| previous.is_free) {
                 start = previous.at;
             }
-        } else if record.at > at {
-            if record.entry.is_none() {
-                end += record.len;
+        } else if place.at > at {
+            if place.is_free {
+                end += place.len;
             }
             break;
         }
-        previous = Some(record);
+        previous = Some(place);
     }
     if end <= start {
         return Err(Error::Corrupt);
