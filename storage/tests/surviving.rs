@@ -13,8 +13,18 @@ const WORDS: usize = 3;
 type Payload = [u64; WORDS];
 type Small = Table<Heap, WORDS>;
 
+/// What is stored: of one, two or three words.
+fn stored(n: u64) -> Vec<u64> {
+    let words = [n, n.wrapping_mul(0x9e37_79b9_7f4a_7c15), !n];
+    words[..1 + n as usize % WORDS].into()
+}
+
+/// What is found of it: zeros behind it, whatever longer one was there before.
 fn payload(n: u64) -> Payload {
-    [n, n.wrapping_mul(0x9e37_79b9_7f4a_7c15), !n]
+    let mut payload = [0; WORDS];
+    let stored = stored(n);
+    payload[..stored.len()].copy_from_slice(&stored);
+    payload
 }
 
 /// Runs `work` until it has made so many stores, and ends it there. Whether it came to its end.
@@ -56,9 +66,9 @@ fn table(memory: &Heap) -> (Small, BTreeMap<u64, RecordId>) {
     let mut table = Small::new(memory.clone(), memory.page(0).unwrap());
     let mut records = BTreeMap::new();
     for n in 0..70 {
-        let id = table.insert(&payload(n)).unwrap_or_else(|| {
+        let id = table.insert(&stored(n)).unwrap_or_else(|| {
             table.grow(memory.page(table.pages()).unwrap());
-            table.insert(&payload(n)).expect("a page has room")
+            table.insert(&stored(n)).expect("a page has room")
         });
         records.insert(n, id);
     }
@@ -67,12 +77,12 @@ fn table(memory: &Heap) -> (Small, BTreeMap<u64, RecordId>) {
         match n % 3 {
             0 => table.remove(id),
             1 => {
-                table.set(id, &payload(1000 + n));
+                table.set(id, &stored(1000 + n));
                 records.insert(1000 + n, id);
             }
             _ => {
-                table.set(id, &payload(1000 + n));
-                table.set(id, &payload(2000 + n));
+                table.set(id, &stored(1000 + n));
+                table.set(id, &stored(2000 + n));
                 records.insert(2000 + n, id);
             }
         }
@@ -90,7 +100,7 @@ fn a_table_is_found_as_it_was_left() {
     assert_eq!(held(&opened), records);
     let mut table = opened.accept();
     let id = records[&1001];
-    table.set(id, &payload(5));
+    table.set(id, &stored(5));
     drop(table);
     let opened = open(&memory.next_instance()).unwrap();
     assert_eq!(held(&opened)[&5], id);
@@ -123,9 +133,9 @@ fn a_death_at_any_store_is_before_or_after_the_change() {
             let mut after = before.clone();
             let ended = until_store(&memory, stores, || match change {
                 Change::Insert(new) => {
-                    table.insert(&payload(new)).unwrap();
+                    table.insert(&stored(new)).unwrap();
                 }
-                Change::Set(old, new) => table.set(before[&old], &payload(new)),
+                Change::Set(old, new) => table.set(before[&old], &stored(new)),
                 Change::Remove(old) => table.remove(before[&old]),
                 Change::Grow => table.grow(memory.page(2).unwrap()),
             });
@@ -159,8 +169,8 @@ fn a_death_at_any_store_is_before_or_after_the_change() {
                 if repaired {
                     // And it can be used.
                     let mut table = opened.accept();
-                    let id = table.insert(&payload(77)).unwrap();
-                    table.set(id, &payload(78));
+                    let id = table.insert(&stored(77)).unwrap();
+                    table.set(id, &stored(78));
                     break;
                 }
             }

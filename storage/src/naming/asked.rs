@@ -51,7 +51,7 @@ impl<'a> Asked<'a> {
         let call = self.call(answer, effect);
         let intention = match self.intention.take() {
             Some(intention) => {
-                self.journal.intend_instead(&intention, call, intent);
+                self.journal.intend_instead(&intention, &call, intent);
                 intention
             }
             None => self.journal.intend(&call, intent),

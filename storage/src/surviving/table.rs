@@ -3,8 +3,11 @@
 //! ```text
 //!   page      marker │ page number, of how many words │ record 0 │ record 1 │ …
 //!   record    slot for even versions │ slot for odd versions
-//!   slot      version, in use or free │ payload, WORDS words │ checksum of all that and of the place
+//!   slot      version, in use or free, length │ checksum of all the rest and of the place │ payload
 //! ```
+//!
+//! A payload has up to `WORDS` words, and only as many as it has are stored and checksummed: those behind are
+//! zero, whatever the slot held before.
 //!
 //! **Update.** The marker names the record; the slot that holds the older version is overwritten with the
 //! next version; the marker is cleared. So a record whose newest slot is torn while the marker names it has
@@ -23,7 +26,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Memory, PAGE_WORDS, WORD_BYTES, word};
+use super::{Memory, PAGE_WORDS, digest, word};
 
 /// Which record: its page, and where in that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,26 +81,18 @@ const HEADER_WORDS: usize = 2;
 const MARKER: usize = 0;
 /// The word that says which page it is.
 const IDENTITY: usize = 1;
-/// Words of a slot beside the payload.
-const SLOT_EXTRA: usize = 2;
-/// Words of a slot, at most.
-const SLOT_WORDS_MAX: usize = 64;
+/// Where in a slot its head is, its checksum, and its payload.
+const HEAD: usize = 0;
+const CHECKSUM: usize = 1;
+const PAYLOAD: usize = 2;
+/// Bits of a head below the version: how long the payload is and one more, or zero for a free record.
+const LENGTH_BITS: u32 = 8;
 /// The record that says how many pages there are.
 const OWN: RecordId = RecordId(0);
 /// What tells slots, page numbers and markers from each other and from anything else.
 const SLOT_SEED: u64 = 0x7461_626c_6520_736c;
 const PAGE_SEED: u64 = 0x7461_626c_6520_7067;
 const MARKER_SEED: u64 = 0x7461_626c_6520_6d61;
-
-/// The checksum of these words.
-fn digest(seed: u64, words: &[u64]) -> u64 {
-    let mut bytes = [0; SLOT_WORDS_MAX * WORD_BYTES];
-    let used = &mut bytes[..words.len() * WORD_BYTES];
-    for (place, word) in used.chunks_exact_mut(WORD_BYTES).zip(words) {
-        place.copy_from_slice(&word.to_le_bytes());
-    }
-    xxhash_rust::xxh64::xxh64(used, seed)
-}
 
 /// A slot that holds what was written to it.
 #[derive(Clone, Copy)]
@@ -109,8 +104,8 @@ struct Slot<const WORDS: usize> {
 
 impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
     const SLOT_WORDS: usize = {
-        assert!(WORDS > 0 && WORDS + SLOT_EXTRA <= SLOT_WORDS_MAX);
-        WORDS + SLOT_EXTRA
+        assert!(WORDS > 0 && WORDS + 1 < 1 << LENGTH_BITS);
+        PAYLOAD + WORDS
     };
 
     /// Records in a page. Of all of them the first one of the first page is the table's own.
@@ -127,7 +122,7 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
         let first = table.push(page);
         table.reset_page(first);
         table.free.retain(|&id| id != OWN);
-        table.update(OWN, Some(&Self::own(1)));
+        table.update(OWN, Some(&[1]));
         table
     }
 
@@ -173,18 +168,24 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
     pub fn grow(&mut self, page: M::Page) {
         let index = self.push(page);
         self.reset_page(index);
-        self.update(OWN, Some(&Self::own(self.pages.len())));
+        self.update(OWN, Some(&[self.pages.len() as u64]));
     }
 
-    /// Makes a record; `None` if the table needs another page first.
-    pub fn insert(&mut self, payload: &[u64; WORDS]) -> Option<RecordId> {
-        let id = self.free.pop()?;
-        self.update(id, Some(payload));
+    /// Finds a place for a record. It is free until it is set, and nobody else's until it is removed.
+    /// `None` if the table needs another page first.
+    pub fn reserve(&mut self) -> Option<RecordId> {
+        self.free.pop()
+    }
+
+    /// Makes a record of up to `WORDS` words; `None` if the table needs another page first.
+    pub fn insert(&mut self, payload: &[u64]) -> Option<RecordId> {
+        let id = self.reserve()?;
+        self.set(id, payload);
         Some(id)
     }
 
-    /// Changes a record.
-    pub fn set(&mut self, id: RecordId, payload: &[u64; WORDS]) {
+    /// Changes a record, to up to `WORDS` words.
+    pub fn set(&mut self, id: RecordId, payload: &[u64]) {
         self.update(id, Some(payload));
     }
 
@@ -192,13 +193,6 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
     pub fn remove(&mut self, id: RecordId) {
         self.update(id, None);
         self.free.push(id);
-    }
-
-    /// The payload of the table's own record.
-    fn own(pages: usize) -> [u64; WORDS] {
-        let mut payload = [0; WORDS];
-        payload[0] = pages as u64;
-        payload
     }
 
     fn identity(page: usize) -> u64 {
@@ -226,43 +220,46 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
         HEADER_WORDS + (2 * place + (version & 1) as usize) * Self::SLOT_WORDS
     }
 
-    fn seed(id: RecordId) -> u64 {
-        SLOT_SEED ^ (u64::from(id.0) << 32)
+    fn checksum(id: RecordId, head: u64, payload: &[u64]) -> u64 {
+        digest(SLOT_SEED ^ (u64::from(id.0) << 32) ^ head, payload)
     }
 
     /// Stores a slot. A death in the middle leaves it torn.
-    fn store_slot(&mut self, id: RecordId, version: u64, payload: Option<&[u64; WORDS]>) {
+    fn store_slot(&mut self, id: RecordId, version: u64, payload: Option<&[u64]>) {
         let (page, place) = Self::find(id);
         let start = Self::slot_start(place, version);
-        let mut words = [0; SLOT_WORDS_MAX];
-        words[0] = version << 1 | u64::from(payload.is_some());
-        if let Some(payload) = payload {
-            words[1..=WORDS].copy_from_slice(payload);
-        }
-        words[WORDS + 1] = digest(Self::seed(id), &words[..=WORDS]);
+        let length = payload.map_or(0, |payload| payload.len() as u64 + 1);
+        let payload = payload.unwrap_or(&[]);
+        assert!(payload.len() <= WORDS, "a record has room for its words");
+        let head = version << LENGTH_BITS | length;
         let page = &mut self.pages[page];
-        for (at, &word) in words[..Self::SLOT_WORDS].iter().enumerate() {
-            self.memory.store(page, start + at, word);
+        self.memory.store(page, start + HEAD, head);
+        let checksum = Self::checksum(id, head, payload);
+        self.memory.store(page, start + CHECKSUM, checksum);
+        for (at, &word) in payload.iter().enumerate() {
+            self.memory.store(page, start + PAYLOAD + at, word);
         }
     }
 
     /// What a slot holds; `None` if it is torn.
     fn load_slot(&self, id: RecordId, parity: u64) -> Option<Slot<WORDS>> {
         let (page, place) = Self::find(id);
-        let start = Self::slot_start(place, parity);
-        let mut words = [0; SLOT_WORDS_MAX];
-        for (at, place) in words[..Self::SLOT_WORDS].iter_mut().enumerate() {
-            *place = word(&self.pages[page], start + at);
-        }
-        let version = words[0] >> 1;
-        if version & 1 != parity || words[WORDS + 1] != digest(Self::seed(id), &words[..=WORDS]) {
+        let (page, start) = (&self.pages[page], Self::slot_start(place, parity));
+        let head = word(page, start + HEAD);
+        let version = head >> LENGTH_BITS;
+        let length = (head & ((1 << LENGTH_BITS) - 1)) as usize;
+        if version & 1 != parity || length > WORDS + 1 {
             return None;
         }
         let mut payload = [0; WORDS];
-        payload.copy_from_slice(&words[1..=WORDS]);
-        Some(Slot {
+        let used = &mut payload[..length.saturating_sub(1)];
+        for (at, place) in used.iter_mut().enumerate() {
+            *place = word(page, start + PAYLOAD + at);
+        }
+        let is_whole = word(page, start + CHECKSUM) == Self::checksum(id, head, used);
+        is_whole.then_some(Slot {
             version,
-            payload: (words[0] & 1 == 1).then_some(payload),
+            payload: (length > 0).then_some(payload),
         })
     }
 
@@ -273,7 +270,7 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
     }
 
     /// Gives a record its next version.
-    fn update(&mut self, id: RecordId, payload: Option<&[u64; WORDS]>) {
+    fn update(&mut self, id: RecordId, payload: Option<&[u64]>) {
         let version = self.versions[id.0 as usize] + 1;
         self.versions[id.0 as usize] = version;
         self.mark(id, true);
@@ -285,7 +282,7 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
     fn reset(&mut self, id: RecordId) {
         let (page, place) = Self::find(id);
         for parity in [0, 1] {
-            let checksum = Self::slot_start(place, parity) + WORDS + 1;
+            let checksum = Self::slot_start(place, parity) + CHECKSUM;
             let wrong = !word(&self.pages[page], checksum);
             if self.load_slot(id, parity).is_some() {
                 self.memory.store(&mut self.pages[page], checksum, wrong);
@@ -332,10 +329,10 @@ impl<M: Memory, const WORDS: usize> Opened<M, WORDS> {
                 // The same once more, as a next version.
                 Repair::Torn(id) => {
                     let held = |found: &&(RecordId, _)| found.0 == id;
-                    let own = Table::<M, WORDS>::own(table.pages.len());
+                    let own = [table.pages.len() as u64];
                     let payload = match self.records.iter().find(held) {
-                        Some((_, Found::Held(payload))) => Some(payload),
-                        _ => (id == OWN).then_some(&own),
+                        Some((_, Found::Held(payload))) => Some(&payload[..]),
+                        _ => (id == OWN).then_some(&own[..]),
                     };
                     table.update(id, payload);
                 }

@@ -183,7 +183,7 @@ fn a_death_at_any_store_is_not_noticed() {
     for (index, &(setup, operation)) in operations().enumerate() {
         let expected = expected(setup, operation);
         // Every store of some, of the others every so often and each time others.
-        let step = if index % 16 == 0 { 3 } else { 37 };
+        let step = if index % 16 == 0 { 2 } else { 17 };
         let mut store = index as u64 % step;
         loop {
             let world = prepare(store + 1, setup);

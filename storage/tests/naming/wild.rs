@@ -10,7 +10,7 @@ use storage::{
     Error,
     naming::Limits,
     surviving::Heap,
-    vfs::{Descriptor, FileSystem},
+    vfs::{Descriptor, FileSystem, SeekFrom},
 };
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
     support::{CREATE, Random, read, write},
     world::{Death, World},
 };
+
+/// The first page of the journal's table of calls (`storage::naming`, `CALL_PAGES`).
+const CALLS_PAGE: usize = 24;
 
 thread_local! {
     static TOLD: Cell<u64> = const { Cell::new(0) };
@@ -112,6 +115,46 @@ fn what_was_open_is_what_it_was_or_an_error_that_is_told() {
         });
     }
     assert!(lost > 10, "only {lost} descriptors were lost in all");
+}
+
+/// Where a descriptor is that was moved last, only the last commit says; where others are, their records.
+#[test]
+fn a_descriptor_goes_on_where_it_was_or_not_at_all() {
+    let (mut went_on, mut lost) = (0, 0);
+    for place in 0..4096 / 16 {
+        told();
+        let world = World::new(place as u64 + 1, Limits::default());
+        let system = world.client();
+        block_on(async {
+            let first = system.open(b"a", CREATE, 0o600).await.unwrap();
+            write(&system, first, None, b"one two three").await.unwrap();
+            system.seek(first, SeekFrom::Start(0)).await.unwrap();
+            let second = system.open(b"a", CREATE, 0o600).await.unwrap();
+            assert_eq!(read(&system, first, None, 4).await.unwrap(), b"one ");
+            assert_eq!(read(&system, second, None, 2).await.unwrap(), b"on");
+            assert_eq!(read(&system, second, None, 2).await.unwrap(), b"e ");
+            world.die();
+            *world.damage.borrow_mut() = Some(Box::new(move |memory: &Heap| {
+                memory.write_wild(CALLS_PAGE, place * 16, &[0x5a; 16]);
+            }));
+            system.mount().await.unwrap();
+            let is_told = told() > 0;
+            for descriptor in [first, second] {
+                match read(&system, descriptor, None, 3).await {
+                    Ok(found) => {
+                        assert_eq!(found, b"two", "place {place}");
+                        went_on += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error, Error::BadDescriptor, "place {place}");
+                        assert!(is_told, "place {place}: it is lost and nobody said so");
+                        lost += 1;
+                    }
+                }
+            }
+        });
+    }
+    assert!(went_on > 100 && lost > 0, "{went_on} went on, {lost} lost");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     BLOCK_BYTES,
     checksum::Checksum,
     file::FileNumber,
-    surviving::{Memory, WORD_BYTES, word},
+    surviving::{Memory, WORD_BYTES, digest, word},
 };
 
 /// Pages of a group: a map and those it describes.
@@ -56,12 +56,8 @@ pub(super) fn is_reserved(number: u32) -> bool {
 }
 
 fn guard(number: u32, words: [u64; 3]) -> u64 {
-    let mut bytes = [0; 3 * WORD_BYTES];
-    for (place, word) in bytes.chunks_exact_mut(WORD_BYTES).zip(words) {
-        place.copy_from_slice(&word.to_le_bytes());
-    }
     // Never zero, which is that of a page that holds nothing.
-    xxhash_rust::xxh64::xxh64(&bytes, SEED ^ (u64::from(number) << 32)) | 1
+    digest(SEED ^ (u64::from(number) << 32), &words) | 1
 }
 
 /// The maps.

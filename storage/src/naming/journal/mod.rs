@@ -33,9 +33,7 @@ use core::{
 pub use self::records::{Call, Effect, Intent, UNDO_BYTES_MAX, Undo};
 use self::{
     part::Records,
-    records::{
-        CALL_WORDS, CallRecord, DELETION_WORDS, DESCRIPTOR_WORDS, UNDO_WORDS, encode_descriptor,
-    },
+    records::{CallRecord, encode_descriptor},
 };
 use super::{CallKey, descriptors::DescriptorState};
 use crate::{file::FileNumber, surviving::RecordId, transport::Message};
@@ -81,10 +79,10 @@ pub struct Remains {
 }
 
 struct Tables {
-    undo: Box<dyn Records<UNDO_WORDS>>,
-    calls: Box<dyn Records<CALL_WORDS>>,
-    deletions: Box<dyn Records<DELETION_WORDS>>,
-    descriptors: Box<dyn Records<DESCRIPTOR_WORDS>>,
+    undo: Box<dyn Records>,
+    calls: Box<dyn Records>,
+    deletions: Box<dyn Records>,
+    descriptors: Box<dyn Records>,
     header: RecordId,
     commit: RecordId,
 }
@@ -107,6 +105,8 @@ pub struct Journal {
     steps: RefCell<(Vec<RecordId>, Vec<Undo>)>,
     /// The call that ended last.
     last: RefCell<Call>,
+    /// The descriptor of which this call's effect says all, and the record that says that it does not.
+    behind: Cell<Option<(RecordId, DescriptorState)>>,
     /// Answers whose clients may ask again.
     answers: RefCell<BTreeMap<CallKey, (RecordId, Call)>>,
 }
@@ -262,25 +262,44 @@ impl Journal {
             self.settle_names(op);
         }
         let effect = call.effect;
+        let was_behind = self.catch_up(record.get());
         *self.last.borrow_mut() = call;
         self.store_commit();
-        self.with(|tables| match (effect, record.get()) {
-            (Effect::Set(state), Some(id)) => {
-                tables.descriptors.set(id, &encode_descriptor(&state));
-            }
-            (Effect::Set(state), None) => {
-                let id = tables.descriptors.insert(&encode_descriptor(&state));
+        self.with(|tables| match effect {
+            Effect::Set(state) => {
+                let id = record.get().or_else(|| tables.descriptors.reserve());
                 if id.is_none() {
                     log::error!("no memory for a descriptor: it would not survive");
                 }
                 record.set(id);
+                self.behind.set(id.map(|id| (id, state)));
+                if let Some(id) = id.filter(|_| !was_behind) {
+                    tables.descriptors.set(id, &encode_descriptor(&state, true));
+                }
             }
-            (Effect::Closed(_), Some(id)) => {
-                tables.descriptors.remove(id);
-                record.set(None);
+            Effect::Closed(_) => {
+                if let Some(id) = record.take() {
+                    tables.descriptors.remove(id);
+                }
             }
-            (Effect::Closed(_), None) | (Effect::None, _) => {}
+            Effect::None => {}
         });
+    }
+
+    /// Before the last commit is overwritten: what it says of a descriptor goes to the record of that,
+    /// unless it is the one of which the next commit says all; whether it is. So who reads or writes on and
+    /// on moves his descriptor by the commits alone. The record says that it is behind: should
+    /// the commit be overwritten by mistake, nobody goes on from a place where the descriptor once was.
+    fn catch_up(&self, next: Option<RecordId>) -> bool {
+        let Some((id, state)) = self.behind.take() else {
+            return false;
+        };
+        if Some(id) == next {
+            return true;
+        }
+        let words = encode_descriptor(&state, false);
+        self.with(|tables| tables.descriptors.set(id, &words));
+        false
     }
 
     /// Forgets a descriptor that is closed by no call of its client.
@@ -290,6 +309,7 @@ impl Journal {
             _ => false,
         };
         if is_last {
+            self.catch_up(None);
             // Or a successor would open it again.
             self.last.borrow_mut().effect = Effect::None;
             self.store_commit();
@@ -301,21 +321,15 @@ impl Journal {
 
     /// Notes a change of one file before it is made.
     pub fn intend(&self, call: &Call, intent: Intent) -> Intention {
-        let record = CallRecord::Intent {
-            call: call.clone(),
-            intent,
-        };
-        Intention(
-            self.with(|tables| tables.calls.insert(&record.encode()))
-                .flatten(),
-        )
+        let record = CallRecord::intent(call, intent);
+        Intention(self.with(|tables| tables.calls.insert(&record)).flatten())
     }
 
     /// What a successor is to do about it is something else now.
-    pub fn intend_instead(&self, intention: &Intention, call: Call, intent: Intent) {
-        let record = CallRecord::Intent { call, intent };
+    pub fn intend_instead(&self, intention: &Intention, call: &Call, intent: Intent) {
+        let record = CallRecord::intent(call, intent);
         if let Some(id) = intention.0 {
-            self.with(|tables| tables.calls.set(id, &record.encode()));
+            self.with(|tables| tables.calls.set(id, &record));
         }
     }
 
@@ -332,11 +346,8 @@ impl Journal {
             self.with(|tables| tables.calls.remove(id));
             return;
         };
-        let record = CallRecord::Intent {
-            call: call.clone(),
-            intent: Intent::Answered,
-        };
-        self.with(|tables| tables.calls.set(id, &record.encode()));
+        let record = CallRecord::intent(&call, Intent::Answered);
+        self.with(|tables| tables.calls.set(id, &record));
         let displaced = self.answers.borrow_mut().insert(key, (id, call));
         if let Some((other, _)) = displaced.filter(|(other, _)| *other != id) {
             self.with(|tables| tables.calls.remove(other));
@@ -406,21 +417,14 @@ impl Journal {
     }
 
     fn store_commit(&self) {
-        let record = CallRecord::Commit {
-            call: self.last.borrow().clone(),
-            names: self.names_committed.get(),
-        };
-        self.with(|tables| tables.calls.set(tables.commit, &record.encode()));
+        let record = CallRecord::commit(&self.last.borrow(), self.names_committed.get());
+        self.with(|tables| tables.calls.set(tables.commit, &record));
     }
 
     fn store_header(&self) {
         let (volume, history) = self.of.get();
-        let record = CallRecord::Header {
-            volume,
-            history,
-            tag: u64::from(self.tag.get()),
-        };
-        self.with(|tables| tables.calls.set(tables.header, &record.encode()));
+        let record = CallRecord::header(volume, history, u64::from(self.tag.get()));
+        self.with(|tables| tables.calls.set(tables.header, &record));
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> Option<T> {

@@ -39,7 +39,8 @@ type Others<M> = (
 impl Calls {
     fn of(records: &[(RecordId, [u64; CALL_WORDS])]) -> Self {
         let mut calls = Self::default();
-        for &(id, words) in records {
+        for (id, words) in records {
+            let id = *id;
             match CallRecord::decode(words) {
                 Some(CallRecord::Header {
                     volume,
@@ -66,7 +67,7 @@ fn steps(
 ) -> (core::result::Result<Vec<Undo>, &'static str>, u64) {
     let mut steps = Vec::new();
     let mut unread = lost > 0;
-    for &(_, words) in records {
+    for (_, words) in records {
         match Undo::decode(words) {
             Some(step) => steps.push(step),
             None => unread = true,
@@ -92,22 +93,31 @@ fn steps(
     (Ok(steps.collect()), last)
 }
 
+/// A descriptor, as far as it is known.
+struct Known {
+    record: Option<RecordId>,
+    state: DescriptorState,
+    /// It has gone on from there.
+    is_behind: bool,
+}
+
 /// Does to the list of descriptors what a call has done to one.
-fn apply(
-    effect: Effect,
-    descriptors: &mut Vec<(Option<RecordId>, DescriptorState)>,
-    closed: &mut Vec<RecordId>,
-) {
+fn apply(effect: Effect, descriptors: &mut Vec<Known>, closed: &mut Vec<RecordId>) {
     let (Effect::Set(state) | Effect::Closed(state)) = effect else {
         return;
     };
     let place = descriptors
         .iter()
-        .position(|(_, other)| other.is_same(&state));
+        .position(|other| other.state.is_same(&state));
+    let known = Known {
+        record: place.and_then(|place| descriptors[place].record),
+        state,
+        is_behind: false,
+    };
     match (effect, place) {
-        (Effect::Set(_), Some(place)) => descriptors[place].1 = state,
-        (Effect::Set(_), None) => descriptors.push((None, state)),
-        (_, Some(place)) => closed.extend(descriptors.swap_remove(place).0),
+        (Effect::Set(_), Some(place)) => descriptors[place] = known,
+        (Effect::Set(_), None) => descriptors.push(known),
+        (_, Some(place)) => closed.extend(descriptors.swap_remove(place).record),
         (_, None) => {}
     }
 }
@@ -156,18 +166,12 @@ impl Journal {
         let mut unread_descriptors = Vec::new();
         for &(id, words) in &descriptors_left.records {
             match decode_descriptor(words) {
-                Some(state) => descriptors.push((Some(id), state)),
+                Some((state, is_behind)) => descriptors.push(Known {
+                    record: Some(id),
+                    state,
+                    is_behind,
+                }),
                 None => unread_descriptors.push(id),
-            }
-        }
-        let lost_descriptors = descriptors_left.lost + unread_descriptors.len();
-        if lost_descriptors > 0 {
-            log::error!("{lost_descriptors} descriptors are lost");
-        }
-        for words in &descriptors_left.hints {
-            if let Some(state) = decode_descriptor(*words) {
-                let (role, number, file) = (state.role, state.descriptor.0, state.file.0);
-                log::error!("lost: descriptor {number} of role {role}, of file {file}");
             }
         }
 
@@ -189,6 +193,23 @@ impl Journal {
         let mut closed = Vec::new();
         for (_, effect) in effects {
             apply(effect, &mut descriptors, &mut closed);
+        }
+        // What is still behind moved by a commit that is lost.
+        let (behind, descriptors): (Vec<_>, Vec<_>) =
+            descriptors.into_iter().partition(|known| known.is_behind);
+        unread_descriptors.extend(behind.iter().filter_map(|known| known.record));
+        let lost_descriptors = descriptors_left.lost + unread_descriptors.len();
+        if lost_descriptors > 0 {
+            log::error!("{lost_descriptors} descriptors are lost");
+        }
+        let hints = &descriptors_left.hints;
+        let hints = hints.iter().filter_map(|&words| decode_descriptor(words));
+        for state in hints
+            .map(|(state, _)| state)
+            .chain(behind.iter().map(|known| known.state))
+        {
+            let (role, number, file) = (state.role, state.descriptor.0, state.file.0);
+            log::error!("lost: descriptor {number} of role {role}, of file {file}");
         }
 
         let old_tag = calls.header.map_or(seed as u32, |(.., tag)| tag as u32);
@@ -229,6 +250,7 @@ impl Journal {
                 answer: Message::new(),
                 effect: Effect::None,
             })),
+            behind: Cell::new(None),
             answers: RefCell::new(BTreeMap::new()),
         };
 
@@ -258,9 +280,9 @@ impl Journal {
             }
         });
         let mut kept = Vec::new();
-        for (id, state) in descriptors {
-            let words = encode_descriptor(&state);
-            let id = journal.with(|tables| match id {
+        for Known { record, state, .. } in descriptors {
+            let words = encode_descriptor(&state, false);
+            let id = journal.with(|tables| match record {
                 Some(id) => {
                     tables.descriptors.set(id, &words);
                     Some(id)
@@ -312,17 +334,8 @@ impl Journal {
             calls.remove(id);
         }
         let (volume, history) = self.of.get();
-        let header = CallRecord::Header {
-            volume,
-            history,
-            tag: u64::from(self.tag.get()),
-        }
-        .encode();
-        let commit = CallRecord::Commit {
-            call: self.last.borrow().clone(),
-            names: self.names_committed.get(),
-        }
-        .encode();
+        let header = CallRecord::header(volume, history, u64::from(self.tag.get()));
+        let commit = CallRecord::commit(&self.last.borrow(), self.names_committed.get());
         let header = match found.header {
             Some((id, ..)) => {
                 calls.set(id, &header);
@@ -357,11 +370,8 @@ impl Journal {
         if call.key.is_none_or(is_kept) {
             return;
         }
-        let record = CallRecord::Intent {
-            call: call.clone(),
-            intent: Intent::Answered,
-        };
-        let id = self.with(|tables| tables.calls.insert(&record.encode()));
+        let record = CallRecord::intent(&call, Intent::Answered);
+        let id = self.with(|tables| tables.calls.insert(&record));
         match id.flatten() {
             Some(id) => self.keep_answer(id, call),
             None => log::error!("no memory for an answer that may not have been delivered"),

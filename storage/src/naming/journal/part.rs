@@ -6,13 +6,20 @@ use core::ops::Range;
 use crate::surviving::{Found, Memory, Opened, RecordId, Table};
 
 /// A table of records, whatever memory it is in.
-pub trait Records<const WORDS: usize> {
-    /// Makes a record; `None` if there is no memory for it.
-    fn insert(&mut self, payload: &[u64; WORDS]) -> Option<RecordId>;
+pub trait Records {
+    /// Finds a place for a record, which is free until it is set; `None` if there is no memory for it.
+    fn reserve(&mut self) -> Option<RecordId>;
     /// Changes a record.
-    fn set(&mut self, id: RecordId, payload: &[u64; WORDS]);
+    fn set(&mut self, id: RecordId, words: &[u64]);
     /// Removes a record.
     fn remove(&mut self, id: RecordId);
+
+    /// Makes a record; `None` if there is no memory for it.
+    fn insert(&mut self, words: &[u64]) -> Option<RecordId> {
+        let id = self.reserve()?;
+        self.set(id, words);
+        Some(id)
+    }
 }
 
 struct Part<M: Memory, const WORDS: usize> {
@@ -21,9 +28,9 @@ struct Part<M: Memory, const WORDS: usize> {
     table: Table<M, WORDS>,
 }
 
-impl<M: Memory, const WORDS: usize> Records<WORDS> for Part<M, WORDS> {
-    fn insert(&mut self, payload: &[u64; WORDS]) -> Option<RecordId> {
-        if let Some(id) = self.table.insert(payload) {
+impl<M: Memory, const WORDS: usize> Records for Part<M, WORDS> {
+    fn reserve(&mut self) -> Option<RecordId> {
+        if let Some(id) = self.table.reserve() {
             return Some(id);
         }
         let next = self.pages.start + self.table.pages();
@@ -31,11 +38,11 @@ impl<M: Memory, const WORDS: usize> Records<WORDS> for Part<M, WORDS> {
             return None;
         }
         self.table.grow(self.memory.page(next)?);
-        self.table.insert(payload)
+        self.table.reserve()
     }
 
-    fn set(&mut self, id: RecordId, payload: &[u64; WORDS]) {
-        self.table.set(id, payload);
+    fn set(&mut self, id: RecordId, words: &[u64]) {
+        self.table.set(id, words);
     }
 
     fn remove(&mut self, id: RecordId) {
@@ -91,7 +98,7 @@ impl<M: Memory + 'static, const WORDS: usize> Left<M, WORDS> {
     }
 
     /// The table for use: what is lost is free. A new one if there was none; nothing if there is no memory.
-    pub fn accept(self) -> Option<Box<dyn Records<WORDS>>> {
+    pub fn accept(self) -> Option<Box<dyn Records>> {
         let table = match self.opened {
             Some(opened) => opened.accept(),
             None => Table::new(self.memory.clone(), self.memory.page(self.pages.start)?),

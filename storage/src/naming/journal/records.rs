@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::{
     file::{AttributeChange, FileNumber},
     naming::{CallKey, descriptors::DescriptorState},
-    transport::{MESSAGE_BYTES, Message},
+    transport::Message,
     vfs::{Descriptor, OpenFlags},
 };
 
@@ -21,38 +21,54 @@ pub const DESCRIPTOR_WORDS: usize = 6;
 /// Bytes of a file that one step can put back.
 pub const UNDO_BYTES_MAX: usize = (UNDO_WORDS - 6) * 8;
 
-/// The words of a record, taken or given one after the other.
-struct Words<'a>(&'a mut [u64], usize);
+/// A record as it is stored: as many words as it takes.
+pub type Record<const WORDS: usize> = heapless::Vec<u64, WORDS>;
 
-impl Words<'_> {
-    fn put(&mut self, word: u64) {
-        self.0[self.1] = word;
-        self.1 += 1;
+fn put<const WORDS: usize>(record: &mut Record<WORDS>, word: u64) {
+    record
+        .push(word)
+        .expect("there is room for what a record says");
+}
+
+fn put_all<const WORDS: usize>(record: &mut Record<WORDS>, words: &[u64]) {
+    let room = record.extend_from_slice(words);
+    room.expect("there is room for what a record says");
+}
+
+fn put_bytes<const WORDS: usize>(record: &mut Record<WORDS>, bytes: &[u8]) {
+    put(record, bytes.len() as u64);
+    let (whole, rest) = bytes.as_chunks();
+    for chunk in whole {
+        put(record, u64::from_le_bytes(*chunk));
+    }
+    if !rest.is_empty() {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        put(record, u64::from_le_bytes(word));
+    }
+}
+
+/// The words of a record, taken one after the other.
+struct Words<'a>(core::slice::Iter<'a, u64>);
+
+impl<'a> Words<'a> {
+    fn of(record: &'a [u64]) -> Self {
+        Self(record.iter())
     }
 
-    fn take(&mut self) -> u64 {
-        self.1 += 1;
-        self.0[self.1 - 1]
-    }
-
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        self.put(bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.put(u64::from_le_bytes(word));
-        }
+    fn take(&mut self) -> Option<u64> {
+        self.0.next().copied()
     }
 
     /// Bytes that `put_bytes` put, at most `N`.
     fn take_bytes<const N: usize>(&mut self) -> Option<heapless::Vec<u8, N>> {
-        let len = usize::try_from(self.take()).ok()?;
+        let len = usize::try_from(self.take()?).ok()?;
         if len > N {
             return None;
         }
         let mut bytes = heapless::Vec::new();
         for at in (0..len).step_by(8) {
-            let word = self.take().to_le_bytes();
+            let word = self.take()?.to_le_bytes();
             bytes.extend_from_slice(&word[..(len - at).min(8)]).ok()?;
         }
         Some(bytes)
@@ -148,158 +164,147 @@ const COMMIT: u64 = 2;
 const INTENT: u64 = 3;
 
 impl CallRecord {
-    /// As words.
-    pub fn encode(&self) -> [u64; CALL_WORDS] {
-        let mut record = [0; CALL_WORDS];
-        let mut words = Words(&mut record, 0);
-        match self {
-            Self::Header {
-                volume,
-                history,
-                tag,
-            } => {
-                words.put(HEADER);
-                words.put(*volume as u64);
-                words.put((*volume >> 64) as u64);
-                words.put(*history);
-                words.put(*tag);
-            }
-            Self::Commit { call, names } => {
-                words.put(COMMIT);
-                words.put(*names);
-                call.put(&mut words);
-            }
-            Self::Intent { call, intent } => {
-                words.put(INTENT);
-                words.put(0);
-                call.put(&mut words);
-                intent.put(&mut words);
-            }
-        }
+    /// A header as words.
+    pub fn header(volume: u128, history: u64, tag: u64) -> Record<CALL_WORDS> {
+        let mut record = Record::new();
+        let (low, high) = (volume as u64, (volume >> 64) as u64);
+        put_all(&mut record, &[HEADER, low, high, history, tag]);
+        record
+    }
+
+    /// A commit as words.
+    pub fn commit(call: &Call, names: u64) -> Record<CALL_WORDS> {
+        let mut record = Record::new();
+        put_all(&mut record, &[COMMIT, names]);
+        call.put(&mut record);
+        record
+    }
+
+    /// A call under way, or its answer, as words.
+    pub fn intent(call: &Call, intent: Intent) -> Record<CALL_WORDS> {
+        let mut record = Record::new();
+        put(&mut record, INTENT);
+        call.put(&mut record);
+        intent.put(&mut record);
         record
     }
 
     /// From words.
-    pub fn decode(mut record: [u64; CALL_WORDS]) -> Option<Self> {
-        let mut words = Words(&mut record, 0);
-        Some(match words.take() {
+    pub fn decode(record: &[u64; CALL_WORDS]) -> Option<Self> {
+        let mut words = Words::of(record);
+        Some(match words.take()? {
             HEADER => Self::Header {
-                volume: u128::from(words.take()) | u128::from(words.take()) << 64,
-                history: words.take(),
-                tag: words.take(),
+                volume: u128::from(words.take()?) | u128::from(words.take()?) << 64,
+                history: words.take()?,
+                tag: words.take()?,
             },
             COMMIT => Self::Commit {
-                names: words.take(),
+                names: words.take()?,
                 call: Call::take(&mut words)?,
             },
-            INTENT => {
-                words.take();
-                Self::Intent {
-                    call: Call::take(&mut words)?,
-                    intent: Intent::take(&mut words)?,
-                }
-            }
+            INTENT => Self::Intent {
+                call: Call::take(&mut words)?,
+                intent: Intent::take(&mut words)?,
+            },
             _ => return None,
         })
     }
 }
 
 impl Call {
-    fn put(&self, words: &mut Words<'_>) {
-        words.put(self.op);
+    fn put(&self, record: &mut Record<CALL_WORDS>) {
         let key = self.key.unwrap_or(CallKey {
             role: u64::MAX,
             generation: 0,
             session: 0,
             number: 0,
         });
-        words.put(key.role);
-        words.put(key.generation);
-        words.put(u64::from(key.session));
-        words.put(key.number);
-        let (kind, state) = match self.effect {
+        let (kind, state) = match &self.effect {
             Effect::None => (0, None),
             Effect::Set(state) => (1, Some(state)),
             Effect::Closed(state) => (2, Some(state)),
         };
-        words.put(kind);
-        let state = state.map_or([0; DESCRIPTOR_WORDS], |state| encode_descriptor(&state));
-        state.into_iter().for_each(|word| words.put(word));
-        let end = words.1 + 1 + MESSAGE_BYTES / 8;
-        words.put_bytes(&self.answer);
-        words.1 = end;
+        let session = u64::from(key.session) | kind << 32;
+        put_all(
+            record,
+            &[self.op, key.role, key.generation, session, key.number],
+        );
+        if let Some(state) = state {
+            put_all(record, &encode_descriptor(state, false));
+        }
+        put_bytes(record, &self.answer);
     }
 
     fn take(words: &mut Words<'_>) -> Option<Self> {
-        let op = words.take();
+        let op = words.take()?;
+        let (role, generation) = (words.take()?, words.take()?);
+        let (session, number) = (words.take()?, words.take()?);
         let key = CallKey {
-            role: words.take(),
-            generation: words.take(),
-            session: u32::try_from(words.take()).ok()?,
-            number: words.take(),
+            role,
+            generation,
+            session: session as u32,
+            number,
         };
-        let kind = words.take();
-        let state = decode_descriptor(core::array::from_fn(|_| words.take()));
+        let kind = session >> 32;
+        let mut state = || {
+            let mut state = [0; DESCRIPTOR_WORDS];
+            for word in &mut state {
+                *word = words.take()?;
+            }
+            decode_descriptor(state).map(|(state, _)| state)
+        };
         let effect = match kind {
             0 => Effect::None,
-            1 => Effect::Set(state?),
-            2 => Effect::Closed(state?),
+            1 => Effect::Set(state()?),
+            2 => Effect::Closed(state()?),
             _ => return None,
         };
-        let end = words.1 + 1 + MESSAGE_BYTES / 8;
-        let answer = words.take_bytes()?;
-        words.1 = end;
         Some(Self {
             op,
             key: (key.role != u64::MAX).then_some(key),
-            answer,
+            answer: words.take_bytes()?,
             effect,
         })
     }
 }
 
 impl Intent {
-    fn put(&self, words: &mut Words<'_>) {
-        match *self {
-            Self::Answered => words.put(0),
+    fn put(self, record: &mut Record<CALL_WORDS>) {
+        match self {
+            Self::Answered => put(record, 0),
             Self::Append {
                 file,
                 size,
                 modified_ns,
-            } => [1, file.0, size, modified_ns]
-                .into_iter()
-                .for_each(|word| words.put(word)),
+            } => put_all(record, &[1, file.0, size, modified_ns]),
             Self::Truncate {
                 file,
                 size,
                 modified_ns,
-            } => [2, file.0, size, modified_ns]
-                .into_iter()
-                .for_each(|word| words.put(word)),
+            } => put_all(record, &[2, file.0, size, modified_ns]),
             Self::Change { file, change } => {
-                words.put(3);
-                words.put(file.0);
-                put_change(words, &change);
+                put_all(record, &[3, file.0]);
+                put_change(record, &change);
             }
         }
     }
 
     fn take(words: &mut Words<'_>) -> Option<Self> {
-        let kind = words.take();
+        let kind = words.take()?;
         if kind == 0 {
             return Some(Self::Answered);
         }
-        let file = FileNumber(words.take());
+        let file = FileNumber(words.take()?);
         Some(match kind {
             1 => Self::Append {
                 file,
-                size: words.take(),
-                modified_ns: words.take(),
+                size: words.take()?,
+                modified_ns: words.take()?,
             },
             2 => Self::Truncate {
                 file,
-                size: words.take(),
-                modified_ns: words.take(),
+                size: words.take()?,
+                modified_ns: words.take()?,
             },
             3 => Self::Change {
                 file,
@@ -311,7 +316,7 @@ impl Intent {
 }
 
 /// Which fields there are, and two numbers of 32 bits a word.
-fn put_change(words: &mut Words<'_>, change: &AttributeChange) {
+fn put_change(record: &mut Record<CALL_WORDS>, change: &AttributeChange) {
     let small = [change.mode, change.uid, change.gid, change.links];
     let times = [change.accessed_ns, change.modified_ns, change.changed_ns];
     let there = small.iter().map(Option::is_some);
@@ -319,23 +324,21 @@ fn put_change(words: &mut Words<'_>, change: &AttributeChange) {
     let mask = there
         .enumerate()
         .fold(0, |mask, (bit, there)| mask | u64::from(there) << bit);
-    words.put(mask);
+    put(record, mask);
     for pair in small.chunks(2) {
         let [low, high] = [pair[0], pair[1]].map(|it| u64::from(it.unwrap_or(0)));
-        words.put(low | high << 32);
+        put(record, low | high << 32);
     }
-    for time in times {
-        words.put(time.unwrap_or(0));
-    }
+    put_all(record, &times.map(|time| time.unwrap_or(0)));
 }
 
 fn take_change(words: &mut Words<'_>) -> Option<AttributeChange> {
-    let mask = words.take();
+    let mask = words.take()?;
     if mask >> 7 != 0 {
         return None;
     }
     let there = |bit: u32| mask >> bit & 1 == 1;
-    let (first, second) = (words.take(), words.take());
+    let (first, second) = (words.take()?, words.take()?);
     let small = |bit: u32, word: u64| there(bit).then_some(word as u32);
     let time = |bit: u32, word: u64| there(bit).then_some(word);
     Some(AttributeChange {
@@ -343,46 +346,44 @@ fn take_change(words: &mut Words<'_>) -> Option<AttributeChange> {
         uid: small(1, first >> 32),
         gid: small(2, second),
         links: small(3, second >> 32),
-        accessed_ns: time(4, words.take()),
-        modified_ns: time(5, words.take()),
-        changed_ns: time(6, words.take()),
+        accessed_ns: time(4, words.take()?),
+        modified_ns: time(5, words.take()?),
+        changed_ns: time(6, words.take()?),
     })
 }
 
-/// A descriptor as words.
-pub fn encode_descriptor(state: &DescriptorState) -> [u64; DESCRIPTOR_WORDS] {
+/// In the last word of a descriptor's record.
+const IS_DIRECTORY: u64 = 1;
+const IS_BEHIND: u64 = 2;
+
+/// A descriptor as words. `is_behind`: what the last commit says of it counts, and not this.
+pub fn encode_descriptor(state: &DescriptorState, is_behind: bool) -> [u64; DESCRIPTOR_WORDS] {
+    let is_directory = if state.is_directory { IS_DIRECTORY } else { 0 };
     [
         state.role,
         state.generation,
         u64::from(state.descriptor.0) | u64::from(state.flags.bits()) << 32,
         state.file.0,
         state.position,
-        u64::from(state.is_directory),
+        is_directory | if is_behind { IS_BEHIND } else { 0 },
     ]
 }
 
-/// A descriptor from words.
-pub fn decode_descriptor(words: [u64; DESCRIPTOR_WORDS]) -> Option<DescriptorState> {
-    let [
-        role,
-        generation,
-        numbers,
-        file,
-        position,
-        is_directory @ 0..=1,
-    ] = words
-    else {
+/// A descriptor from words, and whether it is behind.
+pub fn decode_descriptor(words: [u64; DESCRIPTOR_WORDS]) -> Option<(DescriptorState, bool)> {
+    let [role, generation, numbers, file, position, marks @ 0..=3] = words else {
         return None;
     };
-    Some(DescriptorState {
+    let state = DescriptorState {
         role,
         generation,
         descriptor: Descriptor(numbers as u32),
         flags: OpenFlags::from_bits((numbers >> 32) as u32)?,
         file: FileNumber(file),
         position,
-        is_directory: is_directory == 1,
-    })
+        is_directory: marks & IS_DIRECTORY != 0,
+    };
+    Some((state, marks & IS_BEHIND != 0))
 }
 
 /// A step that takes back one call below.
@@ -423,38 +424,31 @@ pub enum Undo {
 
 impl Undo {
     /// As words: the step of this place of an operation.
-    pub fn encode(&self, op: u64, place: usize) -> [u64; UNDO_WORDS] {
-        let mut record = [0; UNDO_WORDS];
-        let mut words = Words(&mut record, 0);
-        words.put(op);
-        words.put((place as u64) << 8 | self.kind());
+    pub fn encode(&self, op: u64, place: usize) -> Record<UNDO_WORDS> {
+        let mut record = Record::new();
+        let kind = (place as u64) << 8 | self.kind();
+        put_all(&mut record, &[op, kind, self.file().0]);
         match self {
-            Self::Delete(file) => words.put(file.0),
+            Self::Delete(_) => {}
             Self::Write {
-                file,
                 offset,
                 modified_ns,
                 bytes,
+                ..
             } => {
-                words.put(file.0);
-                words.put(*offset);
-                words.put(*modified_ns);
-                words.put_bytes(bytes);
+                put_all(&mut record, &[*offset, *modified_ns]);
+                put_bytes(&mut record, bytes);
             }
             Self::Cut {
-                file,
                 size,
                 modified_ns: time,
-            } => [file.0, *size, *time]
-                .into_iter()
-                .for_each(|word| words.put(word)),
+                ..
+            } => put_all(&mut record, &[*size, *time]),
             Self::Links {
-                file,
                 links,
                 changed_ns: time,
-            } => [file.0, u64::from(*links), *time]
-                .into_iter()
-                .for_each(|word| words.put(word)),
+                ..
+            } => put_all(&mut record, &[u64::from(*links), *time]),
         }
         record
     }
@@ -469,27 +463,27 @@ impl Undo {
     }
 
     /// Operation, place and step from words.
-    pub fn decode(mut record: [u64; UNDO_WORDS]) -> Option<(u64, usize, Self)> {
-        let mut words = Words(&mut record, 0);
-        let (op, place) = (words.take(), words.take());
-        let file = FileNumber(words.take());
+    pub fn decode(record: &[u64; UNDO_WORDS]) -> Option<(u64, usize, Self)> {
+        let mut words = Words::of(record);
+        let (op, place) = (words.take()?, words.take()?);
+        let file = FileNumber(words.take()?);
         let step = match place & 0xff {
             1 => Self::Delete(file),
             2 => Self::Write {
                 file,
-                offset: words.take(),
-                modified_ns: words.take(),
+                offset: words.take()?,
+                modified_ns: words.take()?,
                 bytes: words.take_bytes::<UNDO_BYTES_MAX>()?.to_vec(),
             },
             3 => Self::Cut {
                 file,
-                size: words.take(),
-                modified_ns: words.take(),
+                size: words.take()?,
+                modified_ns: words.take()?,
             },
             4 => Self::Links {
                 file,
-                links: u32::try_from(words.take()).ok()?,
-                changed_ns: words.take(),
+                links: u32::try_from(words.take()?).ok()?,
+                changed_ns: words.take()?,
             },
             _ => return None,
         };
