@@ -347,6 +347,8 @@ pub enum Measurement {
     Boot,
     /// PostMark, a tenth of the paper's, on one disk and on a mirror.
     Postmark,
+    /// The instructions of a transaction of PostMark, task by task.
+    Instructions,
     /// What an idle guest costs the host.
     Idle,
     /// From a kill to an answer, over 300 kills during PostMark.

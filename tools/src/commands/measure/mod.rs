@@ -2,6 +2,7 @@
 
 mod calls;
 mod figure;
+mod instructions;
 mod postmark;
 mod start;
 
@@ -51,7 +52,7 @@ pub fn run(options: &Measure) -> Result<()> {
 
 type Take = fn(&Bench, &crate::ui::Step) -> Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(Measurement, &str, Take); 6] = [
+const MEASUREMENTS: [(Measurement, &str, Take); 7] = [
     (Measurement::Call, "Calls between two tasks", calls::take),
     (Measurement::Boot, "From power-on to mounted", start::boot),
     (Measurement::Idle, "An idle guest", start::idle),
@@ -59,6 +60,11 @@ const MEASUREMENTS: [(Measurement, &str, Take); 6] = [
         Measurement::Postmark,
         "PostMark on one disk and on a mirror",
         postmark::speed,
+    ),
+    (
+        Measurement::Instructions,
+        "Instructions of PostMark's transactions",
+        instructions::take,
     ),
     (
         Measurement::Recovery,
@@ -98,10 +104,16 @@ impl Bench {
     /// A guest with a new file system, mounted.
     fn formatted(&self, disks: usize) -> Result<(Machine, Guest)> {
         let machine = self.machine(disks)?;
-        let mut guest = Guest::boot(&machine, None)?;
-        guest.wait_ready(start::LIMIT)?;
-        guest.expect("format yes", start::LIMIT)?;
-        guest.expect("mount", start::LIMIT)?;
+        let guest = formatted(&machine)?;
         Ok((machine, guest))
     }
+}
+
+/// The same on this machine.
+fn formatted(machine: &Machine) -> Result<Guest> {
+    let mut guest = Guest::boot(machine, None)?;
+    guest.wait_ready(start::LIMIT)?;
+    guest.expect("format yes", start::LIMIT)?;
+    guest.expect("mount", start::LIMIT)?;
+    Ok(guest)
 }

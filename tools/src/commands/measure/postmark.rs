@@ -14,7 +14,7 @@ use crate::guest::{Guest, Recoveries, Restarts};
 use crate::ui::Step;
 
 /// A tenth of the Loris paper's run: 4,000 files, 8,000 transactions.
-const PRESET: &str = "postmark loris-tenth";
+pub const PRESET: &str = "postmark loris-tenth";
 
 /// Seconds that it may take on one disk and on a mirror.
 const SINGLE_S_MAX: f64 = 10.0;
@@ -132,7 +132,7 @@ pub fn reset(bench: &Bench, step: &Step) -> Result<Vec<Figure>> {
 }
 
 /// A command that must succeed and see no error.
-fn run(guest: &mut Guest, step: &Step, command: &str) -> Result<Value> {
+pub fn run(guest: &mut Guest, step: &Step, command: &str) -> Result<Value> {
     run_noting(guest, step, command, &mut Recoveries::default())
 }
 
