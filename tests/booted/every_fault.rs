@@ -56,7 +56,7 @@ const LATE: [&str; 10] = [
 ];
 
 /// Faults after which a task goes on, in damaged memory or with wrong answers.
-const GOES_ON: [&str; 10] = [
+pub const GOES_ON: [&str; 10] = [
     "wild-write",
     "heap-corruption",
     "static-overrun",
@@ -107,12 +107,13 @@ fn impatient(stack: &str) -> String {
         })
 }
 
-fn bed() -> Bed {
+/// Two disks that can fail, and callers that do not wait for long.
+pub fn bed() -> Bed {
     Bed::new(2).with_faulty_disks().with_stack(impatient)
 }
 
 /// Restarts and last cause of each task.
-fn lives(guest: &mut Guest) -> BTreeMap<String, (u64, String)> {
+pub fn lives(guest: &mut Guest) -> BTreeMap<String, (u64, String)> {
     let told = run(guest, "ps");
     let tasks = told["tasks"].as_array().expect("tasks");
     let life = |task: &Value| {
@@ -124,7 +125,7 @@ fn lives(guest: &mut Guest) -> BTreeMap<String, (u64, String)> {
 }
 
 /// A command that may fail; its output, or its error.
-fn attempt(guest: &mut Guest, command: &str) -> Result<String, String> {
+pub fn attempt(guest: &mut Guest, command: &str) -> Result<String, String> {
     let id = guest.start(command).map_err(|error| error.to_string())?;
     let mut text = String::new();
     let mut collect = |event: &Event| {
@@ -214,7 +215,7 @@ fn experiment(guest: &mut Guest, number: usize, fault: &str, task: &str) -> Beca
     }
 }
 
-fn content_of(guest: &mut Guest, path: &str) -> Result<String, String> {
+pub fn content_of(guest: &mut Guest, path: &str) -> Result<String, String> {
     attempt(guest, &format!("cat {path}")).map(|text| text.trim_end().to_owned())
 }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bed;
+mod bugs;
 mod campaigns;
 mod costs;
 mod disks;

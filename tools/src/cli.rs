@@ -174,7 +174,8 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Seed of the kills and of PostMark's choices; the same seed gives the same choices
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = parse_seed,
+          allow_negative_numbers = true)]
     pub seed: u64,
     /// Print the summary as JSON
     #[arg(long)]
@@ -230,7 +231,8 @@ pub struct Mutants {
     #[arg(long, value_name = "NAME")]
     pub only: Option<String>,
     /// Seed of the first run
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = parse_seed,
+          allow_negative_numbers = true)]
     pub seed: u64,
     /// Runs after which a mutant counts as not found
     #[arg(long, value_name = "N", default_value = "2000")]
@@ -244,13 +246,14 @@ pub struct Mutants {
 #[derive(Debug, Args)]
 pub struct Simulate {
     /// Seed of the first run; each further one has the next. The same seed is the same run
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = parse_seed,
+          allow_negative_numbers = true)]
     pub seed: u64,
     /// How many runs [default: 1000, or as many as the hours hold]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: Option<u64>,
     /// No new run after so many hours
-    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    #[arg(long, value_name = "H", value_parser = parse_hours, allow_negative_numbers = true)]
     pub hours: Option<f64>,
     /// Leave out parts of the runs: kills, cuts, mid-poll, slow, clients, pauses
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
@@ -275,10 +278,16 @@ pub struct Simulate {
     pub json: bool,
 }
 
+/// What all choices follow from.
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse().ok();
+    seed.ok_or_else(|| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
 fn parse_hours(text: &str) -> Result<f64, String> {
     let hours = text.parse().ok();
     let hours = hours.filter(|hours: &f64| (0.0..=10_000.0).contains(hours));
-    hours.ok_or_else(|| "expected hours, for instance 0.5".into())
+    hours.ok_or_else(|| "expected hours from 0 to 10000, for instance 0.5".into())
 }
 
 /// `A-B`: numbers from A on, up to before B.
@@ -325,7 +334,8 @@ pub struct CheckOrder {
 #[derive(Debug, Args)]
 pub struct FuzzImages {
     /// Number of the first image; each is made from its number alone
-    #[arg(long, default_value = "0")]
+    #[arg(long, default_value = "0", value_parser = parse_seed,
+          allow_negative_numbers = true)]
     pub seed: u64,
     /// How many [default: 10000, or as many as the minutes allow]
     #[arg(long, value_name = "M")]

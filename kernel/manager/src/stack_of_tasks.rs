@@ -60,6 +60,8 @@ pub struct Tasks {
     pub injections: RefCell<Vec<Active>>,
     /// The highest number that one of them was given.
     pub injection_number: Cell<u32>,
+    /// Roles whose tasks were ended by a kill that had waited in them, until their deaths are dealt with.
+    pub killed: RefCell<Vec<u64>>,
     /// An accident of the machine is under way.
     pub power_fails: Cell<bool>,
     /// The machine is about to end, this way.
@@ -95,6 +97,7 @@ impl Tasks {
             series: Cell::default(),
             injections: RefCell::default(),
             injection_number: Cell::default(),
+            killed: RefCell::default(),
             power_fails: Cell::default(),
             ending: Cell::default(),
             stack,
@@ -225,8 +228,13 @@ impl Tasks {
             // It was ended with another one, which is being dealt with.
             return;
         }
+        let ends_the_machine = self.ends_the_machine();
+        let cause = match self.take_killed(report.role) {
+            true => Cause::Injected,
+            false => cause,
+        };
         self.note_death(task, report, cause, silent);
-        if self.ends_the_machine() {
+        if ends_the_machine {
             return;
         }
         // Also while the machine is about to end: the last sync needs the stack.

@@ -40,7 +40,8 @@ pub enum Campaign {
     #[command(
         after_help = "Ends with status 1 if there is a visible failure.\n\nExamples:\n  \
                       cargo galago campaign summary kills-*.jsonl\n  \
-                      cargo galago campaign summary kills.jsonl --plot replay.svg --json"
+                      cargo galago campaign summary kills.jsonl --plot replay.svg --json\n  \
+                      cargo galago campaign summary faults.jsonl --matrix"
     )]
     Summary(Summary),
 }
@@ -53,7 +54,8 @@ pub struct Experiments {
           value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub count: u64,
     /// With an experiment's number, all that its choices follow from
-    #[arg(long, value_name = "S", default_value = "1")]
+    #[arg(long, value_name = "S", default_value = "1", value_parser = super::parse_seed,
+          allow_negative_numbers = true)]
     pub seed: u64,
     /// Only the experiments whose number leaves I when divided by N
     #[arg(long, value_name = "I/N", default_value = "0/1")]
@@ -76,83 +78,91 @@ pub struct Experiments {
     pub accel: Choice,
 }
 
+/// Whom a campaign turns against.
+#[derive(Clone, Debug, Args)]
+pub struct Targets {
+    /// Tasks, by name or group (`drivers`, `stores`, `below`, `all`)
+    #[arg(
+        long,
+        value_name = "TASK,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub targets: Vec<String>,
+}
+
+/// What is injected.
+#[derive(Clone, Debug, Args)]
+pub struct Faults {
+    /// Faults, by the names that `inject` on the console has for them
+    #[arg(
+        long,
+        value_name = "FAULT,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    pub faults: Vec<String>,
+}
+
 /// Options of `campaign kill`.
 #[derive(Clone, Debug, Args)]
 pub struct Kill {
     /// What every campaign has.
     #[command(flatten)]
     pub experiments: Experiments,
-    /// The tasks to kill, by name or group (`drivers`, `stores`, `below`, `all`)
-    #[arg(
-        long,
-        value_name = "TASK,…",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub targets: Vec<String>,
+    /// Whom.
+    #[command(flatten)]
+    pub targets: Targets,
     /// Stack description, by name (see qemu/stacks) or file
     #[arg(long, value_name = "NAME|FILE", default_value = "mirror")]
+    pub stack: String,
+}
+
+/// Options of the campaigns that need the filter before disks.
+#[derive(Clone, Debug, Args)]
+pub struct OnFaultyDisks {
+    /// What every campaign has.
+    #[command(flatten)]
+    pub experiments: Experiments,
+    /// Stack description, by name (see qemu/stacks) or file; disks fail where the filter `faulty` is
+    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
     pub stack: String,
 }
 
 /// Options of `campaign fault`.
 #[derive(Clone, Debug, Args)]
 pub struct Fault {
-    /// What every campaign has.
+    /// What every campaign on faulty disks has.
     #[command(flatten)]
-    pub experiments: Experiments,
-    /// The tasks that fail, by name or group (`drivers`, `stores`, `below`, `all`); disks fail too
-    #[arg(
-        long,
-        value_name = "TASK,…",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub targets: Vec<String>,
-    /// The faults, by the names that `inject` on the console has for them
-    #[arg(
-        long,
-        value_name = "FAULT,…",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub faults: Vec<String>,
-    /// Stack description, by name (see qemu/stacks) or file; disks fail where the filter `faulty` is
-    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
-    pub stack: String,
+    pub on: OnFaultyDisks,
+    /// Whom; disks fail, too.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// What.
+    #[command(flatten)]
+    pub faults: Faults,
 }
 
 /// Options of `campaign corrupt`.
 #[derive(Clone, Debug, Args)]
 pub struct Corrupt {
-    /// What every campaign has.
+    /// What every campaign on faulty disks has.
     #[command(flatten)]
-    pub experiments: Experiments,
-    /// The faults: corrupt, torn-write, lost-write, misdirected-write, or all
-    #[arg(
-        long,
-        value_name = "FAULT,…",
-        value_delimiter = ',',
-        default_value = "all"
-    )]
-    pub faults: Vec<String>,
-    /// Stack description, by name (see qemu/stacks) or file, with the filter `faulty`
-    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
-    pub stack: String,
+    pub on: OnFaultyDisks,
+    /// What: corrupt, torn-write, lost-write, misdirected-write, or all.
+    #[command(flatten)]
+    pub faults: Faults,
 }
 
 /// Options of `campaign power-cut`.
 #[derive(Clone, Debug, Args)]
 pub struct PowerCut {
-    /// What every campaign has.
+    /// What every campaign on faulty disks has; `--how reset` and `qemu-kill` need no filter.
     #[command(flatten)]
-    pub experiments: Experiments,
+    pub on: OnFaultyDisks,
     /// What is cut
     #[arg(long, value_enum, default_value = "power")]
     pub how: How,
-    /// Stack description, by name (see qemu/stacks) or file; `power` needs one with the filter `faulty`
-    #[arg(long, value_name = "NAME|FILE", default_value = "mirror-faulty")]
-    pub stack: String,
 }
 
 /// How a machine is cut off.
@@ -185,8 +195,11 @@ pub struct Summary {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Print the figures as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "matrix")]
     pub json: bool,
+    /// Print how experiments ended as a table in Markdown: a row a fault, a column a target
+    #[arg(long)]
+    pub matrix: bool,
     /// Draw the time of each recovery of the cache over the size of its log, as SVG
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,

@@ -1,6 +1,8 @@
 //! `crash-states`, `check-order`, `fuzz-images`: the checkers of `tests/checkers`, built and run. Also the
 //! slice that every test run does of them and of the simulation.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -96,6 +98,7 @@ pub fn check_order(options: &CheckOrder) -> Result<()> {
         })
     };
     let logs: Vec<PathBuf> = options.logs.iter().map(absolute).collect::<Result<_>>()?;
+    logs.iter().try_for_each(|log| expect_log(log))?;
     let shown = Shown {
         step: "The order of writes and flushes",
         json: options.json,
@@ -103,6 +106,21 @@ pub fn check_order(options: &CheckOrder) -> Result<()> {
     };
     let paths: Vec<&Path> = logs.iter().map(PathBuf::as_path).collect();
     CHECKERS.run("check-order", &json!({ "logs": paths }), shown)
+}
+
+/// Refuses a file that is no log at all: there is no order in it to be wrong.
+fn expect_log(path: &Path) -> Result<()> {
+    /// How `blklogwrites` logs begin: the magic number and the version.
+    const HEAD: [u64; 2] = [0x6a_7366_7773_6872, 1];
+    let expected = HEAD.map(u64::to_le_bytes).concat();
+    let mut head = [0; size_of::<[u64; 2]>()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    let wrong = |what: &str| Failure::Usage(format!("{}: {what}", path.display())).into();
+    match read {
+        Ok(()) if head[..] == expected => Ok(()),
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(wrong(&reason(&error))),
+        _ => Err(wrong("this is no log that --log-writes recorded")),
+    }
 }
 
 /// Tries hostile images.

@@ -105,6 +105,7 @@ impl Tasks {
         let Ok(table) = inspect::tasks() else { return };
         let mut injections = core::mem::take(&mut *self.injections.borrow_mut());
         for active in &mut injections {
+            let kills = active.what_of_task() == Some(Fault::Kill);
             let Some(armed) = &mut active.armed else {
                 continue;
             };
@@ -115,6 +116,9 @@ impl Tasks {
             let hits = marks.wrapping_sub(armed.marks);
             armed.marks = marks;
             active.hits += u64::from(hits);
+            if hits > 0 && kills {
+                self.killed.borrow_mut().push(armed.role);
+            }
             let is_gone =
                 armed.task.is_some() && (!is_alive(info) || info.generation != armed.generation);
             if is_gone || (hits > 0 && active.target == Target::All) {
@@ -134,6 +138,15 @@ impl Tasks {
         }
         injections.append(&mut self.injections.borrow_mut());
         self.injections.replace(injections);
+    }
+
+    /// Whether the last instance of a role was ended by a kill that had waited in it: as any kill that was
+    /// asked for, it is no crash.
+    pub fn take_killed(&self, role: u64) -> bool {
+        let mut killed = self.killed.borrow_mut();
+        let before = killed.len();
+        killed.retain(|it| *it != role);
+        killed.len() < before
     }
 
     /// Takes an injection back from who keeps it.

@@ -21,7 +21,7 @@ use alloc::{
     vec::Vec,
 };
 
-use abi::When;
+use abi::{Fault, When};
 use manager::{
     control::Target,
     injection::{EVERY_MS_MIN, INJECTIONS_MAX, Injection, Listed, TaskFault, What},
@@ -77,6 +77,14 @@ impl Active {
             _ => Some(1),
         };
         count.map(|count| count.saturating_sub(self.hits))
+    }
+
+    /// The fault of a task that it is, if it is one.
+    fn what_of_task(&self) -> Option<Fault> {
+        match self.what {
+            What::Task(fault) => fault.fault(),
+            _ => None,
+        }
     }
 
     /// The point that it waits for, if it does.

@@ -19,6 +19,7 @@ use crate::Failure;
 use crate::cli::campaign::Experiments;
 use crate::guest::{Description, Prepared};
 use crate::host::interrupt::{self, AskFirst};
+use crate::host::project::Project;
 use crate::ui::{self, Ui};
 
 /// Guests at once where nobody says: each keeps a core busy.
@@ -58,6 +59,18 @@ impl Campaign<'_> {
             stack: self.stack.into(),
             options: format!("{}{brief}", self.options),
         };
+        if let Some(number) = self.experiments.only {
+            let (workshop, _) = self.workshop()?;
+            return only(kind, &identity, number, &workshop);
+        }
+        // What is wrong with the file is told before anything is built.
+        let results = Results::open(&self.path()?, &identity)?;
+        let (workshop, ui) = self.workshop()?;
+        self.all(kind, &identity, &workshop, results, ui)
+    }
+
+    /// What guests are booted from, built if need be.
+    fn workshop(&self) -> Result<(Workshop, Ui)> {
         let ui = Ui::new(false);
         let prepared = Prepared::new(&ui)?;
         let machine = prepared.machine(self.stack, 512)?;
@@ -68,15 +81,18 @@ impl Campaign<'_> {
             description: self.description.clone(),
             prepared,
         };
-        match self.experiments.only {
-            Some(number) => only(kind, &identity, number, &workshop),
-            None => self.all(kind, &identity, &workshop, ui),
-        }
+        Ok((workshop, ui))
     }
 
-    fn all(&self, kind: &dyn Kind, identity: &Identity, workshop: &Workshop, ui: Ui) -> Result<()> {
-        let path = self.path(workshop);
-        let mut results = Results::open(&path, identity)?;
+    fn all(
+        &self,
+        kind: &dyn Kind,
+        identity: &Identity,
+        workshop: &Workshop,
+        mut results: Results,
+        ui: Ui,
+    ) -> Result<()> {
+        let path = self.path()?;
         let shard = self.experiments.shard;
         let numbers: VecDeque<u64> = (0..self.experiments.count)
             .filter(|&number| shard.has(number) && !results.has(number))
@@ -153,16 +169,17 @@ impl Campaign<'_> {
         jobs.unwrap_or(cores.min(JOBS_MAX) as u64).min(wanted)
     }
 
-    fn path(&self, workshop: &Workshop) -> PathBuf {
+    fn path(&self) -> Result<PathBuf> {
         let Experiments { seed, shard, .. } = self.experiments;
-        self.experiments.out.clone().unwrap_or_else(|| {
+        let target = Project::find()?.target().to_owned();
+        Ok(self.experiments.out.clone().unwrap_or_else(|| {
             let part = match shard.of {
                 1 => String::new(),
                 of => format!("-{}-of-{of}", shard.index),
             };
-            let folder = workshop.prepared.project.target().join("campaigns");
+            let folder = target.join("campaigns");
             folder.join(format!("{}-{seed}{part}.jsonl", self.name))
-        })
+        }))
     }
 }
 

@@ -1,11 +1,17 @@
 //! Kills: a task is ended by a trap at its program counter, in the middle of work.
+//!
+//! A kill that comes at a time of the host's finds most tasks waiting, as they are most of the time. So most come
+//! when the task has something in hand: with a request that it takes, or at a point that it passes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use stack::MANAGER;
+use stack::{MANAGER, Role};
+use storage::point::Point;
 
 use super::experiment::{Choices, Documented, Kind};
+use super::faults::Injection;
 use super::load::Plan;
 use super::moment::Moment;
 use super::random::Random;
@@ -23,12 +29,20 @@ const LONG_ONE_IN: u64 = 10;
 /// How much longer.
 const LONG_SCALE: u64 = 12;
 
+/// Most requests after which a kill comes.
+const REQUESTS_MAX: u64 = 60;
+
+/// How often something is synced so that a kill that waits has its occasion.
+const OCCASIONS_MAX: u32 = 10;
+
 /// How soon the manager is asked again whether it is there.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The campaign.
 pub struct Kill {
     targets: Targets,
+    /// Of tasks that can have a kill wait in them: the program.
+    programs: BTreeMap<String, String>,
     seed: u64,
     brief: bool,
 }
@@ -42,10 +56,50 @@ impl Kill {
     ) -> Result<Self, Failure> {
         Ok(Self {
             targets: Targets::find(words, description)?,
+            programs: programs(description),
             seed: options.seed,
             brief: options.brief,
         })
     }
+}
+
+/// Who tells how it goes, who is told, and who is not part of the stack is killed only at once.
+fn programs(description: &Description) -> BTreeMap<String, String> {
+    let tasks = description.stack.tasks.iter();
+    let part = |role: Role| !matches!(role, Role::Console | Role::Application);
+    tasks
+        .filter(|task| part(task.role))
+        .map(|task| (task.name.clone(), task.program.clone()))
+        .collect()
+}
+
+/// What the kill waits for: none if it is at once.
+fn occasion(random: &mut Random, program: &str) -> Option<String> {
+    let points: Vec<&Point> = Point::ALL
+        .iter()
+        // Nobody replays before somebody has died.
+        .filter(|point| point.layer() == program && **point != Point::Replaying)
+        .collect();
+    match random.below(4) {
+        0 => None,
+        1 | 2 if !points.is_empty() => Some(format!("at={}", random.pick(&points).name())),
+        _ => Some(format!("after={}", random.scaled(1, REQUESTS_MAX))),
+    }
+}
+
+/// Waits until a kill that waits has come: if need be, something is synced. False if it never does; then it
+/// was taken back.
+fn came(subject: &mut Subject, top: &str) -> Result<bool> {
+    for _ in 0..OCCASIONS_MAX {
+        let listed = subject.run("inject list")?;
+        if listed["injections"].as_array().is_some_and(Vec::is_empty) {
+            return Ok(true);
+        }
+        subject.run(&format!("touch {top}"))?;
+        subject.run("sync")?;
+    }
+    subject.run("inject off all")?;
+    Ok(false)
 }
 
 impl Kind for Kill {
@@ -62,14 +116,23 @@ impl Kind for Kill {
             _ if random.one_in(2) => Plan::postmark(&mut random, 1),
             _ => Plan::files(&mut random),
         };
+        let moment = Moment::within(&mut random, &plan);
+        let program = self.programs.get(&target);
+        let occasion = program.and_then(|program| occasion(&mut random, program));
         Choices {
-            moment: Moment::within(&mut random, &plan),
+            moment,
             fault: "kill".into(),
-            target,
             setting: Setting::for_number(self.seed, number, self.brief),
             fresh: long,
             plan,
-            injection: None,
+            injection: occasion.map(|parameters| Injection {
+                fault: "kill".into(),
+                target: target.clone(),
+                of_disk: false,
+                parameters,
+                may_show: false,
+            }),
+            target,
         }
     }
 
@@ -78,15 +141,29 @@ impl Kind for Kill {
         let subject = rig.subject()?;
         let mut load = choices.plan.begin(subject, top)?;
         let sync = choices.moment.wait(subject, &mut load)?;
-        let order = subject.guest.start(&format!("kill {target}"))?;
+        let command = match &choices.injection {
+            Some(injection) => injection.command(),
+            None => format!("kill {target}"),
+        };
+        let order = subject.guest.start(&command)?;
+        // One that waits may come during the work, or be brought about when that is over.
+        let mut has_come = choices.injection.is_none();
         // Who lost its console is not told how its sync ended.
         let mut waits_for: Vec<u64> = sync.filter(|_| target != "console").into_iter().collect();
         let deadline = Instant::now() + LIMIT;
         let mut consoles = 0;
-        while !(load.is_over()
-            && waits_for.is_empty()
-            && self.targets.is_back(target, &subject.heard))
-        {
+        loop {
+            if load.is_over() && waits_for.is_empty() {
+                if !has_come {
+                    if !came(subject, top)? {
+                        break;
+                    }
+                    has_come = true;
+                }
+                if self.targets.is_back(target, &subject.heard) {
+                    break;
+                }
+            }
             load.go_on(subject)?;
             let Some(event) = subject.event("recovering", deadline)? else {
                 let what = if load.is_over() {
@@ -99,7 +176,7 @@ impl Kind for Kill {
             load.take(&event)?;
             for id in waits_for.iter().copied().chain([order]) {
                 if let Some(done) = event.done(id).filter(|done| !done.ok) {
-                    let command = if id == order { "kill" } else { "sync" };
+                    let command = if id == order { &command } else { "sync" };
                     let reason = done.error.unwrap_or_default();
                     let what = format!("`{command}` failed: {reason}");
                     return Err(Failure::Check(what).into());
@@ -131,4 +208,39 @@ pub fn wait_for_manager(subject: &mut Subject) -> Result<()> {
         std::thread::sleep(ASK_AGAIN);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_kills_come_when_the_task_has_something_in_hand() {
+        let mut counts = BTreeMap::new();
+        for number in 0..1000 {
+            for program in ["twinfs", "virtio-blk"] {
+                let occasion = occasion(&mut Random::new(1, number), program);
+                let again = super::occasion(&mut Random::new(1, number), program);
+                assert_eq!(occasion, again, "it follows from seed and number");
+                let kind = occasion.map_or("now".into(), |it| match it.split_once('=') {
+                    Some(("at", point)) => point.to_owned(),
+                    _ => "after".to_owned(),
+                });
+                *counts.entry((program, kind)).or_insert(0) += 1;
+            }
+        }
+        let count = |program, kind: &str| {
+            let kind = kind.to_owned();
+            counts.get(&(program, kind)).copied().unwrap_or(0)
+        };
+        assert!((200..300).contains(&count("twinfs", "now")), "{counts:?}");
+        assert!((200..300).contains(&count("virtio-blk", "now")));
+        assert_eq!(
+            count("virtio-blk", "after") + count("virtio-blk", "now"),
+            1000
+        );
+        for point in Point::ALL.iter().filter(|point| point.layer() == "twinfs") {
+            assert!(count("twinfs", point.name()) > 50, "{counts:?}");
+        }
+    }
 }

@@ -42,61 +42,71 @@ use crate::host::project::Project;
 
 /// Makes the experiments of a campaign, or sums up what was made.
 pub fn run(options: &cli::Campaign) -> Result<()> {
+    let read = |stack: &str| Description::read(&Project::find()?, stack);
     match options {
-        cli::Campaign::Kill(options) => {
-            let description = Description::read(&Project::find()?, &options.stack)?;
-            let kind = Kill::new(&options.targets, &description, &options.experiments)?;
-            Campaign {
-                name: "kill",
-                stack: &options.stack,
-                options: format!("--targets {}", options.targets.join(",")),
-                experiments: &options.experiments,
+        cli::Campaign::Kill(cli::Kill {
+            experiments,
+            targets: cli::Targets { targets },
+            stack,
+        }) => {
+            let description = read(stack)?;
+            let kind = Kill::new(targets, &description, experiments)?;
+            let options = format!("--targets {}", targets.join(","));
+            campaign("kill", stack, options, experiments, description).conduct(&kind)
+        }
+        cli::Campaign::PowerCut(cli::PowerCut { on, how }) => {
+            let description = read(&on.stack)?;
+            let kind = PowerCut::new(*how, &description, &on.experiments)?;
+            let options = format!("--how {}", how.word());
+            campaign(
+                "power-cut",
+                &on.stack,
+                options,
+                &on.experiments,
                 description,
-            }
+            )
             .conduct(&kind)
         }
-        cli::Campaign::PowerCut(options) => {
-            let description = Description::read(&Project::find()?, &options.stack)?;
-            let kind = PowerCut::new(options.how, &description, &options.experiments)?;
-            Campaign {
-                name: "power-cut",
-                stack: &options.stack,
-                options: format!("--how {}", options.how.word()),
-                experiments: &options.experiments,
-                description,
-            }
-            .conduct(&kind)
+        cli::Campaign::Fault(cli::Fault {
+            on,
+            targets: cli::Targets { targets },
+            faults: cli::Faults { faults },
+        }) => {
+            let description = read(&on.stack)?;
+            let found = Targets::find(targets, &description)?;
+            let all = Faults::of_everything(faults, &found, &description)?;
+            let (targets, faults) = (targets.join(","), faults.join(","));
+            let options = format!("--targets {targets} --faults {faults}");
+            let kind = Inject::new(all, found, &on.experiments);
+            campaign("fault", &on.stack, options, &on.experiments, description).conduct(&kind)
         }
-        cli::Campaign::Fault(options) => {
-            let description = Description::read(&Project::find()?, &options.stack)?;
-            let targets = Targets::find(&options.targets, &description)?;
-            let faults = Faults::of_everything(&options.faults, &targets, &description)?;
-            Campaign {
-                name: "fault",
-                stack: &options.stack,
-                options: format!(
-                    "--targets {} --faults {}",
-                    options.targets.join(","),
-                    options.faults.join(",")
-                ),
-                experiments: &options.experiments,
-                description,
-            }
-            .conduct(&Inject::new(faults, targets, &options.experiments))
-        }
-        cli::Campaign::Corrupt(options) => {
-            let description = Description::read(&Project::find()?, &options.stack)?;
-            let targets = Targets::find(&["all".to_owned()], &description)?;
-            let faults = Faults::by_type(&options.faults, &description)?;
-            Campaign {
-                name: "corrupt",
-                stack: &options.stack,
-                options: format!("--faults {}", options.faults.join(",")),
-                experiments: &options.experiments,
-                description,
-            }
-            .conduct(&Inject::new(faults, targets, &options.experiments))
+        cli::Campaign::Corrupt(cli::Corrupt {
+            on,
+            faults: cli::Faults { faults },
+        }) => {
+            let description = read(&on.stack)?;
+            let found = Targets::find(&["all".to_owned()], &description)?;
+            let all = Faults::by_type(faults, &description)?;
+            let options = format!("--faults {}", faults.join(","));
+            let kind = Inject::new(all, found, &on.experiments);
+            campaign("corrupt", &on.stack, options, &on.experiments, description).conduct(&kind)
         }
         cli::Campaign::Summary(options) => summary::run(options),
+    }
+}
+
+fn campaign<'a>(
+    name: &'static str,
+    stack: &'a str,
+    options: String,
+    experiments: &'a cli::Experiments,
+    description: Description,
+) -> Campaign<'a> {
+    Campaign {
+        name,
+        stack,
+        options,
+        experiments,
+        description,
     }
 }

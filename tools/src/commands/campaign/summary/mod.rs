@@ -1,6 +1,7 @@
 //! `campaign summary`: what campaigns wrote, merged and counted.
 
 mod figures;
+mod matrix;
 mod merge;
 mod plot;
 mod relation;
@@ -27,7 +28,9 @@ pub fn run(options: &Summary) -> Result<()> {
         std::fs::write(path, drawn)
             .map_err(|error| Failure::Host(format!("{}: {}", path.display(), reason(&error))))?;
     }
-    ui::print(&if options.json {
+    ui::print(&if options.matrix {
+        matrix::of(&figures.rows)
+    } else if options.json {
         serde_json::to_string_pretty(&figures)?
     } else {
         figures.to_string()
