@@ -38,7 +38,7 @@ points! {
     BlocksWritten = 0, "twinfs.blocks-written", "all blocks of a checkpoint are written, none is flushed";
     RootWritten = 1, "twinfs.root-written", "the root of a checkpoint is written, and not flushed";
     RootFlushed = 2, "twinfs.root-flushed", "the root is on the medium, and the store does not know yet";
-    RootErased = 3, "twinfs.root-erased", "the root before the newest is erased, and not flushed";
+    RootCopied = 3, "twinfs.root-copied", "the root is copied over the one before, and not flushed";
     LogWritten = 4, "twinfs.log-written", "records of overwrites are written, and not flushed";
     MappingWritten = 5, "logical.mapping-written", "the mapping is on all stores, no store has begun its checkpoint";
     StoresSynced = 6, "logical.stores-synced", "all stores have the checkpoint, and nobody above knows";

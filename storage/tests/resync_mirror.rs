@@ -124,8 +124,13 @@ fn place_of(history: &History, content: &[u8]) -> u64 {
 
 /// Where in a disk's events its first checkpoint is on the medium. It goes on when all disks are there.
 fn checkpointed(history: &History) -> usize {
-    let is_root =
-        |event: &Event| matches!(event, Event::Write { data, .. } if data[..8] == *b"GalTwnFS");
+    // At its own place: a copy is at the other.
+    let is_root = |event: &Event| match event {
+        Event::Write { sector, data } if data[..8] == *b"GalTwnFS" => {
+            (data[56] % 2 == 0) == (*sector == 0)
+        }
+        _ => false,
+    };
     let root = history.events().iter().position(is_root);
     root.map_or(usize::MAX, |root| root + 2)
 }

@@ -270,7 +270,7 @@ const POINTS: [(&str, &str, &str); 11] = [
     ("twinfs.0", "twinfs.blocks-written", "sync"),
     ("twinfs.1", "twinfs.root-written", "sync"),
     ("twinfs.0", "twinfs.root-flushed", "sync"),
-    ("twinfs.1", "twinfs.root-erased", "sync"),
+    ("twinfs.1", "twinfs.root-copied", "sync"),
     ("logical", "logical.mapping-written", "sync"),
     ("logical", "logical.stores-synced", "sync"),
     ("cache", "cache.written-back", "sync"),

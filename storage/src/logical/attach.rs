@@ -59,6 +59,10 @@ impl<S: FileStore> Logical<S> {
             }
         }
         let volume = Volume::new(&loaded, checkpoint.timestamp).ok_or(failure)?;
+        // What somebody sees from here on is not gone back behind when another store comes back.
+        for (copy, error) in self.finish_on_all(&volume, checkpoint).await {
+            volume.take_out(copy.store, error);
+        }
         self.open_mapping(&volume).await?;
         let checkpoint = volume.checkpoint.get();
         if resume.is_none() {
@@ -104,7 +108,14 @@ impl<S: FileStore> Logical<S> {
         let mut worst = Error::NotFormatted;
         for (slot, answer) in answers.await {
             match answer {
-                Ok(info) => parts.push(Part { slot, info }),
+                Ok(info) => {
+                    let (newest, previous) = (info.newest, info.previous);
+                    let finished = info.finished;
+                    log::debug!(
+                        "file store {slot}: {newest:?}, finished: {finished}, before: {previous:?}"
+                    );
+                    parts.push(Part { slot, info });
+                }
                 Err(error) => {
                     log::warn!("file store {slot} is left out: {error}");
                     worst = match (worst, error) {

@@ -89,7 +89,11 @@ impl<S: FileStore> Logical<S> {
     }
 
     /// Tells all stores that all of them have the checkpoint; returns those that failed.
-    async fn finish_on_all(&self, volume: &Volume, checkpoint: Checkpoint) -> Vec<(Copy, Error)> {
+    pub(super) async fn finish_on_all(
+        &self,
+        volume: &Volume,
+        checkpoint: Checkpoint,
+    ) -> Vec<(Copy, Error)> {
         if !checkpoint.has_way_back() {
             return Vec::new();
         }

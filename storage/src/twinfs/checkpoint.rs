@@ -20,9 +20,8 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     TwinFs,
-    cache::{Parent, RANKS, Slot},
+    cache::{Block, Parent, RANKS, Slot},
     fetch::Leaving,
-    record::Base,
     root::Root,
     volume::Volume,
 };
@@ -57,7 +56,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let blocks = leaving.len();
         self.write_out(leaving).await?;
 
-        let base = self.write_root(checkpoint).await.map_err(|error| {
+        let root_block = self.write_root(checkpoint).await.map_err(|error| {
             let timestamp = checkpoint.timestamp.0;
             log::error!("whether checkpoint {timestamp} is on the medium is not known: {error}");
             Error::NotLoaded
@@ -67,7 +66,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             volume.previous = way_back.then_some(volume.root.checkpoint);
             volume.writing = !way_back;
             volume.root.checkpoint = checkpoint;
-            volume.begin_epoch(base);
+            volume.begin_epoch(root_block);
             Ok(())
         })?;
         log::debug!(
@@ -80,29 +79,30 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
 
     /// What makes the blocks on the medium a checkpoint. If it does not come to its end, the volume
     /// fails.
-    async fn write_root(&self, checkpoint: Checkpoint) -> Result<Base> {
+    async fn write_root(&self, checkpoint: Checkpoint) -> Result<Box<Block>> {
         let guard = self.fail_if_dropped();
         point::pass(Point::BlocksWritten);
         self.disk.flush().await?;
-        let (root, base) = self.with(|volume| {
+        let root_block = self.with(|volume| {
             volume.root.blocks_free = volume.blocks.free();
             volume.root.inodes_free = volume.inodes.free();
             let root = Root {
                 checkpoint,
                 ..volume.root.clone()
             };
-            let block = Box::new(root.encode());
-            let base = root.base(&block);
-            Ok((block, base))
+            Ok(Box::new(root.encode()))
         })?;
         self.disk
-            .write(Root::place(checkpoint.timestamp), Source::local(&*root))
+            .write(
+                Root::place(checkpoint.timestamp),
+                Source::local(&*root_block),
+            )
             .await?;
         point::pass(Point::RootWritten);
         self.disk.flush().await?;
         point::pass(Point::RootFlushed);
         guard.done();
-        Ok(base)
+        Ok(root_block)
     }
 }
 

@@ -1,25 +1,25 @@
 //! The end of a checkpoint's way back: the time in which the one before can be loaded.
 //!
-//! Right after a checkpoint both roots are whole, and a volume of several stores needs that: one of
+//! Right after a checkpoint there are two roots, and a volume of several stores needs that: one of
 //! them may not have come to the end of its sync, and then all go back (paper, section IV-B). When all
-//! have, each is told so, and erases the other root before the sync returns:
+//! have, each is told so, and writes a copy of its root over the other before the sync returns:
 //!
 //! ```text
-//!   checkpoint ─── the others are through ──▶ ERASE the other root ─▶ FLUSH ─▶ writes … next checkpoint
-//!   both can be loaded                       only the newest can
+//!   place of T      root of T      root of T     ──▶  root of T     ──▶  root of T          root of T + 2
+//!   the other       root of T - 1  copy of T     ──▶  root of T + 1 ──▶  copy of T + 1  …
+//!                   │ all have T   │ all know so      │ all have T + 1
 //! ```
 //!
 //! So a sync that has returned is not gone back behind, even if one disk loses the root of it; and a
 //! write, which may go to a twin or a block that the checkpoint before refers to, takes nothing from
-//! anybody.
+//! anybody. A copy says that its checkpoint is finished on all stores: who has one is not left out for the
+//! sake of who has none. And it is the root where a disk has lost that.
 //!
 //! A checkpoint in which one store took part is finished everywhere when it is finished here. The one
-//! before is never offered, and there is nothing to be erased.
+//! before is never offered, and there is no copy.
 //!
-//! After `load` nobody is told. The other root goes before the first write then, and there is a flush in
-//! any case: an instance that died in the middle of a sync may have left a root that can be read and is
-//! not on the medium yet.
-
+//! What all stores have loaded is finished, too, and they are told so. Otherwise, should another store come
+//! back that lacks it, it would be gone back behind although somebody has seen it.
 use super::{TwinFs, fetch::block_buffer, root::Root};
 use crate::{
     Error, Result,
@@ -47,7 +47,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         let _alone = self.opening.lock().await;
         let newest = self.with(|volume| Ok((!volume.writing).then_some(volume.root.checkpoint)))?;
         let Some(newest) = newest else { return Ok(()) };
-        // An erasure that is given up may still reach the medium, when another root is there.
+        // A copy that is given up may still reach the medium, when another root is there.
         let guard = self.fail_if_dropped();
         let ended = self.end_way_back(newest).await;
         guard.done();
@@ -59,14 +59,25 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
     }
 
     async fn end_way_back(&self, newest: Checkpoint) -> Result<()> {
-        self.with(|volume| {
+        let (root_block, at_home) = self.with(|volume| {
             volume.previous = None;
-            Ok(())
+            Ok((volume.root_block.clone(), volume.at_home))
         })?;
         if newest.has_way_back() {
+            let home = Root::place(newest.timestamp);
+            if !at_home {
+                // The next root goes where its copy is.
+                self.disk.write(home, Source::local(&*root_block)).await?;
+                self.disk.flush().await?;
+                self.with(|volume| {
+                    volume.at_home = true;
+                    Ok(())
+                })?;
+            }
             let before = Timestamp(newest.timestamp.0.wrapping_sub(1));
-            self.erase_root(Root::place(before)).await?;
-            point::pass(Point::RootErased);
+            let other = Root::place(before);
+            self.disk.write(other, Source::local(&*root_block)).await?;
+            point::pass(Point::RootCopied);
         }
         self.disk.flush().await
     }

@@ -27,8 +27,10 @@ struct Roots {
     /// The other, if it is the checkpoint before, stores may have to return to it, and the blocks
     /// that it points to are there.
     previous: Option<Box<Root>>,
-    /// The other was erased, as all stores have the newest, or there is only one.
+    /// The newest is there a second time, as all stores have it, or there is only one store.
     finished: bool,
+    /// It is at its own place.
+    at_home: bool,
 }
 
 impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
@@ -122,7 +124,10 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         self.forget().await;
         let geometry = self.attach().await?;
         let Roots {
-            newest, previous, ..
+            newest,
+            previous,
+            at_home,
+            ..
         } = self.read_roots(&geometry).await?;
         let newest_is_it = newest.checkpoint.timestamp == timestamp;
         let (root, previous) = if newest_is_it {
@@ -139,7 +144,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         };
         let mut volume = Volume::new(*root, self.config.cache_blocks);
         volume.previous = previous;
-        volume.writing = !newest_is_it;
+        volume.at_home = at_home || !newest_is_it;
         volume.overwrite = self.config.overwrite;
         if volume.overwrite == Overwrite::Unlogged {
             log::warn!(
@@ -148,6 +153,11 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         }
         if !self.config.twins {
             log::warn!("metadata have no twins: any crash loses the volume");
+        }
+        if volume.root.checkpoint.has_way_back() {
+            // An instance that died in the middle of a sync may have left a root that can be read and is
+            // not on the medium yet. It is, before others are told that this store has it.
+            self.disk.flush().await?;
         }
         self.volume.replace(Some(volume));
         let resynchronised = self.resynchronise().await;
@@ -200,7 +210,8 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         }
         let root = Root::decode(&block, blocks).map(Box::new);
         Ok(root.and_then(|root| {
-            if Root::place(root.checkpoint.timestamp) != ROOT_BLOCKS[place] {
+            let at_home = Root::place(root.checkpoint.timestamp) == ROOT_BLOCKS[place];
+            if !at_home && !root.checkpoint.has_way_back() {
                 return Err(NoRoot::Damaged);
             }
             if root.layout.has_twins() != self.config.twins {
@@ -213,12 +224,19 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     async fn read_roots(&self, geometry: &Geometry) -> Result<Roots> {
         let left = self.read_root(0, geometry).await?;
         let right = self.read_root(1, geometry).await?;
-        let (newest, other) = match (left, right) {
+        let (place, newest, other) = match (left, right) {
             (Ok(left), Ok(right)) if right.checkpoint.timestamp > left.checkpoint.timestamp => {
-                (right, Ok(left))
+                (1, right, Ok(left))
             }
-            (Ok(left), right) => (left, right),
-            (left, Ok(right)) => (right, left),
+            // Of two that are the same, the one that is at its own place.
+            (Ok(left), Ok(right))
+                if right.checkpoint.timestamp == left.checkpoint.timestamp
+                    && Root::place(right.checkpoint.timestamp) == ROOT_BLOCKS[1] =>
+            {
+                (1, right, Ok(left))
+            }
+            (Ok(left), right) => (0, left, right),
+            (left, Ok(right)) => (1, right, left),
             (Err(left), Err(right)) => {
                 return Err(match (left, right) {
                     (NoRoot::Twins, _) | (_, NoRoot::Twins) => {
@@ -231,11 +249,12 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                 });
             }
         };
-        let erased = matches!(other, Err(NoRoot::Zeros));
-        let finished = erased || !newest.checkpoint.has_way_back();
+        let at_home = Root::place(newest.checkpoint.timestamp) == ROOT_BLOCKS[place];
+        let is_copied = !at_home || matches!(&other, Ok(other) if *other == newest);
+        let finished = is_copied || !newest.checkpoint.has_way_back();
         let previous = match other {
             Ok(other) => {
-                let before = newest.checkpoint.has_way_back()
+                let before = !finished
                     && other.volume == newest.volume
                     && other.layout == newest.layout
                     && other.checkpoint.timestamp.0 == newest.checkpoint.timestamp.0 - 1;
@@ -255,6 +274,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             newest,
             previous,
             finished,
+            at_home,
         })
     }
 

@@ -6,7 +6,7 @@
 //! block and runs the step again (see `fetch`). So a step that changes pointers either happens whole
 //! or not at all, no lock is held while a block is read, and a device error cannot leave half of it.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
 
 use hashbrown::HashSet;
 
@@ -86,6 +86,10 @@ pub struct Volume {
     /// The checkpoint that is loaded or was taken last. Its tops are those of now: they change as
     /// blocks do, and become part of a checkpoint when the root is written.
     pub root: Root,
+    /// The root block of the checkpoint.
+    pub root_block: Box<Block>,
+    /// It is at its own place, and not only its copy is there.
+    pub at_home: bool,
     /// The checkpoint before, as long as it can be loaded.
     pub previous: Option<crate::file::Checkpoint>,
     /// Blocks may be written: nobody can go back any more (see `epoch`).
@@ -121,7 +125,9 @@ pub struct Volume {
 impl Volume {
     /// The volume as a checkpoint has it.
     pub fn new(root: Root, cache_blocks: usize) -> Self {
+        let root_block = Box::new(root.encode());
         let mut volume = Self {
+            at_home: true,
             previous: None,
             writing: false,
             cache: Cache::new(cache_blocks),
@@ -132,7 +138,8 @@ impl Volume {
             lost: HashSet::new(),
             overwriting: Vec::new(),
             overwrite: Overwrite::default(),
-            base: root.base(&root.encode()),
+            base: root.base(&root_block),
+            root_block,
             overwrites: Overwrites::default(),
             resync_ranges: Vec::new(),
             failed: false,
@@ -158,9 +165,10 @@ impl Volume {
     }
 
     /// Begins the time after a checkpoint: nothing is modified, nothing overwritten.
-    pub fn begin_epoch(&mut self, base: Base) {
+    pub fn begin_epoch(&mut self, root_block: Box<Block>) {
         self.epoch += 1;
-        self.base = base;
+        self.base = self.root.base(&root_block);
+        (self.root_block, self.at_home) = (root_block, true);
         self.overwrites = Overwrites::default();
         self.resync_ranges = Vec::new();
         self.clear_top_bits();

@@ -130,6 +130,24 @@ fn a_sync_that_has_returned_is_not_undone_for_a_disk_that_lost_it() {
     }
 }
 
+/// Who has seen a checkpoint must not find it gone when a disk comes back that lacks it.
+#[test]
+fn what_was_loaded_is_not_undone_for_a_disk_that_lacks_it() {
+    let disks = disks(2);
+    let layer = formatted(&disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    sync(&layer);
+    write(&layer, 1, 2);
+    disks[1].fail(Call::Sync, Error::PeerDied, 1);
+    assert!(layer.sync().now_or_never().is_none());
+    drop(layer);
+    assert_eq!(read(&attached(layer_without(&disks, 1)).0, 1), [2]);
+    let (layer, attachment) = attached(crate::layer(&disks));
+    assert_eq!(attachment.stores_present, 1);
+    assert_eq!(read(&layer, 1), [2]);
+}
+
 #[test]
 fn a_crash_before_all_know_that_the_sync_is_finished_keeps_it() {
     let disks = disks(2);

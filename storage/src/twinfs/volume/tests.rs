@@ -46,7 +46,7 @@ fn a_block_that_arrives_late_is_not_modified_because_it_once_was() {
     volume.leave(child).unwrap();
     volume.leave(parent).unwrap();
     let content = volume.cache.node(child).content.clone();
-    volume.begin_epoch(volume.base);
+    volume.begin_epoch(volume.root_block.clone());
     volume.cache.remove(child);
 
     let Err(Stop::Miss(miss)) = volume.static_node(Tree::InodeTable, 9) else {

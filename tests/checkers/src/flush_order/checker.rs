@@ -24,7 +24,7 @@ pub struct Counts {
     pub flushes: u64,
     /// Root blocks written.
     pub roots: u64,
-    /// Root blocks erased.
+    /// Root blocks erased, or overwritten with a copy of the newest.
     pub erasures: u64,
     /// Syncs that returned.
     pub synced: u64,
@@ -46,8 +46,6 @@ pub struct Checker {
     held: Vec<Held>,
     /// Blocks overwritten in place since the newest of them.
     overwritten: HashSet<u64>,
-    /// Places of roots that were erased since the last flush.
-    erased: HashSet<u64>,
     /// What the log on the medium announces: file and block, and the checksums.
     announced: HashMap<(u64, u64), Vec<u64>>,
     /// What the trace contained.
@@ -174,7 +172,17 @@ impl Checker {
         let root = match Root::read(block, place) {
             RootPlace::Zeros => {
                 self.counts.erasures += 1;
-                self.erased.insert(place);
+                return;
+            }
+            RootPlace::Copy(root) => {
+                self.counts.erasures += 1;
+                let newest = self.newest_flushed().map(|held| held.root.sum);
+                if newest != Some(root.sum) {
+                    let timestamp = root.timestamp;
+                    self.breach(format!(
+                        "the root of checkpoint {timestamp} is copied, and is not the newest on the medium"
+                    ));
+                }
                 return;
             }
             RootPlace::Bad(why) => return self.breach(format!("at {place}, {why}")),
@@ -217,19 +225,6 @@ impl Checker {
 
     fn flush(&mut self) {
         let had = self.newest_flushed().map(|held| held.root.timestamp);
-        let is_left = |place: &u64| {
-            !self.erased.contains(place) && matches!(self.at(*place), RootPlace::Root(_))
-        };
-        // `format` erases both.
-        if let Some(had) = had
-            && self.erased.len() == 1
-            && !ROOT_PLACES.iter().any(is_left)
-        {
-            self.breach(format!(
-                "checkpoint {had} is erased, and the next is not on the medium"
-            ));
-        }
-        self.erased.clear();
         self.medium.flush();
         self.forget_unreachable();
         let newest = self.newest_flushed().map(|held| held.root.timestamp);

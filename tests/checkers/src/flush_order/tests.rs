@@ -10,7 +10,7 @@ use tests::{
 
 use super::{Checker, Counts, Event, of_disk};
 use crate::{
-    format::{LOG_BLOCKS, ROOT_PLACES},
+    format::{LOG_BLOCKS, ROOT_PLACES, Root, RootPlace},
     rig::{Cache, stack},
 };
 
@@ -80,9 +80,9 @@ fn the_stack_keeps_the_order() {
 fn root_place(event: &Event) -> Option<u64> {
     match event {
         Event::Write { sector, data } => {
-            let root = data[..8] == *b"GalTwnFS";
-            root.then_some(sector / 8)
-                .filter(|place| ROOT_PLACES.contains(place))
+            let data: &crate::format::Block = data[..].try_into().ok()?;
+            let is_root = matches!(Root::read(data, sector / 8), RootPlace::Root(_));
+            is_root.then_some(sector / 8)
         }
         _ => None,
     }
@@ -92,9 +92,9 @@ fn root_place(event: &Event) -> Option<u64> {
 fn roots(events: &[Event]) -> Vec<usize> {
     let is_write = |at: usize| matches!(events[at], Event::Write { .. });
     let all = (4..events.len()).filter(|&at| root_place(&events[at]).is_some());
-    // One disk of several erases the other root before the sync returns.
+    // One disk of several copies the root before the sync returns.
     let is_synced = |at: usize| match &events[at] {
-        Event::Write { data, .. } if data.iter().all(|&byte| byte == 0) => {
+        Event::Write { sector, .. } if ROOT_PLACES.contains(&(sector / 8)) => {
             matches!(events[at + 2], Event::Synced(_))
         }
         event => matches!(event, Event::Synced(_)),
@@ -133,7 +133,7 @@ fn a_flush_left_out_before_a_root_or_after_it_is_found() {
                 );
                 let mut without = events.clone();
                 without.remove(root + 1);
-                let expected = ["whose root is not on", "the next is not on"][disks - 1];
+                let expected = ["whose root is not on", "is not the newest on"][disks - 1];
                 found(&without, expected);
             }
         }
@@ -154,14 +154,14 @@ fn a_root_written_before_the_last_block_it_refers_to_is_found() {
 }
 
 #[test]
-fn the_flush_of_an_erased_root_left_out_is_found() {
+fn the_flush_of_a_copied_root_left_out_is_found() {
     on_a_large_stack(|| {
         let events = &run(2, 2)[1];
-        let mut erasures = 0;
+        let mut copies = 0;
         for root in roots(events) {
             // At the end of a sync that wrote something, up to the next write.
-            let (erased, next) = (root + 2, root + 5);
-            match events.get(erased..=next) {
+            let (copied, next) = (root + 2, root + 5);
+            match events.get(copied..=next) {
                 Some(
                     [
                         Event::Write { data, .. },
@@ -170,16 +170,19 @@ fn the_flush_of_an_erased_root_left_out_is_found() {
                         Event::Write { sector, .. },
                     ],
                 ) if !ROOT_PLACES.contains(&(sector / 8)) => {
-                    assert!(data.iter().all(|&byte| byte == 0), "the sync erases");
+                    let Event::Write { data: root, .. } = &events[root] else {
+                        unreachable!("a root is written")
+                    };
+                    assert!(data == root, "the sync copies the root");
                 }
                 _ => continue,
             }
             let mut without = events.clone();
-            without.remove(erased + 1);
+            without.remove(copied + 1);
             found(&without, "may still be loaded and needs it");
-            erasures += 1;
+            copies += 1;
         }
-        assert!(erasures > 5, "{erasures} erasures");
+        assert!(copies > 5, "{copies} copies");
     });
 }
 

@@ -45,6 +45,8 @@ pub enum RootPlace {
     Bad(&'static str),
     /// A checkpoint.
     Root(Box<Root>),
+    /// A copy of the root of a checkpoint, over that of the one before: all stores have it.
+    Copy(Box<Root>),
 }
 
 /// A checkpoint.
@@ -78,13 +80,17 @@ impl Root {
         if block.iter().all(|&byte| byte == 0) {
             return RootPlace::Zeros;
         }
-        match Self::parse(block, place) {
-            Ok(root) => RootPlace::Root(Box::new(root)),
+        match Self::parse(block) {
+            Ok(root) if ROOT_PLACES[(root.timestamp % 2) as usize] == place => {
+                RootPlace::Root(Box::new(root))
+            }
+            Ok(root) if root.present.count_ones() > 1 => RootPlace::Copy(Box::new(root)),
+            Ok(_) => RootPlace::Bad("a root block at the other's place"),
             Err(why) => RootPlace::Bad(why),
         }
     }
 
-    fn parse(block: &Block, place: u64) -> Result<Self, &'static str> {
+    fn parse(block: &Block) -> Result<Self, &'static str> {
         if block[..8] != *MAGIC {
             return Err("no magic of a root block");
         }
@@ -109,14 +115,10 @@ impl Root {
         if u64_at(block, 104) != layout.data_start {
             return Err("a root block with the data area elsewhere");
         }
-        let timestamp = u64_at(block, 56);
-        if ROOT_PLACES[(timestamp % 2) as usize] != place {
-            return Err("a root block at the other's place");
-        }
         Ok(Self {
             algorithm,
             sum,
-            timestamp,
+            timestamp: u64_at(block, 56),
             present: u32_at(block, 52),
             layout,
             block: Box::new(*block),
