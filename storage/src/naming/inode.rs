@@ -123,13 +123,6 @@ impl Inode {
         Ok(attributes)
     }
 
-    /// The time of change of the data, if it is known.
-    pub fn modified_ns(&self) -> Option<u64> {
-        self.attributes
-            .get()
-            .map(|attributes| attributes.modified_ns)
-    }
-
     /// Notes a change that the layer below has made.
     pub fn update(&self, change: impl FnOnce(&mut Attributes)) {
         self.changes.set(self.changes.get() + 1);
@@ -159,6 +152,11 @@ impl Inode {
         Ok(())
     }
 
+    /// How many links there are below, of a file with these attributes.
+    pub fn links_below(&self, attributes: &Attributes) -> u32 {
+        attributes.links.saturating_add_signed(self.owed.get())
+    }
+
     /// Changes how many links there are, and takes off what is owed. If the call fails the file is
     /// looked at: the change may have been made all the same. The caller holds the lock.
     pub async fn change_links<F: FileService>(
@@ -172,8 +170,7 @@ impl Inode {
         let links = before.links.saturating_add_signed(by);
         journal.step(Undo::Links {
             file: self.number,
-            // As they are below.
-            links: before.links.saturating_add_signed(self.owed.get()),
+            links: self.links_below(&before),
             changed_ns: before.changed_ns,
         });
         let change = AttributeChange {

@@ -40,10 +40,20 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         edit: Edit,
         now_ns: u64,
     ) -> core::result::Result<(), Failure> {
+        let file = directory.number;
+        let inode = volume.inode(file)?;
+        let before = inode.attributes(&self.below).await?;
         {
             let index = directory.index()?;
-            let file = directory.number;
-            let modified_ns = volume.inode(file)?.modified_ns().unwrap_or(now_ns);
+            let modified_ns = before.modified_ns;
+            // Taken back last: a write sets both times alike.
+            if before.changed_ns != modified_ns {
+                self.journal.step(Undo::Links {
+                    file,
+                    links: inode.links_below(&before),
+                    changed_ns: before.changed_ns,
+                });
+            }
             let (start, _) = edit.bytes();
             match index.before(&edit) {
                 None => self.journal.step(Undo::Cut {

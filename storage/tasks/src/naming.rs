@@ -17,6 +17,7 @@ use storage::{
     Error,
     file::{Client, FileService, Resuming},
     naming::{ClientId, Limits, Naming, SURVIVING_PAGES_MAX},
+    succession::Succession,
     transport::{Message, answer},
     vfs,
 };
@@ -88,8 +89,9 @@ async fn run() {
             }
         }
     });
+    let callers = Rc::new(Succession::default());
     runtime::serve(CALLS_MAX, move |request| {
-        let naming = naming.clone();
+        let (naming, callers) = (naming.clone(), callers.clone());
         async move {
             let id = ClientId {
                 role: request.from(),
@@ -104,6 +106,9 @@ async fn run() {
                 request.reply(&answer(Ok(())));
                 return;
             }
+            let Some(_turn) = callers.turn(request.from(), request.generation()).await else {
+                return;
+            };
             let (send, receive) = (request.send(), request.receive());
             let reply = |message: &Message| request.reply(message);
             naming
