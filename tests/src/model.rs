@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use storage::{
-    Error,
+    BLOCK_BYTES, Error,
     vfs::{Kind, OpenFlags},
 };
 
@@ -406,6 +406,23 @@ impl Model {
             open.position += read.len() as u64;
         }
         Ok(read)
+    }
+
+    /// Of a write, the numbers of its first bytes that end at a boundary of blocks.
+    #[must_use]
+    pub fn bytes_to_boundaries(&self, handle: u32, offset: Option<u64>, len: usize) -> Vec<usize> {
+        let Ok((open, bytes)) = self.file(handle, OpenFlags::WRITE) else {
+            return Vec::new();
+        };
+        let here = if open.flags.contains(OpenFlags::APPEND) {
+            bytes.len() as u64
+        } else {
+            open.position
+        };
+        let at = offset.unwrap_or(here) as usize;
+        let first = at.next_multiple_of(BLOCK_BYTES) - at;
+        let boundaries = (first..len).step_by(BLOCK_BYTES);
+        boundaries.filter(|&bytes| bytes > 0).collect()
     }
 
     /// `write` or `pwrite` of all of `data`, which is not empty.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// What can be left out of a run, in the order in which shrinking tries.
-pub const PARTS: [&str; 10] = [
-    "kills", "cuts", "faults", "cache", "away", "mid-poll", "slow", "clients", "pauses", "in-place",
+pub const PARTS: [&str; 11] = [
+    "kills", "cuts", "faults", "cache", "deaths", "away", "mid-poll", "slow", "clients", "pauses",
+    "in-place",
 ];
 
 /// A run. The same case is the same run, in every process.

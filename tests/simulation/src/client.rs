@@ -36,7 +36,7 @@ impl Shared {
     }
 }
 
-/// Works for ever.
+/// Works for ever. A successor of an instance that died finds out first what has become of what that did.
 pub async fn work(
     kernel: Rc<Kernel>,
     naming: Endpoint,
@@ -44,8 +44,13 @@ pub async fn work(
     mix: Mix,
     case: Case,
     client: usize,
+    succeeds: bool,
 ) {
     let system = vfs::Client::new(naming);
+    if succeeds {
+        let what = format!("client {client}, a new instance");
+        succeed(&system, &shared, client, &what).await;
+    }
     let mut descriptors = Descriptors::new();
     loop {
         let number = {
@@ -99,6 +104,19 @@ async fn sync<F: FileSystem>(system: &F, shared: &Shared, what: &str) {
     let synced = system.sync().await;
     synced.unwrap_or_else(|error| panic!("{what}: sync: {error}"));
     shared.oracle.borrow_mut().sync_ended(begun);
+    shared.end();
+}
+
+/// Looks at what an instance that died has left.
+async fn succeed<F: FileSystem>(system: &F, shared: &Shared, client: usize, what: &str) {
+    log::debug!("{what}");
+    let top = shared.oracle.borrow().top(client).to_vec();
+    let tree = Tree::read(system, &top).await;
+    let tree = tree.unwrap_or_else(|(path, error)| panic!("{what}: {path}: {error}"));
+    let succeeded = shared.oracle.borrow_mut().succeeded(client, &tree);
+    if let Err(difference) = succeeded {
+        panic!("{what}: {difference}");
+    }
     shared.end();
 }
 

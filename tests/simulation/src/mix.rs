@@ -51,12 +51,13 @@ pub struct Mix {
     pub schedule: Schedule,
 }
 
-/// All that a disk can do wrong, short of a flush that lies: that shows only when the power is cut.
-const FAULTS: [Action; 8] = [
+/// All that a disk can do wrong.
+const FAULTS: [Action; 9] = [
     Action::Corrupt { bytes: 1 },
     Action::Corrupt { bytes: 4096 },
     Action::TornWrite { sectors: 0 },
     Action::LostWrite,
+    Action::LostFlush,
     Action::MisdirectedWrite { to: None },
     Action::ReadError,
     Action::WriteError,
@@ -71,10 +72,13 @@ impl Mix {
         let disks = 1 + random.below(2) as usize;
         let clients = random.pick(&[1, 1, 2, 3, 4]);
         let roles = Roles { disks, clients };
-        let mut victims: Vec<usize> = (0..=roles.cache()).collect();
+        let mut victims: Vec<usize> = (0..=roles.naming()).collect();
         victims.retain(|_| !random.one_in(4));
+        if random.one_in(2) {
+            victims.extend((0..clients).map(|client| roles.client(client)));
+        }
         // What one disk of a mirror does wrong, the other makes good; not what a power cut does besides, nor
-        // yet everything that a death does besides: see docs/simulation.md.
+        // What one disk of a mirror does wrong, the other makes good, whatever happens besides.
         let fails = disks == 2 && random.one_in(3);
         let mut faults = FAULTS.to_vec();
         faults.retain(|_| random.one_in(2));
@@ -99,10 +103,10 @@ impl Mix {
                 ..Default::default()
             },
             period_ns: random.pick(&[20_000_000, 5_000_000_000]),
-            kill_steps: random.pick(&[0, 50, 300, 2000]) * u64::from(!fails),
+            kill_steps: random.pick(&[0, 50, 300, 2000]),
             mid_poll: random.one_in(2),
             victims,
-            cut_steps: random.pick(&[0, 500, 3000, 10_000]) * u64::from(!fails),
+            cut_steps: random.pick(&[0, 500, 3000, 10_000]),
             away: disks == 2 && !fails && random.one_in(2),
             fault_steps: random.pick(&[300, 2000]) * u64::from(fails && !faults.is_empty()),
             failing: random.below(disks as u64) as usize,
@@ -120,6 +124,12 @@ impl Mix {
             },
         };
         mix.without(case)
+    }
+
+    /// Whether clients die.
+    #[must_use]
+    pub fn kills_clients(&self) -> bool {
+        self.kill_steps > 0 && self.victims.iter().any(|&it| it > self.roles.naming())
     }
 
     /// Less what the case leaves out.
@@ -140,11 +150,16 @@ impl Mix {
             let cache = self.roles.cache();
             self.victims.retain(|&victim| victim != cache);
         }
+        if case.is_without("deaths") {
+            self.victims.retain(|&victim| victim <= self.roles.naming());
+        }
         if case.is_without("slow") {
             self.schedule.slow = None;
         }
         if case.is_without("clients") {
             self.roles.clients = 1;
+            let last = self.roles.client(0);
+            self.victims.retain(|&victim| victim <= last);
         }
         if case.is_without("in-place") {
             self.store.overwrite = Overwrite::Relocate;

@@ -48,6 +48,8 @@ struct History {
     /// As of now, with what is open.
     model: Model,
     states: Vec<State>,
+    /// What the client is doing.
+    under_way: Option<Operation>,
 }
 
 /// See the module's description.
@@ -55,8 +57,6 @@ pub struct Oracle {
     clients: Vec<History>,
     now: Instant,
     durable: Instant,
-    /// Operations under way.
-    under_way: usize,
     stamp_ns: u64,
     in_place: bool,
 }
@@ -78,13 +78,13 @@ impl Oracle {
                     model: model.clone(),
                 }],
                 model,
+                under_way: None,
             }
         };
         Self {
             clients: tops.into_iter().map(history).collect(),
             now: 0,
             durable: 0,
-            under_way: 0,
             stamp_ns,
             in_place,
         }
@@ -116,12 +116,12 @@ impl Oracle {
         operation: &Operation,
     ) -> (Result<Outcome>, Option<u32>) {
         self.now += 1;
-        if self.under_way == 0 {
+        if self.clients.iter().all(|client| client.under_way.is_none()) {
             self.stamp_ns += 1000;
         }
-        self.under_way += 1;
         let history = &mut self.clients[client];
         history.model.at(self.stamp_ns);
+        history.under_way = Some(operation.clone());
         let outcome = apply(&mut history.model, operation);
         history.states.push(State {
             begun: self.now,
@@ -134,10 +134,77 @@ impl Oracle {
     /// What the client began has ended.
     pub fn end(&mut self, client: usize) {
         self.now += 1;
-        self.under_way -= 1;
-        if let Some(last) = self.clients[client].states.last_mut() {
+        let history = &mut self.clients[client];
+        history.under_way = None;
+        if let Some(last) = history.states.last_mut() {
             last.ended = Some(self.now);
         }
+    }
+
+    /// A client has died. What it was doing is done, or not, or will be; of a write, a part of it, in whole
+    /// blocks. Nothing is open any more.
+    pub fn died(&mut self, client: usize) {
+        let history = &mut self.clients[client];
+        let parts = match (&history.under_way, &history.states[..]) {
+            (Some(Operation::Write(handle, offset, len, number)), [.., before, after])
+                if after.ended.is_none() =>
+            {
+                let part = |bytes: usize| {
+                    let mut model = before.model.clone();
+                    model.at(self.stamp_ns);
+                    let part = Operation::Write(*handle, *offset, bytes, *number);
+                    let written = apply(&mut model, &part).0.is_ok();
+                    written.then_some(State {
+                        begun: after.begun,
+                        ended: None,
+                        model,
+                    })
+                };
+                let bytes = before.model.bytes_to_boundaries(*handle, *offset, *len);
+                bytes.into_iter().filter_map(part).collect()
+            }
+            _ => Vec::new(),
+        };
+        let at = history.states.len() - 1;
+        history.states.splice(at..at, parts);
+    }
+
+    /// What the successor of a client that died has found in its directory, and nothing of the client is
+    /// under way any more. Goes on from what it is.
+    ///
+    /// # Errors
+    /// With what is wrong, if it may not be so.
+    pub fn succeeded(&mut self, client: usize, tree: &Tree) -> std::result::Result<(), String> {
+        self.now += 1;
+        let history = &mut self.clients[client];
+        let is_settled = |state: &State| state.ended.is_some();
+        let settled = history.states.iter().rposition(is_settled).unwrap_or(0);
+        let judge = |node: u64, found: &File, bytes: &[u8]| {
+            let known = |block: &u64| history.unreadable.contains(&(node, *block));
+            let same = found.bytes[..] == *bytes && found.unreadable.iter().all(known);
+            (!same).then(|| "the bytes differ".into())
+        };
+        let differences: Vec<_> = history.states[settled..]
+            .iter()
+            .map(|state| tree.difference_where(&state.model, &history.top, &judge))
+            .collect();
+        let Some(found) = differences.iter().rposition(Option::is_none) else {
+            let what = &history.under_way;
+            return Err(format!(
+                "neither before nor after {what:?}: {differences:#?}"
+            ));
+        };
+        if found > 0 {
+            history.states.swap(settled + 1, settled + found);
+        }
+        history.states.truncate(settled + 1 + found.min(1));
+        if let Some(last) = history.states.last_mut() {
+            last.ended.get_or_insert(self.now);
+            last.model.close_all();
+            history.model = last.model.clone();
+        }
+        history.under_way = None;
+        Ok(())
     }
 
     /// Somebody asks for a `sync`: the instant from which on it may count.
@@ -218,13 +285,14 @@ impl Oracle {
                 }
             }
             history.model = model.clone();
+            history.under_way = None;
             history.states = vec![State {
                 begun: 0,
                 ended: Some(0),
                 model,
             }];
         }
-        (self.now, self.durable, self.under_way) = (0, 0, 0);
+        (self.now, self.durable) = (0, 0);
         Ok(())
     }
 }

@@ -81,16 +81,31 @@ pub async fn logical(kernel: Rc<Kernel>, stores: Vec<Option<Endpoint>>) {
     kernel.serve(64, handler);
 }
 
+/// Has a task die between two stores to the memory that outlives it, too. What its destructors do then is
+/// not stored.
+fn die_at_stores(kernel: &Rc<Kernel>, memory: &Heap) {
+    struct EndsMemory<'a>(Option<&'a Heap>);
+    impl Drop for EndsMemory<'_> {
+        fn drop(&mut self) {
+            if let Some(memory) = self.0 {
+                memory.end_instance();
+            }
+        }
+    }
+    let (kernel, ending) = (kernel.clone(), memory.clone());
+    memory.before_each_store(move |_| {
+        // This may be where the task is unwound.
+        let mut ends = EndsMemory(Some(&ending));
+        if kernel.may_store() {
+            ends.0 = None;
+        }
+    });
+}
+
 /// The cache. It goes on with what its predecessor has left in `memory`.
 pub async fn cache(kernel: Rc<Kernel>, below: Endpoint, config: cache::Config, memory: Heap) {
     let clock = VirtualClock(kernel.clone());
-    let killer = kernel.clone();
-    let ended = memory.clone();
-    memory.before_each_store(move |_| {
-        if !killer.may_store() {
-            ended.end_instance();
-        }
-    });
+    die_at_stores(&kernel, &memory);
     let cache = Cache::revive(file::Client(below), clock, config, memory, Trust::Verify);
     let (background, ends) = (cache.clone(), cache.clone());
     kernel.at_end(move || ends.end());
@@ -127,12 +142,7 @@ pub async fn naming<C: Clock + 'static>(
     memory: Heap,
     period_ns: u64,
 ) {
-    let (dying, time) = (memory.clone(), kernel.clone());
-    memory.before_each_store(move |_| {
-        if !time.may_store() {
-            dying.end_instance();
-        }
-    });
+    die_at_stores(&kernel, &memory);
     let below = Resuming::new(file::Client(below));
     let (watched, ends) = (below.clone(), kernel.clone());
     kernel.spawn(async move {
@@ -159,9 +169,13 @@ pub async fn naming<C: Clock + 'static>(
             }
         }
     });
+    let callers = Rc::new(Succession::default());
     let handler: Handler = Rc::new(move |request: Request| {
-        let naming = naming.clone();
+        let (naming, callers) = (naming.clone(), callers.clone());
         Box::pin(async move {
+            let Some(_turn) = callers.turn(request.from(), request.generation()).await else {
+                return;
+            };
             let client = ClientId {
                 role: request.from(),
                 generation: request.generation(),

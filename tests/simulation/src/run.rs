@@ -136,6 +136,8 @@ struct Run<'a> {
     /// Cuts since somebody has looked at everything.
     cuts_in_a_row: u64,
     next_fault: u64,
+    /// Clients are at work.
+    works: bool,
     /// Kills, cuts and faults so far, those that were left out among them.
     disruptions: u64,
 }
@@ -167,6 +169,7 @@ impl<'a> Run<'a> {
             away: None,
             cuts_in_a_row: 0,
             next_fault: u64::MAX,
+            works: false,
             disruptions: 0,
             mix,
         };
@@ -206,9 +209,6 @@ impl<'a> Run<'a> {
                 continue;
             }
             let end = self.work(&mut machine)?;
-            if end == End::Done && self.mix.fault_steps > 0 {
-                self.sync(&mut machine)?;
-            }
             media = self.cut(machine);
             if end == End::Done {
                 break;
@@ -267,40 +267,33 @@ impl<'a> Run<'a> {
 
     /// Clients work until there were enough steps, or the power is cut.
     fn work(&mut self, machine: &mut Machine) -> Result<End, String> {
-        let roles = self.mix.roles;
-        for client in 0..roles.clients {
-            let (role, naming) = (roles.client(client), machine.endpoint(roles.naming()));
-            let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
-            let (mix, case) = (self.mix.clone(), self.case.clone());
-            let work = client::work(kernel, naming, shared, mix, case, client);
-            machine.kernel.start(role, work);
+        for client in 0..self.mix.roles.clients {
+            self.start(machine, client, false);
         }
         let steps = self.mix.steps;
-        self.go(machine, &mut |counts| counts.steps >= steps)
+        self.works = true;
+        let end = self.go(machine, &mut |counts| counts.steps >= steps);
+        self.works = false;
+        end
     }
 
-    /// Somebody syncs, changes something, and syncs again: a mirror of which one disk loses the last root
-    /// goes back by one checkpoint when the power is cut, and by no more.
-    fn sync(&mut self, machine: &mut Machine) -> Result<(), String> {
+    fn start(&self, machine: &Machine, client: usize, succeeds: bool) {
         let roles = self.mix.roles;
-        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
-        let system = vfs::Client::new(machine.endpoint(roles.naming()));
-        let (shared, done) = (self.shared.clone(), Rc::new(Cell::new(false)));
-        let told = done.clone();
-        machine.kernel.start(roles.attendant(), async move {
-            let sync = async || {
-                let begun = shared.oracle.borrow_mut().sync_begun();
-                let synced = system.sync().await;
-                synced.unwrap_or_else(|error| panic!("the last sync: {error}"));
-                begun
-            };
-            let begun = sync().await;
-            shared.oracle.borrow_mut().sync_ended(begun);
-            system.mkdir(b"/changed", 0o755).await.expect("mkdir");
-            sync().await;
-            told.set(true);
-        });
-        self.go(machine, &mut |_| done.get()).map(drop)
+        let (role, naming) = (roles.client(client), machine.endpoint(roles.naming()));
+        let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
+        let (mix, case) = (self.mix.clone(), self.case.clone());
+        let work = client::work(kernel, naming, shared, mix, case, client, succeeds);
+        machine.kernel.start(role, work);
+    }
+
+    /// Clients that died are replaced.
+    fn replace_clients(&self, machine: &Machine) {
+        for client in 0..self.mix.roles.clients {
+            if !machine.kernel.is_up(self.mix.roles.client(client)) {
+                self.shared.oracle.borrow_mut().died(client);
+                self.start(machine, client, true);
+            }
+        }
     }
 
     /// After a cut: what is there must be what may be there. Other cuts may come meanwhile.
@@ -375,6 +368,9 @@ impl<'a> Run<'a> {
                     (machine.kernel.now_ns() - since_ns) / 1_000_000_000,
                     counts.steps - since_steps
                 ));
+            }
+            if self.works && self.mix.kills_clients() {
+                self.replace_clients(machine);
             }
             if done(&counts) {
                 return Ok(End::Done);
