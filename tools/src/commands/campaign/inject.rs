@@ -111,7 +111,7 @@ impl Inject {
             // What was not written yet meets the fault, too.
             subject.run("sync")?;
         }
-        note_hits(subject)?;
+        note_hits(subject, injection)?;
         subject.run("inject off all")?;
         if target == MANAGER {
             wait_for_manager(subject)?;
@@ -172,9 +172,13 @@ impl Inject {
 }
 
 /// Asks how often it struck: what never did shows nothing.
-fn note_hits(subject: &mut Subject) -> Result<()> {
+fn note_hits(subject: &mut Subject, injection: &Injection) -> Result<()> {
     let listed = subject.run("inject list")?;
     let listed = listed["injections"].as_array();
+    // What waited in a task for its one time is in the list no more when that has come.
+    if !injection.of_disk && listed.is_some_and(Vec::is_empty) {
+        subject.heard.hits += 1;
+    }
     let hits = listed.into_iter().flatten().map(|it| it["hits"].as_u64());
     subject.heard.hits += hits.map(Option::unwrap_or_default).sum::<u64>();
     Ok(())
