@@ -317,6 +317,12 @@ impl<M: Memory, const WORDS: usize> Table<M, WORDS> {
 }
 
 impl<M: Memory, const WORDS: usize> Opened<M, WORDS> {
+    /// How many pages it has.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.table.pages()
+    }
+
     /// The table, ready for use: records that are lost are free. Whoever calls this has said what is.
     #[must_use]
     pub fn accept(mut self) -> Table<M, WORDS> {

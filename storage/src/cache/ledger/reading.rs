@@ -119,7 +119,9 @@ impl<M: Memory> Reading<M> {
                 files: BTreeSet::new(),
             };
         };
-        self.used.extend(tables.values());
+        // One that the table had not taken yet when a death came holds nothing.
+        let taken = tables.range(..opened.pages());
+        self.used.extend(taken.map(|(_, number)| number));
         let left = self
             .look_at(&opened)
             .unwrap_or_else(|reason| Left::Damaged {
