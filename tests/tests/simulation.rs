@@ -258,17 +258,23 @@ impl Recorded {
     /// The disks after a power failure in the middle of a step: anywhere, or just when a flush was
     /// asked for, with everything before it on its way and nothing of it promised.
     fn crash(&self, point: &Point, at_a_flush: bool, random: &mut Random) -> Vec<Rc<RamDisk>> {
-        let disk = |disk: usize| {
+        let mut taken = [0, 1].map(|disk| {
             let (before, after) = (point.before[disk], point.after[disk]);
-            let history = &self.histories[disk];
-            let flushes: Vec<usize> = (before..after)
-                .filter(|&event| matches!(history.events()[event], Event::Flush))
-                .collect();
-            let taken = if at_a_flush && !flushes.is_empty() {
+            let flushes = self.flushes(point, disk);
+            if at_a_flush && !flushes.is_empty() {
                 random.pick(&flushes)
             } else {
                 before + random.below((after - before) as u64 + 1) as usize
-            };
+            }
+        });
+        // A disk gets the last part of a sync when all have the one before.
+        let has_checkpoint = [0, 1].map(|disk| self.has_checkpoint(point, disk));
+        if (0..2).any(|disk| taken[disk] > has_checkpoint[disk]) {
+            taken = [0, 1].map(|disk| taken[disk].max(has_checkpoint[disk]));
+        }
+        let disk = |disk: usize| {
+            let (before, taken) = (point.before[disk], taken[disk]);
+            let history = &self.histories[disk];
             let (last, salt) = (taken.saturating_sub(1), random.number());
             let lost = before as u64 + random.below((taken - before) as u64 + 1);
             let toss = |number: u64| Random::new(salt ^ number).below(2) == 0;
@@ -283,6 +289,24 @@ impl Recorded {
             Rc::new(crashed)
         };
         (0..2).map(disk).collect()
+    }
+
+    /// The flushes of a disk in a step.
+    fn flushes(&self, point: &Point, disk: usize) -> Vec<usize> {
+        let events = self.histories[disk].events();
+        let is_flush = |&event: &usize| matches!(events[event], Event::Flush);
+        (point.before[disk]..point.after[disk])
+            .filter(is_flush)
+            .collect()
+    }
+
+    /// How many events a disk has seen when it has the checkpoint of this step: all but those with which
+    /// it forgets the one before. A step without a checkpoint has none of those.
+    fn has_checkpoint(&self, point: &Point, disk: usize) -> usize {
+        match self.flushes(point, disk)[..] {
+            [.., root, _] if point.last > point.first => root + 1,
+            _ => point.after[disk],
+        }
     }
 
     /// Mounts what is left and compares; goes on from there, and again. It must be a volume like

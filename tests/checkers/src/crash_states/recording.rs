@@ -308,10 +308,11 @@ impl Recording {
         lost.is_some()
     }
 
-    /// Events before the first sync began.
+    /// Events from the first call to the first sync.
     #[cfg(test)]
     pub fn before_sync(&self) -> usize {
+        let begin = |span: Option<&Span>| span.map_or(0, |span| span.begin);
         let sync = self.spans.iter().find(|span| span.call.is_sync());
-        sync.map_or(0, |span| span.begin)
+        begin(sync).saturating_sub(begin(self.spans.first()))
     }
 }
