@@ -210,6 +210,7 @@ impl Recording {
             let client = system.client(0);
             let mut checkpoint = client.statfs().await.expect("a volume").checkpoint;
             checkpoints.insert(checkpoint, model.clone());
+            let mut is_newer = false;
             let calls = workload.0.iter().copied().chain([Call::Sync]);
             for (place, call) in calls.enumerate() {
                 clock.set(salt(place));
@@ -229,6 +230,10 @@ impl Recording {
                 }
                 let now = client.statfs().await.expect("a volume").checkpoint;
                 assert!(call.is_sync() || now == checkpoint, "{call}: it synced");
+                // Or whoever lies about a sync would be believed, as the checkpoint says when there was one.
+                let lies = call.is_sync() && is_newer && now == checkpoint;
+                assert!(!lies, "{call}: it did not sync");
+                is_newer = !call.is_sync();
                 if now != checkpoint {
                     checkpoints.insert(now, model.clone());
                 }
