@@ -284,3 +284,27 @@ fn what_is_owed_may_change_once_more() {
     assert_eq!(rig.stored(made), None);
     rig.no_violations();
 }
+
+/// A file in the place of one that the checkpoint has takes two calls to make again. If the second fails, the
+/// first is not issued twice.
+#[test]
+fn a_file_that_could_be_deleted_and_not_made_again_is_made_later() {
+    let mut rig = Rig::new(eager());
+    let file = rig.file(9, b"as in the checkpoint");
+    rig.sync();
+    rig.run(async |cache| cache.delete(file).await.expect("it is there"));
+    let data = bytes(9, 3 * PAGE);
+    rig.file(9, &data);
+    settle(&mut rig);
+    rig.below.state().create_errors = vec![Error::Device; 3];
+    crash(&mut rig);
+    for _ in 0..4 {
+        // The background may have met some of the errors.
+        let synced = rig.run(async |cache| cache.sync().await);
+        assert!(matches!(synced, Ok(_) | Err(Error::Device)), "{synced:?}");
+    }
+    assert_eq!(rig.below.state().create_errors, Vec::<Error>::new());
+    rig.sync();
+    assert_eq!(rig.stored(file), Some(data));
+    rig.no_violations();
+}

@@ -4,9 +4,9 @@
 //! there. It keeps, for each file, the *net* change, not the calls:
 //!
 //! ```text
-//!   removed   the checkpoint's file of this number was deleted          ┐
-//!   created   there is a file of this number that the checkpoint has not├ its outline
-//!   cut       the checkpoint's file was cut, and `stands` is what is left┘
+//!   removed   the checkpoint's file of this number was deleted             ┐
+//!   created   there is a file of this number that the checkpoint has not   ├ its outline
+//!   cut       the checkpoint's file was cut, and `stands` is what is left  ┘
 //!   (pages)   the file's pages that are newer than the checkpoint: in the cache, or kept when evicted
 //!   (now)     the file's attributes: the cache knows them anyway
 //! ```
@@ -58,8 +58,9 @@ impl Record {
 #[derive(Default)]
 pub(super) struct Log {
     records: BTreeMap<FileNumber, Record>,
-    /// Files whose outline below is the checkpoint's.
-    owed: BTreeSet<FileNumber>,
+    /// Files whose outline below is the checkpoint's; of each, whether the checkpoint's file is deleted there
+    /// already.
+    owed: BTreeMap<FileNumber, bool>,
     /// Those whose outline is being drawn again just now.
     redoing: BTreeSet<FileNumber>,
 }
@@ -148,7 +149,7 @@ impl Log {
             .records
             .iter()
             .filter(|(_, record)| record.has_outline());
-        self.owed = outlines.map(|(&number, _)| number).collect();
+        self.owed = outlines.map(|(&number, _)| (number, false)).collect();
         let files = self.records.values();
         files
             .filter_map(|record| Some((Rc::clone(record.file.as_ref()?), record.stands)))
@@ -162,12 +163,12 @@ impl Log {
 
     /// Some of the files whose outline is owed.
     pub fn owed(&self, most: usize) -> Vec<FileNumber> {
-        self.owed.iter().copied().take(most).collect()
+        self.owed.keys().copied().take(most).collect()
     }
 
     /// Whether the outline of this file is owed.
     pub fn is_owed(&self, number: FileNumber) -> bool {
-        self.owed.contains(&number)
+        self.owed.contains_key(&number)
     }
 
     /// Whether somebody is drawing the outline of this file.
@@ -185,10 +186,19 @@ impl Log {
         self.redoing.remove(&number);
     }
 
-    /// The outline of a file that is owed.
+    /// What is owed of the outline of a file.
     pub fn outline_owed(&self, number: FileNumber) -> Option<Record> {
-        let owed = self.owed.get(&number)?;
-        self.records.get(owed).cloned()
+        let is_deleted = *self.owed.get(&number)?;
+        let mut outline = self.records.get(&number)?.clone();
+        outline.removed &= !is_deleted;
+        Some(outline)
+    }
+
+    /// The checkpoint's file of this number is deleted below; a file created since is still owed.
+    pub fn deleted_again(&mut self, number: FileNumber) {
+        if let Some(is_deleted) = self.owed.get_mut(&number) {
+            *is_deleted = true;
+        }
     }
 
     /// The outline of this file is below.

@@ -5,7 +5,7 @@
 //! files that have none owed go on meanwhile. A creation waits for all of them: what it takes may be the last
 //! there is below, and was promised to others.
 //!
-//! An attempt that fails leaves the outline owed: `sync` reports the error, as it does of pages that cannot be
+//! An attempt that fails leaves owed what it has not done: `sync` reports the error, as it does of pages that cannot be
 //! written back.
 
 use alloc::rc::Rc;
@@ -94,6 +94,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             if self.step(generation, delete).await?.is_none() {
                 return Ok(None);
             }
+            self.log.borrow_mut().deleted_again(number);
         }
         if let Some(file) = outline.file {
             let now = file.state.borrow().now;

@@ -67,7 +67,7 @@ pub(super) fn tell_lost(file: FileNumber, pages: &[u64]) {
     let (file, count) = (file.0, pages.len());
     let Some(first) = pages.first() else { return };
     ::log::error!(
-        "cache: {count} pages of file {file} were overwritten in memory, page {first} first: they are lost, and reading them is an error until they are written again"
+        "cache: pages of file {file} were overwritten in memory, {count} of them, the first is page {first}: they are lost, and reading them is an error until they are written again"
     );
     for page in pages {
         ::log::info!(target: crate::EVENT, r#"{{"event":"loss","file":{file},"page":{page}}}"#);

@@ -20,6 +20,7 @@
 //!
 //! What all stores have loaded is finished, too, and they are told so. Otherwise, should another store come
 //! back that lacks it, it would be gone back behind although somebody has seen it.
+
 use super::{TwinFs, fetch::block_buffer, root::Root};
 use crate::{
     Error, Result,

@@ -83,6 +83,8 @@ pub struct State {
     pub write_errors: Vec<Error>,
     /// Errors of the next calls for attributes.
     pub getattr_errors: Vec<Error>,
+    /// Errors of the next creations.
+    pub create_errors: Vec<Error>,
     /// Errors of the next deletes.
     pub delete_errors: Vec<Error>,
     /// The next truncation comes as far as this size, and fails.
@@ -144,6 +146,7 @@ impl Below {
             lose_write: None,
             write_errors: Vec::new(),
             getattr_errors: Vec::new(),
+            create_errors: Vec::new(),
             delete_errors: Vec::new(),
             truncate_error: None,
             writes: Vec::new(),

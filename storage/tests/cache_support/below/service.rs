@@ -68,6 +68,9 @@ impl FileService for Below {
             if state.now.files.contains_key(&file) {
                 return Err(Error::Exists);
             }
+            if let Some(error) = state.create_errors.pop() {
+                return Err(error);
+            }
             if state.now.files.len() >= state.files_max {
                 return Err(Error::NoSpace);
             }
