@@ -5,7 +5,10 @@ pub mod costs;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 
 use crate::host::accelerator::Choice;
 use crate::host::images::parse_size;
@@ -255,8 +258,8 @@ pub struct Simulate {
     /// No new run after so many hours
     #[arg(long, value_name = "H", value_parser = parse_hours, allow_negative_numbers = true)]
     pub hours: Option<f64>,
-    /// Leave out parts of the runs: kills, cuts, mid-poll, slow, clients, pauses
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    /// Leave out parts of the runs
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = parts())]
     pub without: Vec<String>,
     /// End the work of a run after so many steps
     #[arg(long, value_name = "N")]
@@ -264,7 +267,7 @@ pub struct Simulate {
     /// Leave out operations of each client, by their numbers: 3-10 is 3 to 9
     #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
     pub drop: Vec<(u64, u64)>,
-    /// Leave out kills and cuts, by their numbers
+    /// Leave out kills, cuts and faults, by their numbers
     #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
     pub spare: Vec<(u64, u64)>,
     /// Tell every step
@@ -276,6 +279,16 @@ pub struct Simulate {
     /// Print failures and the summary as JSON lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be left out of simulated runs, from the list of the simulation.
+fn parts() -> PossibleValuesParser {
+    let lines = include_str!("../../tests/simulation/parts.txt").lines();
+    let parts = lines.filter_map(|line| {
+        let (name, what) = line.split_once(' ')?;
+        Some(PossibleValue::new(name).help(what.trim()))
+    });
+    parts.collect::<Vec<_>>().into()
 }
 
 /// What all choices follow from.

@@ -2,18 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What can be left out of a run, in the order in which shrinking tries.
-pub const PARTS: [&str; 11] = [
-    "kills", "cuts", "faults", "cache", "deaths", "away", "mid-poll", "slow", "clients", "pauses",
-    "in-place",
-];
+/// What can be left out of a run, in the order in which shrinking tries. `cargo galago simulate --help` shows the
+/// same list.
+#[must_use]
+pub fn parts() -> Vec<&'static str> {
+    let lines = include_str!("../parts.txt").lines();
+    lines
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}
 
 /// A run. The same case is the same run, in every process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     /// Where all choices come from.
     pub seed: u64,
-    /// Parts of [`PARTS`] that are left out.
+    /// Those of [`parts`] that are left out.
     #[serde(default)]
     pub without: Vec<String>,
     /// Ends after so many steps, if not before.
@@ -50,6 +54,7 @@ impl Case {
     /// Whether a part is left out.
     #[must_use]
     pub fn is_without(&self, part: &str) -> bool {
+        debug_assert!(parts().contains(&part), "{part} is in no list");
         self.without.iter().any(|it| it == part)
     }
 

@@ -77,7 +77,6 @@ impl Mix {
         if random.one_in(2) {
             victims.extend((0..clients).map(|client| roles.client(client)));
         }
-        // What one disk of a mirror does wrong, the other makes good; not what a power cut does besides, nor
         // What one disk of a mirror does wrong, the other makes good, whatever happens besides.
         let fails = disks == 2 && random.one_in(3);
         let mut faults = FAULTS.to_vec();

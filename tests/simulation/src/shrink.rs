@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    case::{Case, PARTS, Ranges},
+    case::{Case, Ranges, parts},
     run::{Violation, run},
 };
 
@@ -27,7 +27,7 @@ pub fn shrink(case: Case, violation: Box<Violation>) -> (Case, Box<Violation>) {
         violation,
         deadline: Instant::now() + TIME_MAX,
     };
-    for part in PARTS {
+    for part in parts() {
         let mut smaller = shrinker.case.clone();
         if !smaller.is_without(part) {
             smaller.without.push(part.into());

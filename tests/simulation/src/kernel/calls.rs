@@ -17,6 +17,7 @@ use storage::{
 use super::{
     Kernel, RoleId, State,
     lend::{Grant, Grants},
+    steps::Ready,
 };
 
 /// How often a call is submitted again because the callee's mailbox is full, and the pauses, as in the
@@ -111,7 +112,7 @@ impl State {
         self.roles[role].events.clear();
         if self.roles[role].offered {
             self.roles[role].offered = false;
-            self.ready.retain(|it| *it != super::Ready::Event(role));
+            self.ready.retain(|it| *it != Ready::Event(role));
         }
     }
 

@@ -12,7 +12,10 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{Cause, Dead, Kernel, RoleId, Running};
+use super::{
+    Kernel, RoleId,
+    deaths::{Cause, Dead, Running},
+};
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 

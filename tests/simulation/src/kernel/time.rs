@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::{Either, select};
 use storage::clock::Clock;
 
-use super::Kernel;
+use super::{Kernel, State};
 
 /// The kernel's time as a clock of the stack.
 #[derive(Clone)]
@@ -83,6 +83,23 @@ impl Kernel {
         match select(pin!(future), pin!(self.sleep(ns))).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
+        }
+    }
+}
+
+impl State {
+    /// When something is due that does not happen before.
+    pub(super) fn next_time(&self) -> Option<u64> {
+        let timer = self.timers.first_key_value().map(|(key, _)| key.0);
+        let alarm = self.alarms.first_key_value().map(|(key, _)| key.0);
+        timer.into_iter().chain(alarm).min()
+    }
+
+    pub(super) fn fire_timers(&mut self) {
+        while let Some(first) = self.timers.first_entry()
+            && first.key().0 <= self.now_ns
+        {
+            first.remove().wake();
         }
     }
 }

@@ -1,0 +1,168 @@
+//! Deaths: a task can be killed between two polls, and in the middle of one: before one of its effects (a call,
+//! an answer, bytes in lent or surviving memory) it is unwound. Destructors run, but nothing that they do has
+//! an effect. Seen from outside that is a trap at this program counter.
+
+use std::{panic::resume_unwind, rc::Rc};
+
+use super::{Kernel, RoleId, State};
+
+/// What becomes of something that a task does.
+enum Effect {
+    /// It is done.
+    Done,
+    /// Nothing: the task is dead, and only its destructors run.
+    Void,
+    /// The task dies before it.
+    Death,
+}
+
+/// What unwinds a task that dies in the middle of a poll.
+pub(super) struct Dead;
+
+/// How an instance ended, as the manager is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was killed from outside.
+    Killed,
+    /// It ended itself.
+    Exited,
+}
+
+/// A death that nobody has seen to.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Whose.
+    pub role: RoleId,
+    /// Which instance of it.
+    pub generation: u64,
+    /// How.
+    pub cause: Cause,
+}
+
+/// Whose future is being polled.
+#[derive(Clone, Copy)]
+pub(super) struct Running {
+    pub role: RoleId,
+    /// Nothing it does counts any more.
+    pub doomed: Option<Cause>,
+    /// Effects left before it is doomed.
+    pub fuse: Option<u32>,
+}
+
+impl Kernel {
+    /// A death that nobody has taken note of.
+    pub fn report(&self) -> Option<Report> {
+        self.state.borrow_mut().reports.pop_front()
+    }
+
+    /// Ends the running task, here.
+    pub fn exit(&self) {
+        if let Some(running) = &mut self.state.borrow_mut().running {
+            running.doomed.get_or_insert(Cause::Exited);
+        }
+        resume_unwind(Box::new(Dead));
+    }
+
+    /// Ends a role's instance now, if it has one. `asked` if the manager knows already.
+    pub fn kill(self: &Rc<Self>, role: RoleId, asked: bool) {
+        if self.end(role, Cause::Killed) && !asked {
+            self.state.borrow_mut().tell(role, Cause::Killed);
+        }
+    }
+
+    /// Ends a role's instance in the middle of its next poll, after so many effects, or at its end.
+    pub fn kill_soon(&self, role: RoleId, effects: u32) {
+        self.state.borrow_mut().fuse = Some((role, effects));
+    }
+
+    /// Takes a role out for good: who calls it is told that it is gone.
+    pub fn stop(self: &Rc<Self>, role: RoleId) {
+        self.end(role, Cause::Killed);
+        let mut state = self.state.borrow_mut();
+        state.roles[role].stopped = true;
+        state.refuse_queued(role);
+    }
+
+    /// Ends the instance. Says whether there was one.
+    pub(super) fn end(self: &Rc<Self>, role: RoleId, cause: Cause) -> bool {
+        let instance = {
+            let mut state = self.state.borrow_mut();
+            let Some(instance) = state.roles[role].instance.take() else {
+                return false;
+            };
+            state.end_calls(role);
+            instance
+        };
+        // Its memory goes. What destructors would still do counts for nothing.
+        let outer = self.state.borrow_mut().running.replace(Running {
+            role,
+            doomed: Some(cause),
+            fuse: None,
+        });
+        let mut instance = instance;
+        if let Some(at_end) = instance.at_end.take() {
+            at_end();
+        }
+        for (slot, number) in instance.futures.iter().copied() {
+            let future = self.state.borrow_mut().futures.remove(slot, number);
+            drop(future);
+        }
+        drop(instance);
+        self.state.borrow_mut().running = outer;
+        true
+    }
+
+    /// Whether what the running task is about to do has an effect. If it is to die just here, this does not
+    /// return.
+    pub(super) fn effect(&self) -> bool {
+        match self.state.borrow_mut().effect() {
+            Effect::Done => true,
+            Effect::Void => false,
+            Effect::Death => resume_unwind(Box::new(Dead)),
+        }
+    }
+
+    /// As [`Self::effect`], for memory that outlives instances.
+    #[must_use]
+    pub fn may_store(&self) -> bool {
+        self.effect()
+    }
+
+    /// Ends every task. Tasks hold the kernel, and the kernel its tasks: without this neither would go.
+    pub fn shut_down(self: &Rc<Self>) {
+        let roles = self.state.borrow().roles.len();
+        for role in 0..roles {
+            self.end(role, Cause::Killed);
+        }
+    }
+}
+
+impl State {
+    /// Has the manager hear of a death.
+    pub(super) fn tell(&mut self, role: RoleId, cause: Cause) {
+        let generation = self.roles[role].generation;
+        self.reports.push_back(Report {
+            role,
+            generation,
+            cause,
+        });
+    }
+
+    fn effect(&mut self) -> Effect {
+        let Some(running) = &mut self.running else {
+            return Effect::Done;
+        };
+        if running.doomed.is_some() {
+            return Effect::Void;
+        }
+        match &mut running.fuse {
+            Some(0) => {
+                running.doomed = Some(Cause::Killed);
+                return Effect::Death;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Effect::Done
+    }
+}
