@@ -5,10 +5,16 @@ use std::{
     rc::Rc,
 };
 
-use storage::vfs::{self, FileSystem};
+use storage::{
+    BLOCK_BYTES, Error, Result,
+    buffer::Source,
+    vfs::{self, FileSystem, Kind, OpenFlags},
+};
 use tests::{
-    operation::{Operation, Path, random_operation_below},
-    outcome::{Descriptors, agree, note_open, perform},
+    compare::entries,
+    model::Model,
+    operation::{Operation, Path, contents, random_operation_below},
+    outcome::{Descriptors, Outcome, agree, note_open, perform},
     random::Random,
     tree::Tree,
 };
@@ -17,8 +23,11 @@ use crate::{
     case::Case,
     kernel::{Endpoint, Kernel},
     mix::Mix,
-    oracle::Oracle,
+    oracle::{Extent, Oracle},
 };
+
+/// Blocks that are written at once to fill a volume.
+const FILL_BLOCKS: usize = 16;
 
 /// What clients and the one who runs them share.
 pub struct Shared {
@@ -26,6 +35,8 @@ pub struct Shared {
     pub oracle: Rc<RefCell<Oracle>>,
     /// Operations that ended.
     pub operations: Cell<u64>,
+    /// Operations that there was no room for, or only for a part.
+    pub refused: Cell<u64>,
     /// The number of the next operation of each client, over all boots.
     pub next: RefCell<Vec<u64>>,
 }
@@ -52,6 +63,8 @@ pub async fn work(
         succeed(&system, &shared, client, &what).await;
     }
     let mut descriptors = Descriptors::new();
+    // What is to be deleted before anything else is done, since there was no room.
+    let mut deletions = 0;
     loop {
         let number = {
             let mut next = shared.next.borrow_mut();
@@ -70,7 +83,10 @@ pub async fn work(
         }
         let what = format!("client {client}, operation {number}");
         if random.one_in(mix.sync_one_in) {
-            sync(&system, &shared, &what).await;
+            let synced = sync(&system, &shared, &mix, &what).await;
+            if !synced {
+                deletions += 20;
+            }
         } else if random.one_in(mix.look_one_in) && shared.oracle.borrow().damaged(client).is_none()
         {
             look(&system, &shared, client, &what).await;
@@ -82,29 +98,138 @@ pub async fn work(
                     Some(path) => Operation::Unlink(Path(path)),
                     None => {
                         let (model, top) = (oracle.model(client), oracle.top(client));
-                        random_operation_below(&mut random, model, top)
+                        let deletion = (deletions > 0)
+                            .then(|| random_deletion_below(&mut random, model, top))
+                            .flatten();
+                        deletion.unwrap_or_else(|| random_operation_below(&mut random, model, top))
                     }
                 }
             };
+            deletions = u64::saturating_sub(deletions, 1);
             let (expected, handle) = shared.oracle.borrow_mut().begin(client, &operation);
             let what = format!("{what}: {operation:?}");
             log::debug!("{what}");
             let (found, descriptor) = perform(&system, &descriptors, &operation).await;
-            agree(&operation, found, expected, &what);
-            note_open(&mut descriptors, &operation, handle, descriptor);
-            shared.oracle.borrow_mut().end(client);
+            let extent = match mix.room.is_some() {
+                true => extent(&operation, &found),
+                false => Extent::Whole,
+            };
+            match extent {
+                Extent::Whole => {
+                    agree(&operation, found, expected, &what);
+                    note_open(&mut descriptors, &operation, handle, descriptor);
+                }
+                Extent::Bytes(_) | Extent::Nothing => {
+                    shared.refused.set(shared.refused.get() + 1);
+                    deletions += random.pick(&[0, 0, 5, 20]);
+                }
+            }
+            let ended = shared.oracle.borrow_mut().end(client, extent);
+            ended.unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
             shared.end();
         }
     }
 }
 
-async fn sync<F: FileSystem>(system: &F, shared: &Shared, what: &str) {
+/// Writes a file until no more than `room` blocks are free.
+///
+/// # Errors
+/// Of the file system.
+pub async fn fill<F: FileSystem>(system: &F, path: &[u8], room: u64) -> Result<()> {
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::APPEND;
+    let file = system.open(path, flags, 0o644).await?;
+    let blocks = system.statfs().await?.blocks_free.saturating_sub(room) as usize;
+    for number in 0..blocks.div_ceil(FILL_BLOCKS) {
+        let count = FILL_BLOCKS.min(blocks - number * FILL_BLOCKS);
+        let bytes = contents(number as u64, count * BLOCK_BYTES);
+        system.write(file, None, Source::local(&bytes)).await?;
+    }
+    system.close(file).await
+}
+
+/// Deletes everything in these directories, and them.
+///
+/// # Errors
+/// With what could not be done.
+pub async fn delete_all<F: FileSystem>(
+    system: &F,
+    tops: Vec<Vec<u8>>,
+) -> std::result::Result<(), String> {
+    let mut left = tops;
+    while let Some(path) = left.last().cloned() {
+        let failed = |error: Error| format!("{}: {error}", path.escape_ascii());
+        let names = entries(system, &path).await.map_err(failed)?;
+        for (name, (_, kind)) in &names {
+            let path = [&path[..], b"/", name].concat();
+            match kind {
+                Kind::Directory => left.push(path),
+                _ => system.unlink(&path).await.map_err(failed)?,
+            }
+        }
+        if names.values().all(|(_, kind)| *kind != Kind::Directory) {
+            system.rmdir(&path).await.map_err(failed)?;
+            left.pop();
+        }
+    }
+    Ok(())
+}
+
+/// How much of an operation was done, on a volume that may be full. What needs no room never lacks it.
+fn extent(operation: &Operation, found: &Result<Outcome>) -> Extent {
+    let takes_room = match operation {
+        Operation::Open(_, flags, _) => flags.contains(OpenFlags::CREATE),
+        Operation::Write(..)
+        | Operation::Mkdir(..)
+        | Operation::Rename(..)
+        | Operation::Link(..)
+        | Operation::Symlink(..) => true,
+        _ => false,
+    };
+    match (operation, found) {
+        (_, Err(Error::NoSpace)) if takes_room => Extent::Nothing,
+        (Operation::Write(_, _, len, _), Ok(Outcome::Written(bytes))) if bytes < len => {
+            Extent::Bytes(*bytes)
+        }
+        _ => Extent::Whole,
+    }
+}
+
+/// Something that frees room, if there is anything to be deleted.
+fn random_deletion_below(random: &mut Random, model: &Model, top: &[u8]) -> Option<Operation> {
+    let handles = model.handles();
+    if !handles.is_empty() && random.one_in(3) {
+        return Some(Operation::Close(random.pick(&handles)));
+    }
+    let mut paths = model.paths();
+    paths.retain(|(path, _)| path.starts_with(top) && path.len() > top.len());
+    if paths.is_empty() {
+        return None;
+    }
+    let (path, node) = paths.swap_remove(random.below(paths.len() as u64) as usize);
+    let is_directory = model.node(node).kind() == Kind::Directory;
+    if !is_directory {
+        return Some(Operation::Unlink(Path(path)));
+    }
+    let is_empty = model.readdir(&path).is_ok_and(|names| names.is_empty());
+    is_empty.then_some(Operation::Rmdir(Path(path)))
+}
+
+/// Says whether there was room for it.
+async fn sync<F: FileSystem>(system: &F, shared: &Shared, mix: &Mix, what: &str) -> bool {
     let begun = shared.oracle.borrow_mut().sync_begun();
     log::debug!("{what}: Sync");
-    let synced = system.sync().await;
-    synced.unwrap_or_else(|error| panic!("{what}: sync: {error}"));
-    shared.oracle.borrow_mut().sync_ended(begun);
+    match system.sync().await {
+        Ok(_) => shared.oracle.borrow_mut().sync_ended(begun),
+        // Pages stay dirty until there is room.
+        Err(Error::NoSpace) if mix.room.is_some() => {
+            shared.refused.set(shared.refused.get() + 1);
+            shared.end();
+            return false;
+        }
+        Err(error) => panic!("{what}: sync: {error}"),
+    }
     shared.end();
+    true
 }
 
 /// Looks at what an instance that died has left.

@@ -25,9 +25,6 @@ use crate::{
     programs,
 };
 
-/// Sectors of a disk: 32 MiB.
-pub const SECTORS: u64 = 65_536;
-
 /// The manager, among what is outside of the tasks. Disks follow.
 const MANAGER: usize = 0;
 
@@ -99,7 +96,7 @@ impl Machine {
         for (number, medium) in media.into_iter().enumerate() {
             lies.push(medium.as_ref().map(|medium| medium.lies.clone()));
             disks.push(medium.map(|Medium { truth, lies }| {
-                let disk = Disk::new(&kernel, MANAGER + 1 + number, SECTORS, truth);
+                let disk = Disk::new(&kernel, MANAGER + 1 + number, mix.sectors[number], truth);
                 let over = Persistence::Overlay(lies);
                 Rc::new(FaultyDisk::new(disk, Sleeper(kernel.clone()), over))
             }));

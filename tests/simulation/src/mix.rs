@@ -19,6 +19,10 @@ pub struct Mix {
     pub steps: u64,
     /// Disks and clients.
     pub roles: Roles,
+    /// Sectors of each disk.
+    pub sectors: Vec<u64>,
+    /// Blocks that clients find free, if that is few: what they do finds the volume full at times.
+    pub room: Option<u64>,
     /// Bounds of the cache.
     pub cache: cache::Config,
     /// Bounds of the file stores.
@@ -51,6 +55,12 @@ pub struct Mix {
     pub schedule: Schedule,
 }
 
+/// Sectors of a disk that is never full: 32 MiB.
+const AMPLE_SECTORS: u64 = 65_536;
+
+/// Sectors of the least volume there can be: 4 MiB.
+const LEAST_SECTORS: u64 = 8192;
+
 /// All that a disk can do wrong.
 const FAULTS: [Action; 9] = [
     Action::Corrupt { bytes: 1 },
@@ -82,10 +92,19 @@ impl Mix {
         let mut faults = FAULTS.to_vec();
         faults.retain(|_| random.one_in(2));
         let pages = random.pick(&[64, 64, 128, 1024]);
+        let room = random.one_in(3).then(|| random.pick(&[20, 40, 80, 150]));
+        // The disks of a mirror need not be alike.
+        let sectors = |_| match room {
+            Some(_) => LEAST_SECTORS + 8 * random.pick(&[0, 0, 50]),
+            None => AMPLE_SECTORS,
+        };
+        let sectors = (0..disks).map(sectors).collect();
         let mix = Self {
             seed: case.seed,
             steps: random.pick(&[5_000, 20_000, 50_000]),
             roles,
+            sectors,
+            room,
             cache: cache::Config {
                 pages,
                 log_pages: random.pick(&[64, 1024, 8192]),
@@ -162,6 +181,10 @@ impl Mix {
         }
         if case.is_without("in-place") {
             self.store.overwrite = Overwrite::Relocate;
+        }
+        if case.is_without("full") {
+            self.room = None;
+            self.sectors.fill(AMPLE_SECTORS);
         }
         if case.is_without("pauses") {
             self.pause_ns = 0;

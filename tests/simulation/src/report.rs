@@ -50,6 +50,7 @@ impl Report {
         state.runs += 1;
         state.sum.steps += counts.steps;
         state.sum.operations += counts.operations;
+        state.sum.refused += counts.refused;
         state.sum.kills += counts.kills;
         state.sum.cuts += counts.cuts;
         state.sum.faults += counts.faults;
@@ -89,6 +90,7 @@ impl Report {
             "runs": state.runs,
             "steps": sum.steps,
             "operations": sum.operations,
+            "refused": sum.refused,
             "kills": sum.kills,
             "cuts": sum.cuts,
             "faults": sum.faults,
@@ -103,12 +105,13 @@ impl Report {
         let seconds = self.began.elapsed().as_secs_f64();
         let sum = &state.sum;
         format!(
-            "{} runs, {:.1} million steps ({:.1} million a minute), {} operations, {} kills, {} power \
-             cuts, {} faults of disks, {} violations",
+            "{} runs, {:.1} million steps ({:.1} million a minute), {} operations, {} of them without \
+             room, {} kills, {} power cuts, {} faults of disks, {} violations",
             state.runs,
             sum.steps as f64 / 1e6,
             sum.steps as f64 / 1e6 * 60.0 / seconds.max(0.001),
             sum.operations,
+            sum.refused,
             sum.kills,
             sum.cuts,
             sum.faults,

@@ -18,7 +18,7 @@ use crate::{
     case::Case,
     client::{self, Shared},
     disk::Medium,
-    machine::{Machine, Progress, SECTORS},
+    machine::{Machine, Progress},
     mix::Mix,
     oracle::Oracle,
 };
@@ -36,6 +36,8 @@ pub struct Counts {
     pub cuts: u64,
     /// Rules by which a disk began to fail.
     pub faults: u64,
+    /// Operations that there was no room for, or only for a part.
+    pub refused: u64,
     /// Kills, cuts and faults, those that were left out among them.
     pub disruptions: u64,
     /// The highest number of an operation of any client.
@@ -63,6 +65,12 @@ const KILLS_IN_A_ROW_MAX: u64 = 12;
 
 /// Power cuts before somebody has looked at everything: then there is time to look.
 const CUTS_IN_A_ROW_MAX: u64 = 4;
+
+/// Blocks that an empty volume may have less than a new one: the mapping and the root directory never get shorter.
+const BLOCKS_KEPT_MAX: u64 = 32;
+
+/// A file that takes most of the room of a volume that is to be full.
+const FILLER: &[u8] = b"/filler";
 
 /// The first time that files get, nanoseconds.
 const STAMP_NS: u64 = 1_000_000_000;
@@ -136,6 +144,8 @@ struct Run<'a> {
     /// Cuts since somebody has looked at everything.
     cuts_in_a_row: u64,
     next_fault: u64,
+    /// Blocks that were free in the beginning.
+    room: u64,
     /// Clients are at work.
     works: bool,
     /// Kills, cuts and faults so far, those that were left out among them.
@@ -151,6 +161,7 @@ impl<'a> Run<'a> {
             tops.collect(),
             STAMP_NS,
             mix.store.overwrite == Overwrite::InPlace,
+            mix.room.is_some(),
         )));
         let mut run = Self {
             case,
@@ -158,6 +169,7 @@ impl<'a> Run<'a> {
             shared: Rc::new(Shared {
                 oracle,
                 operations: Cell::default(),
+                refused: Cell::default(),
                 next: RefCell::new(vec![0; mix.roles.clients]),
             }),
             random: Random::new(case.seed ^ 0x000f_a117),
@@ -169,6 +181,7 @@ impl<'a> Run<'a> {
             away: None,
             cuts_in_a_row: 0,
             next_fault: u64::MAX,
+            room: 0,
             works: false,
             disruptions: 0,
             mix,
@@ -194,13 +207,13 @@ impl<'a> Run<'a> {
     }
 
     fn all(&mut self) -> Result<(), String> {
-        let blank = |_| {
+        let blank = |&sectors: &u64| {
             Some(Medium {
-                truth: RamDisk::new(SECTORS),
+                truth: RamDisk::new(sectors),
                 lies: Rc::default(),
             })
         };
-        let mut media: Vec<_> = (0..self.mix.roles.disks).map(blank).collect();
+        let mut media: Vec<_> = self.mix.sectors.iter().map(blank).collect();
         self.format(&mut media)?;
         loop {
             let mut machine = self.boot(media);
@@ -219,8 +232,48 @@ impl<'a> Run<'a> {
         (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
         let mut machine = self.boot(media);
         self.look(&mut machine)?;
+        self.empty(&mut machine)?;
         machine.kernel.shut_down();
         Ok(())
+    }
+
+    /// Everything can be deleted, and then there is as much room as in the beginning.
+    fn empty(&mut self, machine: &mut Machine) -> Result<(), String> {
+        let roles = self.mix.roles;
+        let system = vfs::Client::new(machine.endpoint(roles.naming()));
+        let found = Rc::new(RefCell::new(None));
+        let (told, tops) = (found.clone(), self.tops());
+        let is_filled = self.mix.room.is_some();
+        let room = async move {
+            let failed = |error| format!("{error}");
+            if is_filled {
+                system.unlink(FILLER).await.map_err(failed)?;
+            }
+            client::delete_all(&system, tops).await?;
+            system.sync().await.map_err(failed)?;
+            Ok(system.statfs().await.map_err(failed)?.blocks_free)
+        };
+        machine.kernel.start(roles.attendant(), async move {
+            *told.borrow_mut() = Some(room.await);
+        });
+        self.go(machine, &mut |_| found.borrow().is_some())?;
+        let room: Result<u64, String> = found.take().expect("was asked");
+        let room = room.map_err(|what| format!("at the end, deleting everything: {what}"))?;
+        // A disk that lies may have cost what leads to blocks; then they are not found again.
+        if self.mix.fault_steps == 0 && room + BLOCKS_KEPT_MAX < self.room {
+            return Err(format!(
+                "everything is deleted, and {room} blocks are free; {} were in the beginning",
+                self.room
+            ));
+        }
+        Ok(())
+    }
+
+    /// The clients' directories.
+    fn tops(&self) -> Vec<Vec<u8>> {
+        let oracle = self.shared.oracle.borrow();
+        let tops = (0..self.mix.roles.clients).map(|client| oracle.top(client).to_vec());
+        tops.collect()
     }
 
     /// One disk of a mirror is away for a while, once. It may be stale when it comes back.
@@ -245,20 +298,27 @@ impl<'a> Run<'a> {
         let mut machine = self.boot(std::mem::take(media));
         let roles = self.mix.roles;
         let system = vfs::Client::new(machine.endpoint(roles.naming()));
-        let done = Rc::new(Cell::new(false));
-        let tops: Vec<_> = (0..roles.clients)
-            .map(|client| self.shared.oracle.borrow().top(client).to_vec())
-            .collect();
-        let told = done.clone();
+        let room = Rc::new(Cell::new(None));
+        let tops = self.tops();
+        let (told, left) = (room.clone(), self.mix.room);
+        let filled = Rc::new(Cell::new(false));
+        let done = filled.clone();
         machine.kernel.start(roles.attendant(), async move {
             system.format(&FORMAT).await.expect("format");
+            let free = async || system.statfs().await.expect("statfs").blocks_free;
             for top in tops {
                 system.mkdir(&top, 0o755).await.expect("mkdir");
             }
             system.sync().await.expect("sync");
-            told.set(true);
+            told.set(Some(free().await));
+            if let Some(room) = left {
+                client::fill(&system, FILLER, room).await.expect("fill");
+                system.sync().await.expect("sync");
+            }
+            done.set(true);
         });
-        self.go(&mut machine, &mut |_| done.get())?;
+        self.go(&mut machine, &mut |_| filled.get())?;
+        self.room = room.get().unwrap_or(0);
         (self.next_kill, self.next_cut, self.next_fault) = next;
         let mut nothing = Random::new(0);
         *media = self.end(machine, &mut nothing);
@@ -304,9 +364,7 @@ impl<'a> Run<'a> {
             vfs::Client::new(machine.endpoint(roles.naming())),
             found.clone(),
         );
-        let tops: Vec<_> = (0..roles.clients)
-            .map(|client| self.shared.oracle.borrow().top(client).to_vec())
-            .collect();
+        let tops = self.tops();
         machine.kernel.start(roles.attendant(), async move {
             let mut trees = Vec::new();
             for top in tops {
@@ -353,6 +411,7 @@ impl<'a> Run<'a> {
             counts.steps += u64::from(progress == Progress::Went);
             counts.hash = counts.hash.rotate_left(1) ^ machine.kernel.hash();
             counts.operations = self.shared.operations.get();
+            counts.refused = self.shared.refused.get();
             counts.disruptions = self.disruptions;
             self.counts.set(counts);
             if counts.operations != operations {

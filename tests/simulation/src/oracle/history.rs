@@ -1,0 +1,350 @@
+//! The states that a client's directory went through since the last `sync`, and which of them a tree is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use storage::{BLOCK_BYTES, Result, vfs::Kind};
+use tests::{
+    model::Model,
+    operation::Operation,
+    outcome::{Outcome, apply},
+    tree::{File, Tree},
+};
+
+use super::{Extent, Instant};
+
+/// What a client's directory held after an operation.
+struct State {
+    begun: Instant,
+    ended: Option<Instant>,
+    /// The operation that led to it, and the time that files got from it.
+    by: Option<(Operation, u64)>,
+    model: Model,
+}
+
+impl State {
+    /// One that nothing led to: it was there from the beginning.
+    fn first(model: Model) -> Self {
+        Self {
+            begun: 0,
+            ended: Some(0),
+            by: None,
+            model,
+        }
+    }
+
+    /// Those between `before` and this one, if a write led to it: after each part of it in whole blocks.
+    fn parts(&self, before: &Model) -> Vec<Self> {
+        let Some((Operation::Write(handle, offset, len, number), stamp_ns)) = &self.by else {
+            return Vec::new();
+        };
+        let part = |bytes: usize| {
+            let part = Operation::Write(*handle, *offset, bytes, *number);
+            let mut model = before.clone();
+            model.at(*stamp_ns);
+            let written = apply(&mut model, &part).0.is_ok();
+            written.then_some(Self {
+                begun: self.begun,
+                ended: self.ended,
+                by: None,
+                model,
+            })
+        };
+        let bytes = before.bytes_to_boundaries(*handle, *offset, *len);
+        bytes.into_iter().filter_map(part).collect()
+    }
+}
+
+/// From when to when a directory was as found, and which of its states that is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fit {
+    pub from: Instant,
+    pub to: Instant,
+    state: usize,
+}
+
+pub(super) struct History {
+    pub top: Vec<u8>,
+    /// Blocks of files that an earlier crash has cost, by node and number.
+    unreadable: BTreeSet<(u64, u64)>,
+    /// As of now, with what is open.
+    pub model: Model,
+    states: Vec<State>,
+}
+
+impl History {
+    /// An empty directory.
+    pub fn new(top: Vec<u8>, stamp_ns: u64) -> Self {
+        let mut model = Model::new();
+        model.at(stamp_ns);
+        model.mkdir(&top, 0o755).expect("a new directory");
+        Self {
+            top,
+            unreadable: BTreeSet::new(),
+            states: vec![State::first(model.clone())],
+            model,
+        }
+    }
+
+    /// What the client is doing.
+    pub fn under_way(&self) -> Option<&Operation> {
+        let last = self.states.last().filter(|it| it.ended.is_none())?;
+        last.by.as_ref().map(|(operation, _)| operation)
+    }
+
+    pub fn begin(
+        &mut self,
+        operation: &Operation,
+        now: Instant,
+        stamp_ns: u64,
+    ) -> (Result<Outcome>, Option<u32>) {
+        self.model.at(stamp_ns);
+        let outcome = apply(&mut self.model, operation);
+        self.states.push(State {
+            begun: now,
+            ended: None,
+            by: Some((operation.clone(), stamp_ns)),
+            model: self.model.clone(),
+        });
+        outcome
+    }
+
+    pub fn end(&mut self, extent: Extent, now: Instant) -> std::result::Result<(), String> {
+        let Some(mut last) = self.states.pop() else {
+            return Ok(());
+        };
+        last.ended = Some(now);
+        match (extent, self.states.last()) {
+            (Extent::Nothing, Some(before)) => {
+                self.model = before.model.clone();
+                return Ok(());
+            }
+            (Extent::Bytes(bytes), Some(before)) => {
+                last = last.cut_to(&before.model, bytes)?;
+                self.model = last.model.clone();
+            }
+            _ => {}
+        }
+        self.states.push(last);
+        Ok(())
+    }
+
+    /// The client has died: of a write, a part may be done.
+    pub fn died(&mut self) {
+        if let [.., before, after] = &self.states[..]
+            && after.ended.is_none()
+        {
+            let parts = after.parts(&before.model);
+            let at = self.states.len() - 1;
+            self.states.splice(at..at, parts);
+        }
+    }
+
+    /// What the successor of the client has found. Goes on from what it is.
+    pub fn succeeded(&mut self, tree: &Tree, now: Instant) -> std::result::Result<(), String> {
+        let is_settled = |state: &State| state.ended.is_some();
+        let settled = self.states.iter().rposition(is_settled).unwrap_or(0);
+        let judge = |node: u64, found: &File, bytes: &[u8]| {
+            let known = |block: &u64| self.unreadable.contains(&(node, *block));
+            let same = found.bytes[..] == *bytes && found.unreadable.iter().all(known);
+            (!same).then(|| "the bytes differ".into())
+        };
+        let differences: Vec<_> = self.states[settled..]
+            .iter()
+            .map(|state| tree.difference_where(&state.model, &self.top, &judge))
+            .collect();
+        let Some(found) = differences.iter().rposition(Option::is_none) else {
+            let what = self.under_way();
+            return Err(format!(
+                "neither before nor after {what:?}: {differences:#?}"
+            ));
+        };
+        if found > 0 {
+            self.states.swap(settled + 1, settled + found);
+        }
+        self.states.truncate(settled + 1 + found.min(1));
+        if let Some(last) = self.states.last_mut() {
+            last.ended.get_or_insert(now);
+            last.model.close_all();
+            self.model = last.model.clone();
+        }
+        Ok(())
+    }
+
+    /// No crash leads back behind this instant any more.
+    pub fn forget_before(&mut self, durable: Instant) {
+        let has_ended = |state: &State| state.ended.is_some_and(|ended| ended <= durable);
+        let needed = self.states.iter().rposition(has_ended).unwrap_or(0);
+        self.states.drain(..needed);
+    }
+
+    /// A name of a file with blocks that cannot be read, if there is one.
+    pub fn damaged(&self) -> Option<Vec<u8>> {
+        if self.unreadable.is_empty() {
+            return None;
+        }
+        let mut left = vec![self.top.clone()];
+        while let Some(path) = left.pop() {
+            for (name, node) in self.model.readdir(&path).unwrap_or_default() {
+                let path = [&path[..], b"/", &name].concat();
+                match self.model.node(node).kind() {
+                    Kind::Directory => left.push(path),
+                    _ if self.unreadable.iter().any(|it| it.0 == node) => return Some(path),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// Has a crash find writes half done, too.
+    pub fn split_writes(&mut self) {
+        let mut states: Vec<State> = Vec::new();
+        for state in std::mem::take(&mut self.states) {
+            // What a client that died has left in parts is there already.
+            if let Some(before) = states.last().filter(|before| before.begun < state.begun) {
+                let parts = state.parts(&before.model);
+                states.extend(parts);
+            }
+            states.push(state);
+        }
+        self.states = states;
+    }
+
+    /// When this directory was as `tree`, not before `durable`.
+    pub fn fits(
+        &self,
+        tree: &Tree,
+        durable: Instant,
+        in_place: bool,
+    ) -> std::result::Result<Vec<Fit>, String> {
+        let mut fits = Vec::new();
+        let mut differences = BTreeMap::new();
+        for (index, state) in self.states.iter().enumerate() {
+            let from = state.begun.max(durable);
+            let next = self.states.get(index + 1);
+            let to = next.map_or(Instant::MAX, |next| next.ended.unwrap_or(Instant::MAX));
+            if from >= to {
+                continue;
+            }
+            let difference = if in_place {
+                let judge = |node: u64, found: &File, bytes: &[u8]| {
+                    self.difference_since(index, node, found, bytes)
+                };
+                tree.difference_where(&state.model, &self.top, &judge)
+            } else {
+                tree.difference(&state.model, &self.top)
+            };
+            match difference {
+                None => fits.push(Fit {
+                    from,
+                    to,
+                    state: index,
+                }),
+                Some(difference) => {
+                    differences.insert(index, difference);
+                }
+            }
+        }
+        if fits.is_empty() {
+            let top = self.top.escape_ascii();
+            return Err(format!(
+                "{top} is as at no time since the last sync: {differences:#?}"
+            ));
+        }
+        Ok(fits)
+    }
+
+    /// Goes on after a crash from the state that fits what was found.
+    pub fn go_on(&mut self, fit: Fit, tree: &Tree, in_place: bool) {
+        let mut model = self.states.swap_remove(fit.state).model;
+        model.close_all();
+        if in_place {
+            self.unreadable.clear();
+            for (path, file) in tree.files() {
+                let node = model.stat(path, false).expect("the tree is the model's");
+                model.replace_contents(node, file.bytes.to_vec());
+                let blocks = file.unreadable.iter().map(|&block| (node, block));
+                self.unreadable.extend(blocks);
+            }
+        }
+        self.model = model.clone();
+        self.states = vec![State::first(model)];
+    }
+
+    /// Whether each block of a file is as it was after some operation from `first` on; `bytes` is the
+    /// whole file then.
+    fn difference_since(
+        &self,
+        first: usize,
+        node: u64,
+        found: &File,
+        bytes: &[u8],
+    ) -> Option<String> {
+        if found.bytes.len() != bytes.len() {
+            return found.difference(bytes);
+        }
+        let since = self.states[first..].iter();
+        let mut versions: Vec<_> = since.filter_map(|state| state.model.bytes(node)).collect();
+        // Operations on other files leave this one alone.
+        versions.dedup_by(|next, before| Rc::ptr_eq(next, before));
+        for (block, has) in found.bytes.chunks(BLOCK_BYTES).enumerate() {
+            let from = block * BLOCK_BYTES;
+            let is = |version: &Rc<Vec<u8>>, expected: &[u8]| {
+                same_until(&block_of(version, from), expected)
+            };
+            let good = if found.unreadable.contains(&(block as u64)) {
+                // Bytes behind the end are overwritten as well.
+                let then = block_of(bytes, from);
+                self.unreadable.contains(&(node, block as u64))
+                    || versions.iter().any(|version| !is(version, &then))
+            } else {
+                versions.iter().any(|version| is(version, has))
+            };
+            if !good {
+                return Some(format!("block {block} is as at no time since"));
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    /// The same, but that its write ended short.
+    fn cut_to(&self, before: &Model, bytes: usize) -> std::result::Result<Self, String> {
+        let Some((Operation::Write(handle, offset, len, number), stamp_ns)) = &self.by else {
+            return Err("only a write is done in part".into());
+        };
+        let boundaries = before.bytes_to_boundaries(*handle, *offset, *len);
+        if !boundaries.contains(&bytes) {
+            return Err(format!("{bytes} bytes do not end at a block"));
+        }
+        let part = Operation::Write(*handle, *offset, bytes, *number);
+        let mut model = before.clone();
+        model.at(*stamp_ns);
+        let written = apply(&mut model, &part).0;
+        written.map_err(|error| error.to_string())?;
+        Ok(Self {
+            begun: self.begun,
+            ended: self.ended,
+            by: Some((part, *stamp_ns)),
+            model,
+        })
+    }
+}
+
+/// A block of a file, zeros behind its end.
+fn block_of(bytes: &[u8], from: usize) -> [u8; BLOCK_BYTES] {
+    let mut block = [0; BLOCK_BYTES];
+    let rest = bytes.get(from..).unwrap_or_default();
+    let len = rest.len().min(BLOCK_BYTES);
+    block[..len].copy_from_slice(&rest[..len]);
+    block
+}
+
+/// Whether a block begins with these bytes.
+fn same_until(block: &[u8; BLOCK_BYTES], bytes: &[u8]) -> bool {
+    block[..bytes.len()] == *bytes
+}
