@@ -3,12 +3,18 @@
 //!
 //! Names, attributes and sizes are the checkpoint's. A block that the checkpoint has is as it was then, or
 //! as it was at any time since, up to the file's size then. As soon as a file was cut before a
-//! block, the block's place is no longer its own, and later contents went elsewhere.
+//! block, the block's place is no longer its own, and later contents went elsewhere; so they may if it was
+//! cut within the block. What is elsewhere when the machine stops is nobody's: so a block that is lost is
+//! looked for only where its contents as of the checkpoint have been ([`is_in_place`]).
 
 use std::{collections::BTreeMap, rc::Rc};
 
 use storage::{
     Error,
+    block::{
+        SECTOR_BYTES,
+        ram::{Event, History, RamDisk},
+    },
     buffer::{Sink, Source},
     vfs::{FileSystem, OpenFlags},
 };
@@ -81,14 +87,14 @@ impl Overwrites {
     }
 
     /// Compares the files of a system that came back from a crash with what may be in them, and makes
-    /// the model, which is the checkpoint's, what they are. A block may be lost if `is_there` says of
-    /// none of its contents that a disk has it whole; it is written anew on both. Returns how many
-    /// blocks were newer than the checkpoint, and how many lost.
+    /// the model, which is the checkpoint's, what they are. A block may be lost if `is_there`, which is given
+    /// its contents as of the checkpoint and since, says of none of these that a disk has it whole; it is
+    /// written anew on both. Returns how many blocks were newer than the checkpoint, and how many lost.
     pub async fn settle<F: FileSystem>(
         &self,
         system: &F,
         model: &mut Model,
-        is_there: impl Fn(&[u8]) -> bool,
+        is_there: impl Fn(&[u8], &[u8]) -> bool,
         what: &str,
     ) -> (u64, u64) {
         let (mut newer, mut lost) = (0, 0);
@@ -112,8 +118,9 @@ impl Overwrites {
                     Ok(len) => assert_eq!(len, part.len(), "{at}, block {index}"),
                     Err(Error::Corrupt) => {
                         let before = block(&as_before, 0);
-                        let whole = is_there(&before)
-                            || overwritten.is_none_or(|all| all.iter().any(|it| is_there(it)));
+                        let whole = is_there(&before, &before)
+                            || overwritten
+                                .is_none_or(|all| all.iter().any(|it| is_there(&before, it)));
                         assert!(!whole, "{at}, block {index}: lost, though a disk has it");
                         write_anew(system, model, &path, offset, &as_before).await;
                         lost += 1;
@@ -135,6 +142,24 @@ impl Overwrites {
         }
         (newer, lost)
     }
+}
+
+/// Whether a disk holds `block` in a place that held `before` at some time of its history.
+#[must_use]
+pub fn is_in_place(disk: &RamDisk, history: &History, before: &[u8], block: &[u8]) -> bool {
+    const SECTORS: u64 = (BLOCK / SECTOR_BYTES) as u64;
+    let holds = |sector: u64| disk.peek(sector, BLOCK) == block;
+    let at_first = history.crash(0, |_, _| false);
+    let mut places = (0..disk.sectors()).step_by(SECTORS as usize);
+    places.any(|at| at_first.peek(at, BLOCK) == before && holds(at))
+        || history.events().iter().any(|event| {
+            let Event::Write { sector, data } = event else {
+                return false;
+            };
+            let places = (*sector..).step_by(SECTORS as usize);
+            let mut blocks = places.zip(data.chunks_exact(BLOCK));
+            blocks.any(|(at, written)| written == before && holds(at))
+        })
 }
 
 /// Writes to a file of both, so that they agree about its times, too.

@@ -96,7 +96,7 @@ impl Session {
         system: &F,
         checkpoint: u64,
         overwrites: &Overwrites,
-        is_there: impl Fn(&[u8]) -> bool,
+        is_there: impl Fn(&[u8], &[u8]) -> bool,
     ) -> (u64, u64) {
         self.crashed(checkpoint);
         self.tick();

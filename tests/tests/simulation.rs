@@ -15,11 +15,11 @@ use storage::{
     vfs::FileSystem,
 };
 use tests::{
-    overwrites::Overwrites,
+    overwrites::{Overwrites, is_in_place},
     random::{Random, seeds},
     session::{Session, volume},
     stack::{
-        CacheSize, SECTORS, TestClock, collapsed, collapsed_that, disks, format, on_a_large_stack,
+        CacheSize, TestClock, collapsed, collapsed_that, disks, format, on_a_large_stack,
         random_kill, tasks_that,
     },
 };
@@ -363,12 +363,16 @@ impl Recorded {
         } else {
             &none
         };
-        let crashed: Vec<_> = disks.iter().flatten().map(|disk| disk.snapshot()).collect();
-        let is_there = |content: &[u8]| {
-            let mut places = crashed
-                .iter()
-                .flat_map(|disk| (0..SECTORS / 8).map(move |at| (disk, at)));
-            places.any(|(disk, at)| disk.peek(at * 8, 4096) == content)
+        let crashed: Vec<_> = disks
+            .iter()
+            .map(|disk| disk.as_ref().map(|it| it.snapshot()))
+            .collect();
+        let is_there = |before: &[u8], block: &[u8]| {
+            let mut disks = crashed.iter().zip(&self.histories);
+            disks.any(|(disk, history)| {
+                let disk = disk.as_ref();
+                disk.is_some_and(|disk| is_in_place(disk, history, before, block))
+            })
         };
         let system = collapsed_that(self.overwrite, disks, &self.clock, CacheSize::Ample);
         let found = system.run(async {

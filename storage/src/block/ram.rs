@@ -248,6 +248,12 @@ impl RamDisk {
         self.history.borrow().clone()
     }
 
+    /// How many sectors it has.
+    #[must_use]
+    pub fn sectors(&self) -> u64 {
+        self.geometry.sectors
+    }
+
     /// Whole sectors as they are, uncounted.
     #[must_use]
     pub fn peek(&self, sector: u64, bytes: usize) -> Vec<u8> {

@@ -13,7 +13,7 @@ use storage::{
     twinfs::Overwrite,
     vfs::FileSystem,
 };
-use tests::{compare::same_tree, model::Model, stack::TestClock};
+use tests::{compare::same_tree, model::Model, overwrites::is_in_place, stack::TestClock};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::{
@@ -181,7 +181,13 @@ fn check_as(disks: &Disks, recording: &Recording, state: &State, in_place: Optio
             let what = format!("checkpoint {checkpoint}");
             if in_place.is_some() {
                 let overwrites = recording.overwrites(checkpoint, state.taken);
-                let whole = |block: &[u8]| is_whole(disks, recording, block);
+                let whole = |before: &[u8], block: &[u8]| {
+                    let mut disks = disks.iter().zip(&recording.histories);
+                    disks.any(|(disk, history)| {
+                        let disk = disk.as_ref();
+                        disk.is_some_and(|disk| is_in_place(disk, history, before, block))
+                    })
+                };
                 let settled = overwrites.settle(&client, &mut model, whole, &what);
                 settled.await;
             }
@@ -204,16 +210,6 @@ fn check_as(disks: &Disks, recording: &Recording, state: &State, in_place: Optio
         );
         same_tree(&client, &model, "mounted again").await;
     });
-}
-
-/// Whether a disk has a block with these contents, in a place that the workload wrote to or that was there.
-fn is_whole(disks: &Disks, recording: &Recording, block: &[u8]) -> bool {
-    let pages = recording.histories.iter().flat_map(touched);
-    let pages: BTreeSet<u64> = pages.collect();
-    disks.iter().flatten().any(|disk| {
-        let there = |page: &u64| disk.peek(page * PAGE_SECTORS, PAGE_BYTES) == block;
-        pages.iter().any(there)
-    })
 }
 
 /// A new file, and something new in each that may be there.

@@ -75,6 +75,23 @@ fn overwrites_in_place_come_back_whole() {
     });
 }
 
+/// A block that is torn where the checkpoint has it is lost, though what a cut has left of it is whole elsewhere.
+#[test]
+fn what_a_cut_copied_elsewhere_does_not_stand_for_a_torn_block() {
+    on_a_large_stack(|| {
+        let base = Base::new(1);
+        let workload = workload::find("overwrite:d/b+rename:d/b:a+halve:a").expect("a workload");
+        let setup = Setup {
+            cache: Cache::Eager,
+            overwrite: Overwrite::InPlace,
+            ..SINGLE
+        };
+        let recording = Recording::new(&base, setup, &workload);
+        let (found, states) = refused(&recording);
+        assert_eq!(found, 0, "of {states} states");
+    });
+}
+
 #[test]
 fn an_eager_cache_writes_before_the_sync_and_an_ample_one_does_not() {
     on_a_large_stack(|| {
