@@ -17,6 +17,9 @@ use core::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
+use xxhash_rust::xxh64::xxh64;
+use zerocopy::IntoBytes;
+
 pub use heap::{Heap, HeapPage};
 pub use table::{Found, Opened, RecordId, Table};
 
@@ -59,28 +62,11 @@ fn ordered() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The checksum of these words: XXH64's step for eight bytes, for each of them, and its end. Whatever
-/// changes a single word changes it, and of changes of several it misses one in 2^64.
+/// The checksum of these words: XXH64 of their bytes. Whatever changes a single word changes it, and of changes
+/// of several it misses one in 2^64.
 #[must_use]
 pub fn digest(seed: u64, words: &[u64]) -> u64 {
-    const PRIMES: [u64; 5] = [
-        0x9e37_79b1_85eb_ca87,
-        0xc2b2_ae3d_27d4_eb4f,
-        0x1656_67b1_9e37_79f9,
-        0x85eb_ca77_c2b2_ae63,
-        0x27d4_eb2f_1656_67c5,
-    ];
-    let [first, second, third, fourth, fifth] = PRIMES;
-    let begin = seed.wrapping_add(fifth).wrapping_add(words.len() as u64);
-    let step = |sum: u64, &word: &u64| {
-        let mixed = word.wrapping_mul(second).rotate_left(31);
-        let sum = (sum ^ mixed.wrapping_mul(first)).rotate_left(27);
-        sum.wrapping_mul(first).wrapping_add(fourth)
-    };
-    let sum = words.iter().fold(begin, step);
-    let sum = (sum ^ sum >> 33).wrapping_mul(second);
-    let sum = (sum ^ sum >> 29).wrapping_mul(third);
-    sum ^ sum >> 32
+    xxh64(words.as_bytes(), seed)
 }
 
 /// A word of a page.
