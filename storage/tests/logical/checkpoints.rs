@@ -1,5 +1,7 @@
 //! Global checkpoints: what is loaded after a crash, a power cut, with disks missing or changed.
 
+use std::rc::Rc;
+
 use futures_executor::block_on;
 use futures_util::FutureExt;
 use memory::Call;
@@ -9,6 +11,30 @@ use storage::{
 };
 
 use crate::*;
+
+/// A volume on two disks whose file 1 holds 1; the checkpoint that has it.
+fn stored(disks: &[Rc<Disk>]) -> (Layer, u64) {
+    let layer = formatted(disks);
+    create(&layer, 1);
+    write(&layer, 1, 1);
+    let synced = sync(&layer);
+    (layer, synced)
+}
+
+/// A disk dies under a call of the next sync, and all layers with it.
+fn dies_in_sync(layer: Layer, disk: &Disk, call: Call) {
+    disk.fail(call, Error::PeerDied, 1);
+    assert!(layer.sync().now_or_never().is_none());
+}
+
+/// What comes back of the disks: this checkpoint, on so many of them, and file 1 with this in every copy.
+fn comes_back(disks: &[Rc<Disk>], checkpoint: u64, stores: u32, holds: u8) -> Layer {
+    let (layer, attachment) = attached(layer(disks));
+    let found = (attachment.checkpoint.0, attachment.stores_present);
+    assert_eq!(found, (checkpoint, stores));
+    assert_eq!([read(&layer, 1), read(&layer, 1)], [[holds], [holds]]);
+    layer
+}
 
 #[test]
 fn without_a_volume_there_is_nothing_to_attach_to() {
@@ -86,23 +112,13 @@ fn a_new_volume_is_there_before_the_first_sync() {
 #[test]
 fn a_crash_in_the_middle_of_a_sync_loads_the_one_before_on_all() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    let synced = sync(&layer);
+    let (layer, synced) = stored(&disks);
     write(&layer, 1, 2);
-    disks[1].fail(Call::Sync, Error::PeerDied, 1);
-    assert!(layer.sync().now_or_never().is_none());
-    drop(layer);
+    dies_in_sync(layer, &disks[1], Call::Sync);
     for _ in 0..2 {
-        let (layer, attachment) = attached(crate::layer(&disks));
-        assert_eq!(
-            (attachment.checkpoint.0, attachment.stores_present),
-            (synced, 2)
-        );
-        assert_eq!([read(&layer, 1), read(&layer, 1)], [[1], [1]]);
+        comes_back(&disks, synced, 2, 1);
     }
-    let (layer, _) = attached(crate::layer(&disks));
+    let layer = comes_back(&disks, synced, 2, 1);
     write(&layer, 1, 3);
     assert_eq!(each_alone(&layer, &disks, 1), [[3], [3]]);
 }
@@ -113,20 +129,12 @@ fn a_crash_in_the_middle_of_a_sync_loads_the_one_before_on_all() {
 fn a_sync_that_has_returned_is_not_undone_for_a_disk_that_lost_it() {
     for lost in [0, 1] {
         let mut disks = disks(2);
-        let layer = formatted(&disks);
-        create(&layer, 1);
-        write(&layer, 1, 1);
-        sync(&layer);
+        let (layer, _) = stored(&disks);
         write(&layer, 1, 2);
         let before = disks[lost].image();
         let synced = sync(&layer);
         disks[lost] = before;
-        let (layer, attachment) = attached(crate::layer(&disks));
-        assert_eq!(
-            (attachment.checkpoint.0, attachment.stores_present),
-            (synced, 1)
-        );
-        assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
+        comes_back(&disks, synced, 1, 2);
     }
 }
 
@@ -134,37 +142,20 @@ fn a_sync_that_has_returned_is_not_undone_for_a_disk_that_lost_it() {
 #[test]
 fn what_was_loaded_is_not_undone_for_a_disk_that_lacks_it() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    sync(&layer);
+    let (layer, synced) = stored(&disks);
     write(&layer, 1, 2);
-    disks[1].fail(Call::Sync, Error::PeerDied, 1);
-    assert!(layer.sync().now_or_never().is_none());
-    drop(layer);
+    dies_in_sync(layer, &disks[1], Call::Sync);
     assert_eq!(read(&attached(layer_without(&disks, 1)).0, 1), [2]);
-    let (layer, attachment) = attached(crate::layer(&disks));
-    assert_eq!(attachment.stores_present, 1);
-    assert_eq!(read(&layer, 1), [2]);
+    comes_back(&disks, synced + 1, 1, 2);
 }
 
 #[test]
 fn a_crash_before_all_know_that_the_sync_is_finished_keeps_it() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    let synced = sync(&layer) + 1;
+    let (layer, before) = stored(&disks);
     write(&layer, 1, 2);
-    disks[1].fail(Call::Finish, Error::PeerDied, 1);
-    assert!(layer.sync().now_or_never().is_none());
-    drop(layer);
-    let (layer, attachment) = attached(crate::layer(&disks));
-    assert_eq!(
-        (attachment.checkpoint.0, attachment.stores_present),
-        (synced, 2)
-    );
-    assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
+    dies_in_sync(layer, &disks[1], Call::Finish);
+    comes_back(&disks, before + 1, 2, 2);
 }
 
 /// A store that cannot forget the checkpoint before would be a witness of an interruption: it is taken out,
@@ -172,17 +163,13 @@ fn a_crash_before_all_know_that_the_sync_is_finished_keeps_it() {
 #[test]
 fn a_store_that_cannot_be_told_that_a_sync_is_finished_is_stale() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    let before = sync(&layer);
+    let (layer, before) = stored(&disks);
     write(&layer, 1, 2);
     disks[0].fail(Call::Finish, Error::Device, 1);
     assert_eq!(sync(&layer), before + 2);
     assert_eq!([read(&layer, 1), read(&layer, 1)], [[2], [2]]);
     drop(layer);
-    let (layer, attachment) = attached(crate::layer(&disks));
-    assert_eq!(attachment.stores_present, 1);
+    let layer = comes_back(&disks, before + 2, 1, 2);
     write(&layer, 1, 3);
     // If no store can be told, the checkpoint is on all of them all the same.
     let disks = crate::disks(2);
@@ -194,12 +181,7 @@ fn a_store_that_cannot_be_told_that_a_sync_is_finished_is_stale() {
         .for_each(|disk| disk.fail(Call::Finish, Error::Device, 1));
     let synced = sync(&layer);
     drop(layer);
-    let (layer, attachment) = attached(crate::layer(&disks));
-    assert_eq!(
-        (attachment.checkpoint.0, attachment.stores_present),
-        (synced, 2)
-    );
-    assert_eq!(read(&layer, 1), [1]);
+    comes_back(&disks, synced, 2, 1);
 }
 
 /// After a sync that was interrupted, the only store that finished it cannot load the one before: the other
@@ -207,14 +189,9 @@ fn a_store_that_cannot_be_told_that_a_sync_is_finished_is_stale() {
 #[test]
 fn who_resumes_is_given_his_checkpoint_or_none() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    let synced = sync(&layer);
+    let (layer, synced) = stored(&disks);
     write(&layer, 1, 2);
-    disks[0].fail(Call::Sync, Error::PeerDied, 1);
-    assert!(layer.sync().now_or_never().is_none());
-    drop(layer);
+    dies_in_sync(layer, &disks[0], Call::Sync);
     disks[1].fail(Call::Load, Error::Device, 1);
     let resume = |base, syncing| {
         let layer = crate::layer(&disks);
@@ -247,10 +224,7 @@ fn who_resumes_is_given_his_checkpoint_or_none() {
 fn a_disk_that_was_away_is_left_out_when_it_comes_back() {
     for away in [0, 1] {
         let disks = disks(2);
-        let layer = formatted(&disks);
-        create(&layer, 1);
-        write(&layer, 1, 1);
-        sync(&layer);
+        stored(&disks);
         let (layer, attachment) = attached(layer_without(&disks, away));
         assert_eq!((attachment.stores, attachment.stores_present), (2, 1));
         assert_eq!(read(&layer, 1), [1]);
@@ -308,10 +282,7 @@ fn swapped_disks_are_the_same_volume() {
 #[test]
 fn a_disk_of_another_volume_is_neither_read_nor_written() {
     let ours = disks(2);
-    let layer = formatted(&ours);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    sync(&layer);
+    stored(&ours);
     let theirs = disks(1);
     let other = crate::layer(&theirs);
     block_on(other.format(&VolumeFormat {
@@ -341,10 +312,7 @@ fn a_disk_of_another_volume_is_neither_read_nor_written() {
 #[test]
 fn a_store_that_cannot_load_is_left_out() {
     let disks = disks(2);
-    let layer = formatted(&disks);
-    create(&layer, 1);
-    write(&layer, 1, 1);
-    sync(&layer);
+    stored(&disks);
     for error in [Error::Corrupt, Error::Device, Error::PeerGone] {
         disks[0].fail(Call::Load, error, 1);
         let (layer, attachment) = attached(crate::layer(&disks));

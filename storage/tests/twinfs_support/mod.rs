@@ -1,6 +1,8 @@
 //! A model of a file store, and a store beside it that must do the same.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod overwriting;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,

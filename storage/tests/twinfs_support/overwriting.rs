@@ -1,0 +1,278 @@
+//! A store that overwrites in place, and what must be there after any crash of it.
+//!
+//! The oracle looks at the medium. It knows what was written and where the checkpoint had it; what is
+//! there after a crash, in one piece, has to be read, and what is not in one piece must not.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use futures_executor::block_on;
+use futures_util::future::join_all;
+use storage::{
+    Error, Result,
+    block::ram::{Event, History, RamDisk},
+    buffer::Source,
+    checksum::Algorithm,
+    file::{FileNumber, FileStore, ResyncRange, Timestamp, Write},
+};
+
+use super::*;
+
+/// What was written to a block: in the checkpoint, and since.
+pub type Versions = Vec<Vec<u8>>;
+
+/// A store that overwrites in place, and everything that was ever written to it.
+pub struct Run {
+    pub disk: Disk,
+    pub store: Store,
+    pub algorithm: Algorithm,
+    pub random: Random,
+    pub versions: BTreeMap<(FileNumber, u64), Versions>,
+    /// Where the checkpoint has each block, and how long it has each file.
+    pub places: BTreeMap<(FileNumber, u64), u64>,
+    pub sizes: BTreeMap<FileNumber, u64>,
+    pub timestamp: u64,
+}
+
+impl Run {
+    pub fn new(seed: u64, algorithm: Algorithm) -> Self {
+        let disk = disk(8);
+        let store = store(&disk, in_place());
+        block_on(store.format(&format_of(16, algorithm))).unwrap();
+        block_on(store.load(Timestamp(1))).unwrap();
+        disk.record();
+        Self {
+            disk,
+            store,
+            algorithm,
+            random: Random(seed),
+            versions: BTreeMap::new(),
+            places: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            timestamp: 1,
+        }
+    }
+
+    pub fn file(&mut self, blocks: u64, size: u64) -> FileNumber {
+        let file = block_on(self.store.create(&attributes(false))).unwrap();
+        self.write(&[(file, 0, blocks, size)]);
+        file
+    }
+
+    /// Writes at once: file, first block, blocks, size afterwards.
+    pub fn write(&mut self, writes: &[(FileNumber, u64, u64, u64)]) {
+        let mut all = Vec::new();
+        for &(file, first, blocks, size) in writes {
+            let mut data = self.random.bytes((blocks * BLOCK) as usize);
+            // Zeros beyond the end of the file, as the cache writes them.
+            let end = size.max(block_on(self.store.getattr(file)).unwrap().size);
+            if let Some(beyond) = data.get_mut(end.saturating_sub(first * BLOCK) as usize..) {
+                beyond.fill(0);
+            }
+            for (block, bytes) in (first..).zip(data.chunks(BLOCK as usize)) {
+                let versions = self.versions.entry((file, block)).or_default();
+                versions.push(bytes.to_vec());
+            }
+            all.push((file, first, data, size));
+        }
+        let calls = all.iter().map(|(file, first, data, size)| {
+            write_of(&self.store, self.algorithm, *file, *first, data, *size)
+        });
+        for result in block_on(join_all(calls)) {
+            result.unwrap();
+        }
+    }
+
+    pub fn sync(&mut self) {
+        self.timestamp += 1;
+        block_on(self.store.sync(checkpoint(self.timestamp))).unwrap();
+        let history = self.history();
+        for (&(file, block), versions) in &mut self.versions {
+            let size = block_on(self.store.getattr(file)).unwrap().size;
+            self.sizes.insert(file, size);
+            match block_on(read(&self.store, file, block, 1)) {
+                Ok((_, data)) => {
+                    let place = self.places.entry((file, block)).or_default();
+                    if *place == 0 || self.disk.peek(*place, 4096) != data {
+                        *place = place_of(&history, &data);
+                    }
+                    *versions = vec![data];
+                }
+                // It was lost in a crash, and nobody has written it since.
+                Err(_) => versions.clear(),
+            }
+        }
+    }
+
+    pub fn history(&self) -> History {
+        self.disk.history().unwrap()
+    }
+
+    pub fn events(&self) -> usize {
+        self.history().events().len()
+    }
+}
+
+pub async fn write_of(
+    store: &Store,
+    algorithm: Algorithm,
+    file: FileNumber,
+    block: u64,
+    data: &[u8],
+    size: u64,
+) -> Result<()> {
+    let checksums: Vec<_> = data.chunks(4096).map(|block| algorithm.of(block)).collect();
+    let write = Write {
+        file,
+        offset: block * BLOCK,
+        data: Source::local(data),
+        checksums: &checksums,
+        size,
+        modified_ns: 7,
+    };
+    store.write(write).await
+}
+
+pub fn ranges(store: &Store) -> Vec<ResyncRange> {
+    let mut all = Vec::new();
+    loop {
+        let more = block_on(store.resync_ranges(all.len() as u64)).unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// Where in the history this was written last.
+pub fn place_of(history: &History, content: &[u8]) -> u64 {
+    let found = history.events().iter().rev().find_map(|event| {
+        let Event::Write { sector, data } = event else {
+            return None;
+        };
+        let at = data.chunks(4096).position(|block| block == content)?;
+        Some(sector + at as u64 * 8)
+    });
+    found.expect("it was written")
+}
+
+/// A crashed disk, and what must be there.
+pub struct Expected<'a> {
+    pub run: &'a Run,
+    pub what: String,
+}
+
+impl Expected<'_> {
+    /// Loads the checkpoint and compares each block with the medium. Returns the blocks that are lost.
+    pub fn check(&self, disk: &Disk, store: &Store) -> Vec<(FileNumber, u64)> {
+        let what = &self.what;
+        let newest = block_on(store.info()).unwrap().newest.timestamp;
+        assert_eq!(newest.0, self.run.timestamp, "{what}");
+        let medium = disk.snapshot();
+        block_on(store.load(newest)).unwrap();
+        let reported = ranges(store);
+        let mut lost = Vec::new();
+        for (&(file, block), versions) in &self.run.versions {
+            let size = self.run.sizes[&file];
+            assert_eq!(block_on(store.getattr(file)).unwrap().size, size, "{what}");
+            if block * BLOCK >= size {
+                continue;
+            }
+            let there = medium.peek(self.run.places[&(file, block)], 4096);
+            let whole = versions.contains(&there);
+            let found = block_on(read(store, file, block, 1));
+            if !whole {
+                assert!(found == Err(Error::Corrupt), "{what}: torn block {block}");
+                lost.push((file, block));
+            } else {
+                let (len, data) = found.unwrap_or_else(|error| {
+                    panic!("{what}: file {}, block {block}: {error}", file.0)
+                });
+                let used = (size - block * BLOCK).min(BLOCK) as usize;
+                assert_eq!(len, used, "{what}");
+                assert!(data[..used] == there[..used], "{what}: block {block}");
+                assert!(data[used..].iter().all(|&byte| byte == 0), "{what}");
+            }
+            let is_reported = reported.iter().any(|range| {
+                range.file == file
+                    && (range.offset..range.offset + range.len).contains(&(block * BLOCK))
+            });
+            // What is not as in the checkpoint must be compared with the other stores.
+            let as_before = versions.first().is_none_or(|first| *first == there);
+            assert!(is_reported || as_before, "{what}: block {block}");
+        }
+        lost
+    }
+
+    /// As `check`; then again, as after another crash at once, and after a checkpoint.
+    pub fn check_thrice(&self, crashed: RamDisk) {
+        let disk = Rc::new(crashed);
+        let lost = self.check(&disk, &store(&disk, in_place()));
+        let again = store(&disk, in_place());
+        assert_eq!(self.check(&disk, &again), lost, "{}", self.what);
+        let next = self.run.timestamp + 1;
+        block_on(again.sync(checkpoint(next))).unwrap();
+        let after = store(&disk, in_place());
+        block_on(after.load(Timestamp(next))).unwrap();
+        assert_eq!(ranges(&after), [], "{}", self.what);
+        for &(file, block) in self.run.versions.keys() {
+            if block * BLOCK < self.run.sizes[&file] {
+                let (before, now) = (
+                    block_on(read(&again, file, block, 1)),
+                    block_on(read(&after, file, block, 1)),
+                );
+                assert!(before == now, "{}: block {block}", self.what);
+                assert_eq!(now.is_err(), lost.contains(&(file, block)), "{}", self.what);
+            }
+        }
+        // An overwrite heals.
+        for (file, block) in lost {
+            let data = vec![0x55; 4096];
+            let healed = write_of(&after, self.run.algorithm, file, block, &data, 1);
+            block_on(healed).unwrap();
+            assert_eq!(block_on(read(&after, file, block, 1)).unwrap().1, data);
+        }
+    }
+}
+
+/// Every subset of the unflushed writes, at every point of the history since `from`, and each of them
+/// torn.
+pub fn every_crash(run: &Run, from: usize) -> u64 {
+    let history = run.history();
+    let mut states = 0;
+    for taken in from..=history.events().len() {
+        let flushed = history.events()[..taken]
+            .iter()
+            .rposition(|event| matches!(event, Event::Flush))
+            .map_or(0, |flush| flush + 1);
+        let unflushed = taken - flushed;
+        assert!(unflushed <= 6, "{unflushed} writes are too many to try");
+        let mut random = Random(taken as u64);
+        let mut check = |what: String, survives: &mut dyn FnMut(usize, u64) -> bool| {
+            let expected = Expected {
+                run,
+                what: format!("after {taken} events, {what}"),
+            };
+            expected.check_thrice(history.crash(taken, survives));
+            states += 1;
+        };
+        for subset in 0..1_u64 << unflushed {
+            check(format!("subset {subset:#b}"), &mut |event, _| {
+                subset >> (event - flushed) & 1 == 1
+            });
+        }
+        for torn in flushed..taken {
+            for sectors in 1..8 {
+                check(
+                    format!("event {torn} torn at {sectors}"),
+                    &mut |event, sector| event != torn || sector % 8 < sectors,
+                );
+            }
+            for time in 0..4 {
+                check(format!("event {torn} torn, {time}"), &mut |event, _| {
+                    event != torn || random.below(2) == 0
+                });
+            }
+        }
+    }
+    states
+}
