@@ -1,8 +1,8 @@
 //! The cache: pages of logical files in memory, and the log that makes crashes below invisible.
 //!
 //! ```text
-//!        read, write, getattr, setattr              create, delete, truncate, sync
-//!   read.rs   write.rs   files.rs                   service.rs
+//!        read, write, getattr, setattr              create, delete, truncate   sync
+//!   read.rs   write.rs   attributes.rs              outline.rs   cut.rs          sync.rs
 //!        │        │                                      │
 //!      pool.rs  replacement.rs   ◄── writeback.rs        │
 //!                                        │               │
@@ -31,10 +31,13 @@
 //! borrowed over an `await`. Locks are taken in this order: the gate, a promise of pages
 //! ([`room`]), a file's lock. See `docs/cache.md`.
 
+mod attributes;
 mod below;
+mod cut;
 mod files;
 mod ledger;
 mod log;
+mod outline;
 mod page;
 mod pool;
 mod pressure;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     BLOCK_BYTES, Error, Result,
     clock::Clock,
-    file::{AttributeChange, FileNumber, FileService, Write},
+    file::{FileService, Write},
     surviving::Memory,
 };
 
@@ -225,29 +225,6 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if let Some(old) = old {
             pool.discard(old);
         }
-        Ok(())
-    }
-
-    /// Changes attributes.
-    pub(super) async fn setattr(
-        self: &Rc<Self>,
-        number: FileNumber,
-        change: &AttributeChange,
-    ) -> Result<()> {
-        let _gate = self.gate.read().await;
-        let file = self.open(number).await?;
-        self.admit(&file)?;
-        let _shared = file.lock.read().await;
-        let mut state = file.state.borrow_mut();
-        if state.presence != Presence::Present {
-            return Err(Error::NotFound);
-        }
-        change.apply(&mut state.now);
-        if state.unclean() {
-            self.mark_unclean(&file);
-        }
-        self.write_down(&mut self.pool.borrow_mut(), &file, &state);
-        self.note_pressure();
         Ok(())
     }
 }
