@@ -218,3 +218,45 @@ fn a_slow_read_brings_no_old_data_back() {
     });
     rig.no_violations();
 }
+
+/// Write-back never has all the calls below that there may be at once.
+#[test]
+fn a_reader_does_not_wait_for_write_back() {
+    let config = Config {
+        pages: 256,
+        log_pages: 0,
+        read_ahead_pages: 0,
+        ..Config::default()
+    };
+    let mut rig = Rig::new(config);
+    let file = rig.file(9, &[1; PAGE]);
+    let noise = rig.file(10, &[3; 600 * PAGE]);
+    rig.sync();
+    rig.content(noise).unwrap();
+    for number in 20..30 {
+        let file = rig.file(number, &[]);
+        // Four runs of pages.
+        for page in [0, 2, 4, 6] {
+            let write = write_of(file, page * PAGE as u64, &[2; PAGE], 1);
+            assert_eq!(rig.run(async |cache| cache.write(write).await), Ok(PAGE));
+        }
+    }
+    let below = rig.below.clone();
+    below.state().held_writes = true;
+    let pages_read = below.state().pages_read;
+    rig.run(async |cache| {
+        let read = async {
+            for _ in 0..1000 {
+                cache_support::yield_now().await;
+            }
+            assert!(below.calls("write") >= 16, "write-back takes what it may");
+            let mut bytes = [0; PAGE];
+            let read = cache.read(file, 0, Sink::local(&mut bytes)).await;
+            assert_eq!((read, bytes), (Ok(PAGE), [1; PAGE]));
+            assert_eq!(below.state().pages_read, pages_read + 1);
+            below.state().held_writes = false;
+        };
+        assert!(join(cache.sync(), read).await.0.is_ok());
+    });
+    rig.no_violations();
+}

@@ -51,6 +51,8 @@ pub type Tasks = System<file::Client<LogicalLink<RamDisk, Store>>, TestClock>;
 pub enum CacheSize {
     /// Everything fits, so that only syncs write.
     Ample,
+    /// As in the Loris paper: a tenth of the files of PostMark with 4,000 of them.
+    Small,
     /// Next to nothing fits.
     Tiny,
     /// Nor can it remember much for a crash below.
@@ -72,6 +74,10 @@ impl CacheSize {
 fn config(size: CacheSize) -> cache::Config {
     match size {
         CacheSize::Ample => cache::Config::default(),
+        CacheSize::Small => cache::Config {
+            pages: 1638,
+            ..Default::default()
+        },
         CacheSize::Forgetful => cache::Config {
             pages: 64,
             log_pages: 64,

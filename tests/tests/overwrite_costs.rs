@@ -43,7 +43,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(overwrite: Overwrite) -> Self {
+    fn new(overwrite: Overwrite, cache: CacheSize) -> Self {
         let disk = Rc::new(RamDisk::new(1 << 19));
         let log = Rc::new(Cell::new((0, 0)));
         let counted = log.clone();
@@ -57,7 +57,7 @@ impl Bench {
             Ok(())
         });
         let disks = [Some(disk.clone())];
-        let system = collapsed_that(overwrite, &disks, &TestClock::default(), CacheSize::Ample);
+        let system = collapsed_that(overwrite, &disks, &TestClock::default(), cache);
         system.run(format(&system.client(0), "bench"));
         disk.delay(3);
         Self {
@@ -94,7 +94,7 @@ impl Bench {
             log_blocks: now.log_blocks - before.log_blocks,
         };
         println!(
-            "{what:<28} {:>5} flushes {:>6} writes {:>5} MiB {:>4} log writes {:>4} log blocks",
+            "{what:<34} {:>5} flushes {:>6} writes {:>5} MiB {:>4} log writes {:>4} log blocks",
             costs.flushes,
             costs.writes,
             costs.bytes >> 20,
@@ -109,7 +109,7 @@ impl Bench {
 /// `between` of them.
 fn overwrites(overwrite: Overwrite, syncs: u32, between: u32) -> Costs {
     const BLOCKS: u64 = 2048;
-    let bench = Bench::new(overwrite);
+    let bench = Bench::new(overwrite, CacheSize::Ample);
     bench.system.run(async {
         let client = bench.system.client(0);
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
@@ -153,12 +153,12 @@ fn overwrites_of_a_file_share_the_flushes_of_the_log() {
 }
 
 /// PostMark, with a sync after each so many steps.
-fn postmark(overwrite: Overwrite) -> Costs {
-    let bench = Bench::new(overwrite);
+fn postmark(overwrite: Overwrite, cache: CacheSize, files: u32, between: u64) -> Costs {
+    let bench = Bench::new(overwrite, cache);
     bench.system.run(async {
         let parameters = Parameters {
-            files: 400,
-            transactions: 800,
+            files,
+            transactions: 2 * files,
             size_min: 4 << 10,
             size_max: 28 << 10,
             read_block: 4 << 10,
@@ -178,10 +178,10 @@ fn postmark(overwrite: Overwrite) -> Costs {
         let work = postmark::run(&client, &clock, &parameters, &mut progress);
         let other = bench.system.client(1);
         let syncs = async {
-            let mut next = 200;
+            let mut next = between;
             loop {
                 if steps.get() >= next {
-                    next += 200;
+                    next += between;
                     other.sync().await.unwrap();
                 }
                 let mut yielded = false;
@@ -200,7 +200,7 @@ fn postmark(overwrite: Overwrite) -> Costs {
             Either::Left((report, _)) => assert_eq!(report.errors.count, 0),
             Either::Right(((), _)) => {}
         }
-        bench.end(&format!("{overwrite:?}, PostMark"))
+        bench.end(&format!("{overwrite:?}, {cache:?} cache, PostMark"))
     })
 }
 
@@ -208,7 +208,8 @@ fn postmark(overwrite: Overwrite) -> Costs {
 fn postmark_overwrites_little() {
     on_a_large_stack(|| {
         println!();
-        let [relocated, in_place, unlogged] = MODES.map(postmark);
+        let [relocated, in_place, unlogged] =
+            MODES.map(|overwrite| postmark(overwrite, CacheSize::Ample, 400, 200));
         assert!(
             in_place.log_writes > 0,
             "it appends to files of the checkpoint"
@@ -217,6 +218,21 @@ fn postmark_overwrites_little() {
             in_place.flushes < 2 * unlogged.flushes,
             "{in_place:?} {unlogged:?}"
         );
+        assert_eq!(relocated.log_writes + unlogged.log_writes, 0);
+    });
+}
+
+/// A small cache writes back all the time, a few files at a time: it announces those that come next, too.
+#[test]
+fn what_a_small_cache_writes_in_many_steps_shares_flushes() {
+    on_a_large_stack(|| {
+        println!();
+        let run = |overwrite| postmark(overwrite, CacheSize::Small, 1000, 1000);
+        let [relocated, in_place, unlogged] = MODES.map(run);
+        // One for each step would be 91.
+        assert!((5..30).contains(&in_place.log_writes), "{in_place:?}");
+        assert_eq!(in_place.flushes, unlogged.flushes + in_place.log_writes);
+        assert!(in_place.writes < unlogged.writes * 21 / 20, "{unlogged:?}");
         assert_eq!(relocated.log_writes + unlogged.log_writes, 0);
     });
 }

@@ -63,7 +63,10 @@ use futures_util::future::join;
 
 pub use statistics::Statistics;
 
-use self::{below::Link, files::Files, log::Log, pool::Pool, room::Space, unfinished::Unfinished};
+use self::{
+    below::Link, files::Files, log::Log, pool::Pool, room::Space, unfinished::Unfinished,
+    writeback::Turns,
+};
 use crate::{
     clock::Clock,
     file::{FileNumber, FileService},
@@ -146,6 +149,11 @@ impl Config {
         self.pages * self.dirty_percent_max / 100
     }
 
+    /// Calls of write-back to the layer below at once.
+    fn write_backs_below(&self) -> usize {
+        (self.calls_below - self.calls_below / 4).max(1)
+    }
+
     /// Pages that cannot be given up before a sync, from which on one is wanted.
     fn sync_pages(&self) -> usize {
         (self.pages + self.log_pages) / 2
@@ -191,6 +199,8 @@ struct Inner<L, C, M: Memory> {
     link_changed: Signal,
     /// Calls below under way.
     permits: Semaphore,
+    /// Those of them that write-back may have: so it never has all of them, and readers need not wait for it.
+    write_back_permits: Semaphore,
     calls_under_way: Cell<usize>,
     /// A call below ended.
     call_ended: Signal,
@@ -201,8 +211,8 @@ struct Inner<L, C, M: Memory> {
     log: RefCell<Log>,
     /// Files with anything newer than below.
     unclean: RefCell<BTreeMap<FileNumber, Rc<files::File>>>,
-    /// The file up to which write-back has got, in its rounds.
-    cursor: Cell<FileNumber>,
+    /// What is written back next.
+    turns: Turns,
     space: Cell<Space>,
     space_refresh: Mutex<()>,
     /// Pages became clean or promises were taken back.
@@ -272,6 +282,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             link: RefCell::new(Link::default()),
             link_changed: Signal::default(),
             permits: Semaphore::new(config.calls_below),
+            write_back_permits: Semaphore::new(config.write_backs_below()),
             calls_under_way: Cell::new(0),
             call_ended: Signal::default(),
             gate: RwLock::new(()),
@@ -284,7 +295,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             )),
             log: RefCell::new(Log::default()),
             unclean: RefCell::new(BTreeMap::new()),
-            cursor: Cell::new(FileNumber(0)),
+            turns: Turns::default(),
             space: Cell::new(Space::default()),
             space_refresh: Mutex::new(()),
             room_made: Signal::default(),

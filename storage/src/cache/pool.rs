@@ -338,6 +338,11 @@ impl<M: Memory> Pool<M> {
         (frame.place, frame.in_log) == (Place::Clean, InLog::No)
     }
 
+    /// The checksum with which a page will be written down.
+    pub fn checksum(&mut self, id: FrameId, algorithm: Algorithm) -> Checksum {
+        self.stable(id, algorithm).1
+    }
+
     /// Sends a dirty page down: its content stays as it is until the page is given back.
     pub fn begin_write(&mut self, id: FrameId, algorithm: Algorithm) -> (PageRef<M>, Checksum) {
         self.place(id, Place::Writing);

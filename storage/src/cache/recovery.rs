@@ -155,6 +155,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             drop((state, pool));
             self.mark_unclean(&file);
         }
+        self.turns.clear();
         self.write_back_failed.set(false);
         // What is free now is asked for by the next who needs it.
         self.space.set(Space::default());

@@ -43,6 +43,7 @@ impl<L, C, M: Memory> Inner<L, C, M> {
                 !out
             });
         }
+        self.turns.clear();
         self.starved.set(false);
         self.room_made.notify();
     }

@@ -5,105 +5,36 @@
 //! same time, so their order does not matter, and is none of the copies' business; files beside each other. Readers and writers of the file go on: a
 //! page rewritten on its way down gets a copy, and stays dirty.
 
+mod attributes;
+mod run;
+mod turns;
+
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::cell::Cell;
 
+use async_lock::SemaphoreGuard;
 use futures_util::{StreamExt, stream};
 
+use self::{
+    run::{Run, add_to, runs},
+    turns::Turn,
+};
 use super::{
-    Inner, RUN_PAGES_MAX,
-    below::{Needs, Phase},
+    Inner,
+    below::Needs,
     files::{File, Presence},
-    page::{PageRef, page_of, pages_in, start_of},
+    page::page_of,
 };
 use crate::{
-    BLOCK_BYTES, Error, Result,
-    buffer::Source,
-    checksum::{Algorithm, Checksum},
-    clock::Clock,
-    file::{AttributeChange, FileNumber, FileService, Write},
-    surviving::Memory,
+    Error, Result, checksum::Algorithm, clock::Clock, file::FileService, surviving::Memory,
 };
+
+pub(super) use turns::Turns;
 
 /// Files written back at once.
 const FILES_AT_ONCE: usize = 8;
 /// Calls for one file at once.
 const RUNS_AT_ONCE: usize = 4;
-/// Calls for one file at a time, when the aim is room and not a sync.
-const RUNS_FOR_ROOM: usize = 8;
-
-/// Pages that follow each other, held stable, with their checksums.
-pub(super) struct Run<M: Memory> {
-    offset: u64,
-    pages: Vec<PageRef<M>>,
-    checksums: Vec<Checksum>,
-}
-
-impl<M: Memory> Run<M> {
-    /// The page behind the last.
-    fn end(&self) -> u64 {
-        page_of(self.offset) + self.pages.len() as u64
-    }
-
-    /// Checks the answer to that call: below, a write is made whole or not at all.
-    pub fn is_whole(&self, taken: usize) -> Result<()> {
-        if taken == self.pages.len() * BLOCK_BYTES {
-            Ok(())
-        } else {
-            Err(Error::Protocol)
-        }
-    }
-
-    /// The call that writes it.
-    pub fn write(&self, file: FileNumber, size: u64, modified_ns: u64) -> Write<'_> {
-        let mut data = Source::empty();
-        for page in &self.pages {
-            data.push_local(&page[..]);
-        }
-        Write {
-            file,
-            offset: self.offset,
-            data,
-            checksums: &self.checksums,
-            size,
-            modified_ns,
-        }
-    }
-}
-
-/// Adds a page to the last run, or begins another.
-pub(super) fn add_to<M: Memory>(
-    runs: &mut Vec<Run<M>>,
-    index: u64,
-    page: PageRef<M>,
-    checksum: Checksum,
-) {
-    match runs.last_mut() {
-        Some(run) if run.end() == index && run.pages.len() < RUN_PAGES_MAX => {
-            run.pages.push(page);
-            run.checksums.push(checksum);
-        }
-        _ => runs.push(Run {
-            offset: start_of(index),
-            pages: [page].into(),
-            checksums: [checksum].into(),
-        }),
-    }
-}
-
-/// Ascending page numbers as runs: first page, count.
-pub(super) fn runs(indices: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for index in indices {
-        match runs.last_mut() {
-            Some((first, count)) if *first + *count == index && *count < RUN_PAGES_MAX as u64 => {
-                *count += 1;
-            }
-            _ => runs.push((index, 1)),
-        }
-    }
-    runs
-}
 
 /// The write-back of one file, while it is under way.
 struct Batch<'a> {
@@ -165,104 +96,21 @@ impl<L, C, M: Memory> Inner<L, C, M> {
             .map_or(Algorithm::default(), |attachment| attachment.algorithm)
     }
 
-    /// The file has something that is newer than below.
-    pub(super) fn mark_unclean(&self, file: &Rc<File>) {
-        self.unclean
-            .borrow_mut()
-            .entry(file.number)
-            .or_insert_with(|| Rc::clone(file));
-    }
-
-    /// The file has nothing that is newer than below.
-    pub(super) fn mark_clean(&self, file: &Rc<File>) {
-        let mut unclean = self.unclean.borrow_mut();
-        if unclean
-            .get(&file.number)
-            .is_some_and(|known| Rc::ptr_eq(known, file))
-        {
-            unclean.remove(&file.number);
-        }
-    }
-
-    /// A few files whose turn it is to be written back.
-    fn next_unclean(&self) -> Vec<Rc<File>> {
-        let unclean = self.unclean.borrow();
-        let after = self.cursor.get();
-        let round = unclean.range((
-            core::ops::Bound::Excluded(after),
-            core::ops::Bound::Unbounded,
-        ));
-        let files: Vec<_> = round
-            .chain(unclean.range(..=after))
-            .map(|(_, file)| file)
-            .filter(|file| {
-                let state = file.state.borrow();
-                !state.writing_back && !state.dirty.is_empty()
-            })
-            .take(FILES_AT_ONCE)
-            .cloned()
-            .collect();
-        if let Some(last) = files.last() {
-            self.cursor.set(last.number);
-        }
-        files
+    /// Waits for one of the calls below that write-back may have under way.
+    async fn share_for_write_back(&self) -> SemaphoreGuard<'_> {
+        self.write_back_permits.acquire().await
     }
 }
 
 impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
-    /// The background's work.
-    pub(super) async fn write_back_for_ever(self: &Rc<Self>) {
-        loop {
-            self.work
-                .until(|| {
-                    (self.pool.borrow().counts().newer() > self.config.dirty_start() || self.owes())
-                        && !self.write_back_failed.get()
-                        && self.phase() != Phase::Stopped
-                })
-                .await;
-            let _gate = self.gate.read().await;
-            let owes_outlines = self.log.borrow().owes();
-            let outcome = if owes_outlines {
-                self.redo_all().await
-            } else {
-                self.write_back_some().await
-            };
-            if let Err(error) = outcome {
-                ::log::warn!("cache: write-back failed, pages stay dirty: {error}");
-                self.write_back_failed.set(true);
-            }
-        }
-    }
-
-    /// Writes some dirty pages back, or waits until others have. The caller holds no file's lock.
-    pub(super) async fn write_back_some(self: &Rc<Self>) -> Result<()> {
-        let files = self.next_unclean();
-        if files.is_empty() {
-            if self.pool.borrow().counts().newer() > 0 {
-                // All of it is on its way already: wait for any of that to end, well or not.
-                let ended = self.write_backs_ended.get();
-                let more = || self.write_backs_ended.get() != ended;
-                self.room_made
-                    .until(|| more() || self.phase() == Phase::Stopped)
-                    .await;
-            }
-            return Ok(());
-        }
-        let inner = Rc::clone(self);
-        self.unfinished
-            .run(async move { inner.flush_all(files, RUNS_FOR_ROOM).await })
-            .await
-    }
-
-    /// Writes these files back; the first error, once all have been tried.
+    /// Writes these back, of each up to `runs_max` runs; the first error, once all have been tried.
     pub(super) async fn flush_all(
         self: &Rc<Self>,
-        files: Vec<Rc<File>>,
+        turns: Vec<Turn>,
         runs_max: usize,
     ) -> Result<()> {
-        self.prewrite(&files, runs_max).await;
-        let mut flushes = stream::iter(files)
-            .map(|file| self.flush(file, runs_max))
+        let mut flushes = stream::iter(turns)
+            .map(|turn| self.flush(turn, runs_max))
             .buffer_unordered(FILES_AT_ONCE);
         let mut outcome = Ok(());
         while let Some(flushed) = flushes.next().await {
@@ -278,49 +126,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         outcome
     }
 
-    /// Says below which of these pages are about to be overwritten, if that is of any use there: what
-    /// is announced together costs one flush of a log together. It promises nothing.
-    async fn prewrite(self: &Rc<Self>, files: &[Rc<File>], runs_max: usize) {
-        for file in files {
-            if !self.prewrites.get() {
-                return;
-            }
-            let todo = {
-                let state = file.state.borrow();
-                let there = pages_in(state.below.size);
-                let dirty = state.dirty.iter().copied();
-                runs(dirty.take_while(|&page| page < there))
-            };
-            for (first, count) in todo.into_iter().take(runs_max) {
-                let algorithm = self.algorithm();
-                let checksums: Vec<Checksum> = {
-                    let state = file.state.borrow();
-                    let mut pool = self.pool.borrow_mut();
-                    (first..first + count)
-                        .map_while(|page| {
-                            pool.read(*state.pages.get(&page)?, true)
-                                .ok()
-                                .map(|it| algorithm.of(it))
-                        })
-                        .collect()
-                };
-                let (number, offset) = (file.number, start_of(first));
-                let announced = self
-                    .query(Needs::Outline(number), async |lower: &L| {
-                        lower.prewrite(number, offset, &checksums).await
-                    })
-                    .await;
-                if announced == Ok(false) {
-                    self.prewrites.set(false);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Writes one file back: up to `runs_max` runs of pages; then, if no page is dirty any more, its
-    /// size and attributes.
-    async fn flush(self: &Rc<Self>, file: Rc<File>, runs_max: usize) -> Result<()> {
+    /// Writes pages of one file back; then, if no page is dirty any more, its size and attributes.
+    async fn flush(self: &Rc<Self>, turn: Turn, runs_max: usize) -> Result<()> {
+        let Turn { file, pages } = turn;
         file.changed
             .until(|| !file.state.borrow().writing_back)
             .await;
@@ -339,7 +147,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             self.mark_clean(&file);
             return Ok(());
         }
-        let mut todo = runs(file.state.borrow().dirty.iter().copied());
+        let mut todo = runs(file.state.borrow().dirty.range(pages.clone()).copied());
+        let rest = todo.get(runs_max).map(|&(first, _)| first..pages.end);
         todo.truncate(runs_max);
         let mut writes = stream::iter(todo)
             .map(|(first, count)| self.write_run(&file, first, count, &batch))
@@ -357,6 +166,10 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         self.flush_size(&file).await?;
         if !file.state.borrow().unclean() {
             self.mark_clean(&file);
+        }
+        drop(batch);
+        if let Some(pages) = rest {
+            self.turns.go_on(Turn { file, pages });
         }
         Ok(())
     }
@@ -399,6 +212,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         batch.under_way.set(batch.under_way.get() + 1);
         let mut outcome = Ok(());
         while let (Some(run), Ok(())) = (sent.runs.last(), outcome) {
+            let _share = self.share_for_write_back().await;
             outcome = self
                 .change(Needs::Outline(file.number), async |lower: &L| {
                     let write = run.write(file.number, size, modified_ns);
@@ -429,72 +243,18 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         outcome
     }
 
-    /// Brings the attributes below to what they are here.
-    async fn flush_attributes(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
-        if !file.state.borrow().attributes_differ() {
-            return Ok(());
-        }
-        let number = file.number;
-        let change = AttributeChange::to(&file.state.borrow().now);
-        self.change(Needs::Outline(number), async |lower: &L| {
-            lower.setattr(number, &change).await
-        })
-        .await?;
-        let mut state = file.state.borrow_mut();
-        change.apply(&mut state.below);
-        state.below_unsure = false;
-        Ok(())
-    }
-
-    /// Brings the size below to what it is here, if no write has: data at the end were cut off before
-    /// they were ever sent down.
-    async fn flush_size(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
-        let differs = |file: &File| {
-            let state = file.state.borrow();
-            state.presence == Presence::Present
-                && state.dirty.is_empty()
-                && state.now.size != state.below.size
-        };
-        if !differs(file) {
-            return Ok(());
-        }
-        let _alone = file.lock.write().await;
-        if !differs(file) {
-            return Ok(());
-        }
-        let (number, now) = (file.number, file.state.borrow().now);
-        let cut = self
-            .change(Needs::Outline(number), async |lower: &L| {
-                lower.truncate(number, now.size, now.modified_ns).await
-            })
-            .await;
-        if let Err(error) = cut {
-            self.adopt_size(file).await;
-            return Err(error);
-        }
-        {
-            let mut state = file.state.borrow_mut();
-            self.log
-                .borrow_mut()
-                .resized(file, state.below.size, now.size);
-            state.below.size = now.size;
-            state.below.modified_ns = now.modified_ns;
-            state.below.changed_ns = now.modified_ns;
-        }
-        self.flush_attributes(file).await
-    }
-
     /// Writes everything back to this instance, if it lives as long. Nothing is written meanwhile.
     pub(super) async fn write_back_everything(self: &Rc<Self>, generation: u64) -> Result<()> {
         /// One round would do, but for a write-back that was under way when the round began.
         const ROUNDS_MAX: usize = 4;
         self.redo_all().await?;
         for _ in 0..ROUNDS_MAX {
-            let files: Vec<_> = self.unclean.borrow().values().cloned().collect();
-            if files.is_empty() || !self.is_current(generation) {
+            let turns: Vec<_> = self.unclean.borrow().values().map(Turn::whole).collect();
+            if turns.is_empty() || !self.is_current(generation) {
                 return Ok(());
             }
-            self.flush_all(files, usize::MAX).await?;
+            self.announce(&turns).await;
+            self.flush_all(turns, usize::MAX).await?;
         }
         match self.is_current(generation) {
             true => Err(Error::Busy),
@@ -502,5 +262,3 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
     }
 }
-
-const _: () = assert!(RUN_PAGES_MAX * BLOCK_BYTES <= 1 << 20);

@@ -10,7 +10,7 @@
 //!
 //! Calls that arrive together, and those that arrive while a flush is under way, share log blocks
 //! and a flush: a call lends its pages until it is answered, so holding it costs no copy. But the
-//! cache has few calls under way, so it also says beforehand what it is about to write back
+//! cache has few calls under way, so it also says beforehand what it will write back next
 //! (*prewrite*): then the first call writes the records of all. The paper announces each write of an
 //! application, which costs a call each, and records of what is never written.
 //!
