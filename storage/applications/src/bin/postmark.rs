@@ -14,7 +14,7 @@ use workload::postmark::{
     run as run_postmark, verify,
 };
 
-/// Requests that are served at a time; there is one console.
+/// Requests that are served at a time; there is one console, and one of its requests waits for the outcome.
 const REQUESTS: usize = 4;
 
 runtime::main!(run);
@@ -27,12 +27,9 @@ async fn run() {
             // Jobs are numbered from the time, so that those of an earlier instance are not
             // taken for one's own.
             let numbers_from = runtime::time::now_ns();
-            let (reply, job) = server.serve(
-                request.message(),
-                &request.send(),
-                request.receive(),
-                numbers_from,
-            );
+            let (message, send) = (request.message(), request.send());
+            let served = server.serve(message, &send, request.receive(), numbers_from);
+            let (reply, job) = served.await;
             request.reply(&reply);
             if let Some(job) = job {
                 runtime::spawn(async move {

@@ -5,7 +5,11 @@
 //! task died and forgot its job.
 
 use alloc::{vec, vec::Vec};
-use core::cell::{Cell, RefCell};
+use core::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    task::{Poll, Waker},
+};
 
 use serde::{Deserialize, Serialize};
 use storage::{
@@ -86,8 +90,8 @@ impl<T: Transport> Client<T> {
         ask(&self.0, &Request::Stop, Source::empty(), Sink::empty()).await
     }
 
-    /// The outcome of a job that is over. [`Error::NotFound`] if there is none of that number,
-    /// [`Error::Busy`] while it is at work.
+    /// The outcome of a job, as soon as it is over. [`Error::NotFound`] if there is none of that number,
+    /// [`Error::Busy`] if somebody else waits for it since.
     pub async fn outcome(&self, job: u64) -> Result<Outcome> {
         let mut bytes = vec![0; OUTCOME_BYTES_MAX];
         let request = Request::Outcome { job };
@@ -105,13 +109,17 @@ pub struct Server {
     stop: Cell<bool>,
     progress: Cell<Progress>,
     outcome: RefCell<Vec<u8>>,
+    /// How many have waited for an outcome. The last of them does; those before are sent away, so that
+    /// clients that died take up no place.
+    waits: Cell<u64>,
+    waiting: Cell<Option<Waker>>,
 }
 
 impl Server {
     /// Serves one request. A job that comes back with the reply is to be carried out now.
     ///
     /// `numbers_from` makes the numbers of jobs differ between instances: the time, for instance.
-    pub fn serve(
+    pub async fn serve(
         &self,
         request: &[u8],
         send: &Source<'_>,
@@ -129,7 +137,10 @@ impl Server {
                 self.stop.set(true);
                 (answer(Ok(())), None)
             }
-            Ok(Request::Outcome { job }) => (answer(self.copy_outcome(job, receive)), None),
+            Ok(Request::Outcome { job }) => {
+                self.over(job).await;
+                (answer(self.copy_outcome(job, receive)), None)
+            }
         }
     }
 
@@ -147,6 +158,29 @@ impl Server {
         let fits = bytes.len() <= OUTCOME_BYTES_MAX;
         *self.outcome.borrow_mut() = if fits { bytes } else { Vec::new() };
         self.running.set(false);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits while the job is at work and nobody else waits for it.
+    async fn over(&self, job: u64) {
+        let number = self.waits.get() + 1;
+        self.waits.set(number);
+        self.wake();
+        poll_fn(|context| {
+            let at_work = self.running.get() && self.job.get() == job;
+            if !at_work || self.waits.get() != number {
+                return Poll::Ready(());
+            }
+            self.waiting.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 
     fn status(&self) -> Status {
@@ -196,7 +230,10 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    use core::pin::pin;
+
     use futures_executor::block_on;
+    use futures_util::poll;
 
     use super::*;
 
@@ -209,7 +246,7 @@ mod tests {
             send: Source<'_>,
             receive: Sink<'_>,
         ) -> Result<Message> {
-            let (reply, job) = self.0.serve(request, &send, receive, 7);
+            let (reply, job) = self.0.serve(request, &send, receive, 7).await;
             if job.is_some() {
                 *self.1.borrow_mut() = job;
             }
@@ -232,7 +269,8 @@ mod tests {
             assert_eq!(number, 7);
             assert_eq!(task.1.take().as_ref(), Some(&job));
             assert_eq!(client.start(&job).await, Err(Error::Busy));
-            assert_eq!(client.outcome(number).await, Err(Error::Busy));
+            let mut waits = pin!(client.outcome(number));
+            assert_eq!(poll!(waits.as_mut()), Poll::Pending);
 
             let progress = Progress {
                 phase: Phase::Transactions,
@@ -259,7 +297,12 @@ mod tests {
                 ..Report::default()
             };
             (0..100).for_each(|_| report.errors.add(|| "x".repeat(600)));
+            // A client that died waits for ever; the next one takes its place.
+            let mut next = pin!(client.outcome(number));
+            assert_eq!(poll!(next.as_mut()), Poll::Pending);
+            assert_eq!(waits.await, Err(Error::Busy));
             task.0.finish(&Outcome::Run(report.clone()));
+            assert_eq!(next.await, Ok(Outcome::Run(report.clone())));
             assert_eq!(client.outcome(number).await, Ok(Outcome::Run(report)));
             assert_eq!(client.outcome(6).await, Err(Error::NotFound));
             assert_eq!(client.start(&job).await, Ok(8));

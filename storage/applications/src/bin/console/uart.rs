@@ -89,8 +89,9 @@ impl Uart {
         uart.set(LINE_CONTROL, 3);
         // Switching the FIFOs on empties them: what was sent before we were here is taken first.
         uart.receive();
-        // FIFOs on, an interrupt for every byte.
-        uart.set(FIFO_CONTROL, 1);
+        // FIFOs on, an interrupt when fourteen bytes are there, or fewer and for four times the time of one
+        // no more.
+        uart.set(FIFO_CONTROL, 0b1100_0001);
         uart.set(MODEM_CONTROL, 0b1011);
         uart.enable(RECEIVED);
         uart

@@ -1,7 +1,5 @@
 //! A program: its operations, one after the other, and the states that they lead through.
 
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
 
 use super::operation::Operation;
@@ -10,9 +8,6 @@ use super::wrong;
 use crate::commands::campaign::random::Random;
 use crate::commands::campaign::subject::Subject;
 use crate::guest::{Event, Guest};
-
-/// How long what a console was doing when it died may go on without it.
-const AFTERLIFE: Duration = Duration::from_millis(300);
 
 /// What the program has asked for and not been answered.
 struct Asked {
@@ -118,16 +113,9 @@ impl Program {
         }
     }
 
-    /// Nobody will answer any more. What is there tells whether the operation was done.
+    /// Nobody will answer any more. What is there tells whether the operation was done: naming ends what the
+    /// console that died has asked it for before it serves the next one (`storage::succession`).
     pub fn answer_is_lost(&mut self, subject: &mut Subject) -> Result<()> {
-        // What naming was asked for by the console that died may still be going on.
-        let until = Instant::now() + AFTERLIFE;
-        while self.asked.is_some() {
-            match subject.event("waiting for the last answers", until)? {
-                Some(event) => drop(self.take(&event)?),
-                None => break,
-            }
-        }
         let Some(asked) = self.asked.take() else {
             return Ok(());
         };

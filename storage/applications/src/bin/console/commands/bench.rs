@@ -6,11 +6,13 @@ use alloc::{
     vec,
     vec::Vec,
 };
+use core::pin::pin;
 
 use applications::{
     arguments::{Arguments, Takes},
     benches, text,
 };
+use futures_util::future::{Either, select};
 use runtime::{Endpoint, inspect, time::sleep};
 use serde_json::Value;
 use storage::Error;
@@ -56,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// How often the task is asked how far it is.
+/// How often the task is asked how far it is. Its outcome comes by itself.
 const POLL_NS: u64 = 250_000_000;
 /// How often it may fail to answer before it is given up.
 const FAILURES_MAX: u32 = 3;
@@ -245,8 +247,16 @@ async fn carry_out(
     })?;
     let mut guard = StopUnlessDone(Some(client.0));
     let (mut failures, mut stopping) = (0, false);
+    let died = || Failure::from("postmark: the task died in the middle of the run");
+    let mut outcome = pin!(client.outcome(number));
     loop {
-        sleep(POLL_NS).await;
+        if let Either::Left((outcome, _)) = select(outcome.as_mut(), sleep(POLL_NS)).await {
+            guard.0 = None;
+            return outcome.map_err(|error| match error {
+                Error::PeerDied | Error::NotFound => died(),
+                error => Failure::about("postmark", error),
+            });
+        }
         let status = match client.status().await {
             Ok(status) => status,
             Err(error) => {
@@ -259,10 +269,7 @@ async fn carry_out(
         };
         if status.job != number {
             guard.0 = None;
-            return Err("postmark: the task died in the middle of the run".into());
-        }
-        if !status.running {
-            break;
+            return Err(died());
         }
         window.look(context, &status.progress).await?;
         let Progress {
@@ -290,9 +297,4 @@ async fn carry_out(
             client.stop().await?;
         }
     }
-    guard.0 = None;
-    client
-        .outcome(number)
-        .await
-        .map_err(|error| Failure::about("postmark", error))
 }
