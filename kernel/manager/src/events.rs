@@ -5,6 +5,8 @@
 
 use alloc::{format, string::String};
 
+use storage::faulty::Settled;
+
 /// Most bytes of a record of the log.
 pub const EVENT_BYTES_MAX: usize = 512;
 
@@ -67,6 +69,20 @@ pub fn recovery(time_ns: u64, task: &str, tasks: usize, duration_ns: u64) -> Str
 fn since_death(event: &str, time_ns: u64, task: &str, tasks: usize, duration_ns: u64) -> String {
     format!(
         r#"{{"event":"{event}","time_ns":{time_ns},"task":"{}","tasks":{tasks},"duration_ns":{duration_ns}}}"#,
+        escaped(task)
+    )
+}
+
+/// The power was cut behind the filter `task`: what became of what its disk had not flushed.
+#[must_use]
+pub fn power_cut(time_ns: u64, task: &str, settled: Settled) -> String {
+    let Settled {
+        unflushed,
+        kept,
+        torn,
+    } = settled;
+    format!(
+        r#"{{"event":"power-cut","time_ns":{time_ns},"task":"{}","unflushed":{unflushed},"kept":{kept},"torn":{torn}}}"#,
         escaped(task)
     )
 }

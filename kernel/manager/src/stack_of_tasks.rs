@@ -477,7 +477,7 @@ impl Tasks {
 }
 
 /// Tells programs of an event.
-fn tell(event: &str) {
+pub fn tell(event: &str) {
     log::info!(target: "event", "{event}");
 }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    cut::Settled,
     device::{Faulty, Timer},
     rule::Rule,
     rules::Armed,
@@ -42,7 +43,7 @@ pub trait Control {
     /// As [`WriteCache::cut`].
     fn cut(&self);
     /// As [`WriteCache::settle`].
-    fn settle(&self, seed: Option<u64>) -> impl Future<Output = Result<(u64, u64)>>;
+    fn settle(&self, seed: Option<u64>) -> impl Future<Output = Result<Settled>>;
 }
 
 impl<D: BlockDevice, T: Timer> Control for Faulty<WriteCache<D>, T> {
@@ -58,7 +59,7 @@ impl<D: BlockDevice, T: Timer> Control for Faulty<WriteCache<D>, T> {
     fn cut(&self) {
         self.device().cut();
     }
-    async fn settle(&self, seed: Option<u64>) -> Result<(u64, u64)> {
+    async fn settle(&self, seed: Option<u64>) -> Result<Settled> {
         self.device().settle(seed).await
     }
 }
@@ -95,7 +96,7 @@ impl<T: Transport> Client<T> {
     }
 
     /// As [`Control::settle`].
-    pub async fn settle(&self, seed: Option<u64>) -> Result<(u64, u64)> {
+    pub async fn settle(&self, seed: Option<u64>) -> Result<Settled> {
         self.plain(&Request::Settle(seed)).await
     }
 }

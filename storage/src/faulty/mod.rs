@@ -22,6 +22,7 @@
 //! and a crash would heal the disk.
 
 mod control;
+mod cut;
 mod device;
 mod kept;
 mod kind;
@@ -36,6 +37,7 @@ mod rules;
 mod write_cache;
 
 pub use control::{Client, Control, serve};
+pub use cut::Settled;
 pub use device::{Faulty, Persistence, Timer};
 pub use kept::{Kept, PAGES as KEPT_PAGES};
 pub use kind::{KINDS, Kind};

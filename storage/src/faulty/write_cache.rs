@@ -20,7 +20,10 @@ use core::{
 
 use async_lock::Mutex;
 
-use super::random::Random;
+use super::{
+    cut::{Settled, leave},
+    random::Random,
+};
 use crate::{
     Error, Result,
     block::{BlockDevice, Geometry, SECTOR_BYTES},
@@ -28,9 +31,9 @@ use crate::{
 };
 
 /// A write that is held.
-struct Held {
-    sector: u64,
-    data: Rc<[u8]>,
+pub(super) struct Held {
+    pub sector: u64,
+    pub data: Rc<[u8]>,
 }
 
 impl Held {
@@ -86,27 +89,21 @@ impl<D: BlockDevice> WriteCache<D> {
     }
 
     /// What is on the medium after the cut: a part of what was held, as follows from the seed; all of
-    /// it, in order, without one. Returns how many sectors were written and how many were lost.
+    /// it, in order, without one. Returns what became of it.
     ///
     /// [`Error::BadArgument`] before a cut. Errors of the disk.
-    pub async fn settle(&self, seed: Option<u64>) -> Result<(u64, u64)> {
+    pub async fn settle(&self, seed: Option<u64>) -> Result<Settled> {
         if !self.is_cut.get() {
             return Err(Error::BadArgument);
         }
         let held = core::mem::take(&mut *self.held.borrow_mut());
-        let total = self.held_sectors.take();
-        let kept = match seed {
-            None => held
-                .iter()
-                .flat_map(|write| sectors(write).collect::<Vec<_>>())
-                .collect(),
-            Some(seed) => survivors(&held, &mut Random::new(seed)),
-        };
-        for (sector, bytes) in &kept {
+        self.held_sectors.set(0);
+        let (left, settled) = leave(&held, seed.map(Random::new).as_mut());
+        for (sector, bytes) in &left {
             self.put(*sector, bytes).await?;
         }
         self.device.flush().await?;
-        Ok((kept.len() as u64, total - kept.len() as u64))
+        Ok(settled)
     }
 
     /// Writes a sector of what survived. Where the disk's sectors are larger than ours, the rest of
@@ -258,53 +255,4 @@ impl<D: BlockDevice> BlockDevice for WriteCache<D> {
         self.drain_all().await?;
         self.device.write_zeroes(sector, sectors).await
     }
-}
-
-fn sectors(write: &Held) -> impl Iterator<Item = (u64, &[u8])> {
-    (write.sector..).zip(write.data.chunks_exact(SECTOR_BYTES))
-}
-
-/// What of the held writes reaches the medium, in the order in which it does: of each sector at most
-/// one version. The ways in which disks lose data differ, so the seed first chooses among them.
-fn survivors<'a>(held: &'a VecDeque<Held>, random: &mut Random) -> Vec<(u64, &'a [u8])> {
-    let all: Vec<(usize, u64, &[u8])> = held
-        .iter()
-        .enumerate()
-        .flat_map(|(index, write)| sectors(write).map(move |(at, bytes)| (index, at, bytes)))
-        .collect();
-    let count = all.len() as u64;
-    let way = random.below(6);
-    let point = random.below(count + 1);
-    let odds: Vec<bool> = held.iter().map(|_| random.below(2) == 0).collect();
-    let mut kept: Vec<(u64, &[u8])> = Vec::new();
-    for (position, &(index, at, bytes)) in (0..).zip(&all) {
-        let survives = match way {
-            // Each sector by itself.
-            0 | 1 => random.below(2) == 0,
-            // Whole writes.
-            2 => odds[index],
-            // In order, up to a point within a write.
-            3 => position < point,
-            // All but what came in order up to a point: the last first.
-            4 => position >= point,
-            // Nearly everything.
-            _ => random.below(16) != 0,
-        };
-        if survives {
-            kept.push((at, bytes));
-        }
-    }
-    // A later version replaces an earlier one, or, as the order is any, the other way round.
-    let earlier_wins = random.below(2) == 0;
-    if earlier_wins {
-        kept.reverse();
-    }
-    let mut last: Vec<(u64, &[u8])> = Vec::new();
-    let mut seen = hashbrown::HashSet::new();
-    for &(at, bytes) in kept.iter().rev() {
-        if seen.insert(at) {
-            last.push((at, bytes));
-        }
-    }
-    last
 }

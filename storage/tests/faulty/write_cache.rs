@@ -12,7 +12,7 @@ use storage::{
     Error,
     block::{BlockDevice, ram::RamDisk},
     buffer::Source,
-    faulty::WriteCache,
+    faulty::{Settled, WriteCache},
 };
 
 use crate::{Disk, numbered, read, run_of, write};
@@ -52,7 +52,7 @@ fn beyond_the_bound_the_oldest_go_to_the_disk() {
 }
 
 /// The disk after a cut with a seed: after a flush of version 1, versions 2 and 3 of some sectors.
-fn after_cut(seed: Option<u64>) -> (Vec<u8>, (u64, u64)) {
+fn after_cut(seed: Option<u64>) -> (Vec<u8>, Settled) {
     let (disk, cache) = cached(1024);
     write(&cache, 0, &run_of(0, 16, 1)).unwrap();
     block_on(cache.flush()).unwrap();
@@ -67,11 +67,11 @@ fn after_cut(seed: Option<u64>) -> (Vec<u8>, (u64, u64)) {
 #[test]
 fn a_cut_loses_of_the_unflushed_what_its_seed_says() {
     let mut seen: BTreeSet<Vec<u64>> = BTreeSet::new();
-    let mut earlier_won = false;
+    let (mut earlier_won, mut whole) = (false, 0);
     for seed in 0..400 {
-        let (disk, (kept, lost)) = after_cut(Some(seed));
+        let (disk, settled) = after_cut(Some(seed));
         assert_eq!(disk, after_cut(Some(seed)).0, "seed {seed}");
-        assert_eq!(kept + lost, 24);
+        assert_eq!(settled.unflushed, 24);
         let versions: Vec<u64> = (0..40)
             .map(|sector| {
                 let content = &disk[sector * 512..][..512];
@@ -97,13 +97,30 @@ fn a_cut_loses_of_the_unflushed_what_its_seed_says() {
                 "seed {seed}: {version} in {sector}"
             );
         }
+        let new = versions[..12].iter().filter(|&&it| it > 1).count();
+        let new = new + versions[32..].iter().filter(|&&it| it > 0).count();
+        assert_eq!(settled.kept, new as u64, "seed {seed}: {versions:?}");
+        // The one write that no other covers.
+        let alone = versions[32..].iter().filter(|&&it| it == 2).count();
+        if (1..8).contains(&alone) {
+            assert!((1..=3).contains(&settled.torn), "seed {seed}: {settled:?}");
+        }
+        if settled.kept == 0 || versions[8..12] == [3; 4] && alone == 8 && versions[..4] == [2; 4] {
+            whole += u64::from(settled.torn == 0);
+        }
         earlier_won |= versions[4..8].contains(&2) && versions[8..12].contains(&3);
         seen.insert(versions);
     }
     assert!(seen.len() > 150, "many different ends: {}", seen.len());
     assert!(earlier_won, "the order of writes is any");
     let (disk, settled) = after_cut(None);
-    assert_eq!(settled, (24, 0));
+    assert!(whole > 0, "some cuts tear no write");
+    let all = Settled {
+        unflushed: 24,
+        kept: 24,
+        torn: 0,
+    };
+    assert_eq!(settled, all);
     assert_eq!(disk[4 * 512..5 * 512], numbered(4, 3));
 }
 

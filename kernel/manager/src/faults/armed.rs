@@ -105,7 +105,8 @@ impl Tasks {
         let Ok(table) = inspect::tasks() else { return };
         let mut injections = core::mem::take(&mut *self.injections.borrow_mut());
         for active in &mut injections {
-            let kills = active.what_of_task() == Some(Fault::Kill);
+            // Who ends so that the machine does has no crash of its own either.
+            let kills = active.is_accident() || active.what_of_task() == Some(Fault::Kill);
             let Some(armed) = &mut active.armed else {
                 continue;
             };

@@ -7,13 +7,20 @@ use alloc::{rc::Rc, vec::Vec};
 
 use manager::{
     control::Target,
+    events,
     injection::{MachineFault, What},
 };
 use runtime::{manage, time};
 use storage::{Error, Result};
 
 use super::{AFTER_MS_MAX, Active, filters::FILTER_NS};
-use crate::{kills, stack_of_tasks::Tasks};
+use crate::{
+    kills,
+    stack_of_tasks::{Tasks, tell},
+};
+
+/// How long the console has to pass on what the disks have lost, nanoseconds. They are settled by then.
+const TOLD_NS: u64 = 100_000_000;
 
 impl Active {
     /// Whether it ends the machine.
@@ -123,12 +130,18 @@ impl Tasks {
             let seed = loses.then_some(seed.wrapping_add(index << 32));
             let asked = self.control(filter);
             match time::with_deadline(FILTER_NS, asked.settle(seed)).await {
-                Some(Ok((kept, lost))) => log::info!(
-                    "{}: of what was not flushed {kept} sectors are on the disk, {lost} are lost",
-                    self.name(filter)
-                ),
+                Some(Ok(settled)) => {
+                    let name = self.name(filter);
+                    log::info!(
+                        "{name}: of {} sectors that were not flushed {} are on the disk",
+                        settled.unflushed,
+                        settled.kept
+                    );
+                    tell(&events::power_cut(time::now_ns(), name, settled));
+                }
                 _ => log::error!("{} was lost as a whole", self.name(filter)),
             }
         }
+        time::sleep(TOLD_NS).await;
     }
 }

@@ -4,7 +4,9 @@ use std::string::String;
 
 use serde_json::Value;
 
-use crate::events::{EVENT_BYTES_MAX, answering, death, recovery, restart, stopped};
+use storage::faulty::Settled;
+
+use crate::events::{EVENT_BYTES_MAX, answering, death, power_cut, recovery, restart, stopped};
 
 const NAME: &str = "a-name-of-31-bytes-is-the-limit";
 const CAUSE: &str = "touched memory that is not its own";
@@ -52,6 +54,15 @@ fn events_have_the_members_that_are_documented() {
         (&event["event"], &event["restarts"]),
         (&"restart".into(), &3.into())
     );
+    let settled = Settled {
+        unflushed: 24,
+        kept: 9,
+        torn: 2,
+    };
+    let expected = serde_json::json!({
+        "event": "power-cut", "time_ns": 7, "task": "faulty.0", "unflushed": 24, "kept": 9, "torn": 2,
+    });
+    assert_eq!(parsed(&power_cut(7, "faulty.0", settled)), expected);
     for (event, kind) in [
         (answering(7, "cache", 5, 9), "answering"),
         (recovery(7, "cache", 5, 9), "recovery"),
