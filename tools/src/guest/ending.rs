@@ -11,15 +11,18 @@ use super::running::{Guest, succeeded};
 use crate::Failure;
 use crate::host::processes::describe;
 
+/// How long the machine may take to its end after a command that was to end it has failed.
+const REFUSED_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long QEMU may take from the reset button to the reset.
 const RESET_LIMIT: Duration = Duration::from_secs(20);
 
 impl Guest {
-    /// Tells the guest to `reboot` or `reset` and waits until it takes commands again. Every event on
-    /// the way goes to `each`.
+    /// Runs a command that ends in a reset, `reboot` for instance, and waits until the guest takes commands
+    /// again. Every event on the way goes to `each`.
     ///
     /// # Errors
-    /// [`Failure::Check`] if the guest refuses; else as [`Guest::wait_ready`].
+    /// [`Failure::Check`] if the guest refuses and goes on; else as [`Guest::wait_ready`].
     pub fn restart(
         &mut self,
         command: &str,
@@ -27,14 +30,27 @@ impl Guest {
         mut each: impl FnMut(&Event),
     ) -> Result<()> {
         let id = self.start(command)?;
-        self.wait(&format!("`{command}`"), limit, |arrival| match arrival {
+        let doing = format!("`{command}`");
+        let ended = self.wait(&doing, limit, |arrival| match arrival {
             Arrival::Event(event) => {
                 each(event);
                 refused(event, id, command)
             }
             Arrival::Reset { .. } => Some(Ok(())),
             _ => None,
-        })??;
+        })?;
+        if let Err(refusal) = ended {
+            // A command that waits for a point fails with the task that ends there, before the machine does.
+            let reset = self.wait(&doing, REFUSED_LIMIT, |arrival| match arrival {
+                Arrival::Event(event) => {
+                    each(event);
+                    None
+                }
+                Arrival::Reset { .. } => Some(()),
+                _ => None,
+            });
+            reset.map_err(|_| refusal)?;
+        }
         self.wait_for("booting", limit, |event| {
             each(event);
             (event.kind() == "ready").then_some(())

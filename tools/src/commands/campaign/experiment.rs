@@ -17,8 +17,9 @@ pub type Documented = Option<String>;
 
 /// A kind of campaign.
 pub trait Kind: Sync {
-    /// What experiment `number` is to be. It follows from the campaign's seed and the number alone.
-    fn choose(&self, number: u64) -> Choices;
+    /// What experiment `number` is to be. It follows from the campaign's seed, the number and the attempt alone;
+    /// what is injected into whom is the same in all attempts.
+    fn choose(&self, number: u64, attempt: u32) -> Choices;
 
     /// Makes it: works below the directory `top`, injects, looks whether all is well. Returns what is not,
     /// where the documents say so.
@@ -27,6 +28,9 @@ pub trait Kind: Sync {
     /// [`Failure::Check`] and [`Failure::Guest`] are Galago's fault, anything else the host's.
     fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented>;
 }
+
+/// How often an experiment is tried whose fault does not strike.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// The target of what stops the machine as a whole.
 pub const MACHINE: &str = "machine";
@@ -60,15 +64,41 @@ impl Choices {
     }
 }
 
-/// Makes experiment `number` and says what came of it. Afterwards the rig is fit for the next.
+/// Makes experiment `number` and says what came of it: once more, at another moment, if what was injected did
+/// not strike. Afterwards the rig is fit for the next.
 pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<'_>) -> Record {
     let begun = Instant::now();
-    let choices = kind.choose(number);
-    let result = attempt(kind, &choices, number, rig);
+    let mut attempts = 0;
+    loop {
+        let mut record = perform_once(kind, identity, number, attempts, rig);
+        attempts += 1;
+        if attempts == ATTEMPTS_MAX || !record.is_missed() {
+            record.attempts = attempts;
+            record.host_ms = begun.elapsed().as_millis() as u64;
+            return record;
+        }
+    }
+}
+
+fn perform_once(
+    kind: &dyn Kind,
+    identity: &Identity,
+    number: u64,
+    attempt: u32,
+    rig: &mut Rig<'_>,
+) -> Record {
+    let choices = kind.choose(number, attempt);
+    let result = carry_out(kind, &choices, number, rig);
     let heard = rig.heard();
+    // A machine that was cut off was struck.
+    let struck = choices.target == MACHINE || heard.has_struck(&choices.target);
     let result = result.and_then(|documented| {
         no_death_of_its_own(&choices.target, &heard)?;
         match (&documented, heard.losses.first()) {
+            (Some(seen), _) if !struck => {
+                let what = format!("though the fault did not strike: {seen}");
+                Err(Failure::Check(what).into())
+            }
             (None, Some(loss)) => Err(Failure::Check(format!("the cache lost {loss}")).into()),
             _ => Ok(documented),
         }
@@ -83,8 +113,8 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         fault: choices.fault.clone(),
         target: choices.target.clone(),
         moment: choices.describe_moment(),
-        // A machine that was cut off was struck.
-        struck: heard.hits > 0 || heard.has_died(&choices.target) || choices.target == MACHINE,
+        struck,
+        attempts: 1,
         outcome: Outcome::Recovered,
         why: None,
         deaths: heard.death_lines(),
@@ -92,8 +122,9 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
         replay: heard.replay,
         below_again_ns: heard.below_again_ns,
         resync: heard.resync,
+        cut: heard.cut,
         penultimate: heard.penultimate,
-        host_ms: begun.elapsed().as_millis() as u64,
+        host_ms: 0,
         console: Vec::new(),
         repeat: format!("{} --only {number}", identity.command()),
     };
@@ -118,7 +149,7 @@ pub fn perform(kind: &dyn Kind, identity: &Identity, number: u64, rig: &mut Rig<
     record
 }
 
-fn attempt(
+fn carry_out(
     kind: &dyn Kind,
     choices: &Choices,
     number: u64,

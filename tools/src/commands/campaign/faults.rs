@@ -23,6 +23,18 @@ const GOES_ON: [Fault; 10] = [
     Fault::BitFlip,
 ];
 
+/// Faults after which a task does nothing, and which only those notice who wait for its replies. Nobody does for
+/// those of the console but who types.
+const HANGS: [Fault; 7] = [
+    Fault::Deadlock,
+    Fault::Livelock,
+    Fault::PoolExhaustion,
+    Fault::MissedWakeUp,
+    Fault::LostReply,
+    Fault::DeafToTime,
+    Fault::DeafToInterrupts,
+];
+
 /// Faults of disks that say nothing of themselves, and those that do.
 const SILENT: [&str; 5] = [
     "corrupt",
@@ -56,6 +68,8 @@ pub struct Injection {
     pub target: String,
     /// It is a disk's.
     pub of_disk: bool,
+    /// Its task takes hardly any requests: it comes at a time.
+    pub is_timed: bool,
     /// What else the console is told.
     pub parameters: String,
     /// An error, or an orderly stop, may be seen.
@@ -96,12 +110,17 @@ impl Faults {
         for fault in Fault::ALL {
             for target in &targets.names {
                 let expendable = role(target) == Some(Role::Application);
+                let console = role(target) == Some(Role::Console);
                 all.push(Injection {
                     fault: fault.name().into(),
                     target: target.clone(),
                     of_disk: false,
+                    is_timed: expendable || console,
                     parameters: String::new(),
-                    may_show: GOES_ON.contains(fault) || expendable || target == MANAGER,
+                    may_show: GOES_ON.contains(fault)
+                        || expendable
+                        || target == MANAGER
+                        || (console && HANGS.contains(fault)),
                 });
             }
         }
@@ -156,20 +175,26 @@ impl Faults {
         self.all.len()
     }
 
-    /// The fault of experiment `number`.
-    pub fn choose(&self, number: u64, random: &mut Random) -> Injection {
+    /// The fault of experiment `number`. In later attempts it comes sooner.
+    pub fn choose(&self, number: u64, attempt: u32, random: &mut Random) -> Injection {
         let mut injection = self.all[(number % self.all.len() as u64) as usize].clone();
         let seed = random.below(1 << 32);
+        let soon = 1 << (2 * attempt.min(8));
         injection.parameters = if injection.of_disk {
-            let skip = random.below(8);
+            let skip = random.below(1 + 7 / soon);
             let count = random.scaled(1, 8);
             match injection.fault.as_str() {
                 "dead" => String::new(),
                 "slow" => format!("rate=1/4 delay=20ms seed={seed}"),
                 _ => format!("skip={skip} count={count} seed={seed}"),
             }
+        } else if injection.is_timed {
+            format!("after={}ms seed={seed}", 1 + random.below(50))
+        } else if injection.target == MANAGER {
+            // It is asked what it has in force, and then to end that.
+            format!("after={} seed={seed}", 1 + random.below(2))
         } else {
-            format!("after={} seed={seed}", random.below(20))
+            format!("after={} seed={seed}", 1 + random.below(1 + 19 / soon))
         };
         injection
     }
@@ -180,6 +205,7 @@ fn of_disk(fault: &str, disk: &str, disks: usize) -> Injection {
         fault: fault.into(),
         target: disk.into(),
         of_disk: true,
+        is_timed: false,
         parameters: String::new(),
         // With another disk there is another copy.
         may_show: disks == 1 && fault != "slow",
@@ -216,15 +242,20 @@ mod tests {
         );
         let mut seen = std::collections::BTreeSet::new();
         for number in 0..faults.count() as u64 {
-            let it = faults.choose(number, &mut Random::new(1, number));
+            let it = faults.choose(number, 0, &mut Random::new(1, number));
             assert!(seen.insert((it.fault, it.target)), "{number}");
         }
         let some = Faults::by_type(&words(&["lost-write"]), &stack).expect("faults");
         assert_eq!(some.count(), 20);
-        let first = some.choose(0, &mut Random::new(1, 0)).command();
+        let first = some.choose(0, 0, &mut Random::new(1, 0)).command();
         assert!(
             first.starts_with("inject lost-write faulty.0 type=root skip="),
             "{first}"
+        );
+        let again = some.choose(0, 2, &mut Random::attempt(1, 0, 2)).command();
+        assert!(
+            again.starts_with("inject lost-write faulty.0 type=root skip=0 "),
+            "{again}"
         );
         let wrong = Faults::by_type(&words(&["panic"]), &stack)
             .err()

@@ -1,6 +1,6 @@
 //! What a guest tells while an experiment goes on: deaths, recoveries, replays, errors.
 
-use super::record::{Replay, Resync};
+use super::record::{Cut, Replay, Resync};
 use crate::guest::Event;
 
 /// Texts of a kind that are kept.
@@ -21,6 +21,8 @@ pub struct Heard {
     pub below_again_ns: Option<u64>,
     /// What was made equal again after the last boot.
     pub resync: Option<Resync>,
+    /// What the disks had not flushed when the power went.
+    pub cut: Option<Cut>,
     /// Pages and files that the cache said it had to give up, and why it gave up all that was not synced.
     pub losses: Vec<String>,
     /// The newest checkpoint that a command told of.
@@ -78,6 +80,12 @@ impl Heard {
                     bad: number("bad"),
                 });
             }
+            "power-cut" => {
+                let cut = self.cut.get_or_insert_default();
+                cut.unflushed += number("unflushed");
+                cut.kept += number("kept");
+                cut.torn += number("torn");
+            }
             "loss" => {
                 let reason = event.text("reason").map(str::to_owned);
                 let page = || format!("page {} of file {}", number("page"), number("file"));
@@ -115,6 +123,11 @@ impl Heard {
             || (task == stack::MANAGER && self.manager_died)
     }
 
+    /// Whether what was injected into this target has happened.
+    pub fn has_struck(&self, target: &str) -> bool {
+        self.hits > 0 || self.has_died(target)
+    }
+
     /// Deaths, a line each.
     pub fn death_lines(&self) -> Vec<String> {
         let line = |(task, words): &(String, String)| format!("{task}: {words}");
@@ -150,6 +163,8 @@ mod tests {
             r#"{"event":"below_again","duration_ns":8}"#,
             r#"{"event":"below_again","duration_ns":7}"#,
             r#"{"event":"resync","blocks":3,"rewritten":2,"bad":1}"#,
+            r#"{"event":"power-cut","task":"faulty.0","unflushed":24,"kept":9,"torn":2}"#,
+            r#"{"event":"power-cut","task":"faulty.1","unflushed":8,"kept":8,"torn":0}"#,
             r#"{"event":"loss","file":5,"page":6}"#,
             r#"{"event":"loss","reason":"too many","files":3}"#,
             r#"{"event":"load","checkpoint":1,"penultimate":true}"#,
@@ -176,6 +191,12 @@ mod tests {
         assert_eq!(heard.checkpoint, 8);
         assert_eq!(heard.losses, ["page 6 of file 5", "too many"]);
         assert!(heard.lost_all);
+        let cut = heard.cut.expect("a cut");
+        assert_eq!(
+            (cut.unflushed, cut.kept, cut.torn),
+            (32, 17, 2),
+            "both disks"
+        );
         let resync = heard.resync.expect("a resynchronisation");
         assert_eq!((resync.blocks, resync.rewritten, resync.bad), (3, 2, 1));
         assert_eq!((heard.consoles, heard.words.len()), (1, 1));

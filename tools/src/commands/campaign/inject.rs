@@ -1,7 +1,8 @@
 //! Faults: any of them in any task and any disk, in the middle of work.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use abi::Fault;
 use anyhow::Result;
 use stack::MANAGER;
 
@@ -16,6 +17,12 @@ use super::subject::{LIMIT, Subject};
 use super::targets::Targets;
 use crate::cli::campaign::Experiments;
 use crate::guest::succeeded;
+
+/// The task that answers.
+const CONSOLE: &str = "console";
+
+/// How long it is asked nothing, so that no question is lost with it. Its faults come within 50 ms.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The campaign.
 pub struct Inject {
@@ -38,9 +45,9 @@ impl Inject {
 }
 
 impl Kind for Inject {
-    fn choose(&self, number: u64) -> Choices {
-        let mut random = Random::new(self.seed, number);
-        let injection = self.faults.choose(number, &mut random);
+    fn choose(&self, number: u64, attempt: u32) -> Choices {
+        let mut random = Random::attempt(self.seed, number, attempt);
+        let injection = self.faults.choose(number, attempt, &mut random);
         // Programs see every answer; PostMark's is one in the end.
         let plan = match injection.target.as_str() {
             _ if self.brief => Plan::brief(&mut random),
@@ -65,12 +72,18 @@ impl Kind for Inject {
         let subject = rig.subject()?;
         let mut load = choices.plan.begin(subject, top)?;
         subject.run("sync")?;
-        let outcome = self.suffer(choices, injection, &mut load, rig);
+        let outcome = self.suffer(choices, injection, (&mut load, top), rig);
         let documented = match outcome {
             Ok(()) => None,
             Err(error) if !injection.may_show || is_hosts(&error) => return Err(error),
             Err(error) => {
                 // Loud. What was synced must be there all the same.
+                let subject = rig.subject()?;
+                let is_deaf = injection.target == CONSOLE;
+                if subject.heard.hits == 0 && (is_deaf || take_back(subject, injection).is_err()) {
+                    // Who cannot be asked suffers from something.
+                    subject.heard.hits += 1;
+                }
                 rig.kill_qemu()?;
                 let subject = rig.subject()?;
                 // A cache that says it gave up what was not synced had programs go on from before it.
@@ -84,7 +97,8 @@ impl Kind for Inject {
             }
         };
         // What it left in memory or on a disk must not be taken for the next one's.
-        if injection.of_disk || injection.may_show {
+        let struck = rig.subject()?.heard.has_struck(&injection.target);
+        if struck && (injection.of_disk || injection.may_show) {
             rig.discard_after();
             return Ok(documented);
         }
@@ -99,20 +113,19 @@ impl Inject {
         &self,
         choices: &Choices,
         injection: &Injection,
-        load: &mut Load,
+        (load, top): (&mut Load, &str),
         rig: &mut Rig<'_>,
     ) -> Result<()> {
         let subject = rig.subject()?;
         choices.moment.wait(subject, load)?;
         let order = subject.guest.start(&injection.command())?;
         let target = choices.target.as_str();
-        self.finish(target, order, load, subject)?;
+        self.finish(injection, order, (load, top), subject)?;
         if injection.of_disk {
             // What was not written yet meets the fault, too.
             subject.run("sync")?;
         }
-        note_hits(subject, injection)?;
-        subject.run("inject off all")?;
+        take_back(subject, injection)?;
         if target == MANAGER {
             wait_for_manager(subject)?;
         }
@@ -130,25 +143,45 @@ impl Inject {
         rig.check_kept()
     }
 
-    /// Waits for the end of the work, for the answer to the order, and for the target if it died.
+    /// Waits for the end of the work, for the answer to the order, for what waits in a task, and for the target
+    /// if it died.
     fn finish(
         &self,
-        target: &str,
+        injection: &Injection,
         order: u64,
-        load: &mut Load,
+        (load, top): (&mut Load, &str),
         subject: &mut Subject,
     ) -> Result<()> {
+        let target = injection.target.as_str();
+        // The manager's comes when it is asked; rules of disks wait for what a sync writes. A console that dies answers
+        // nothing that it was asked before: so it is asked nothing for a while.
+        let is_console = target == CONSOLE;
+        let mut has_come = injection.of_disk || is_console || target == MANAGER;
+        let quiet_until = Instant::now() + QUIET;
         let deadline = Instant::now() + LIMIT;
         let mut ordered = false;
         let mut consoles = subject.heard.consoles;
         loop {
             load.go_on(subject)?;
+            if load.is_over() && ordered && !has_come {
+                has_come = true;
+                subject.has_come(top)?;
+            }
             let died = subject.heard.deaths.iter().any(|(task, _)| task == target);
-            let is_back = !died || self.targets.is_back(target, &subject.heard);
-            if load.is_over() && is_back && ordered {
+            // An application that exits is done.
+            let is_done =
+                injection.is_timed && !is_console && injection.fault == Fault::Exit.name();
+            let is_back = !died || is_done || self.targets.is_back(target, &subject.heard);
+            let is_quiet =
+                is_console && subject.heard.consoles == 0 && Instant::now() < quiet_until;
+            if load.is_over() && is_back && ordered && !is_quiet {
                 return Ok(());
             }
-            let Some(event) = subject.event("the fault is in force", deadline)? else {
+            let until = if is_quiet { quiet_until } else { deadline };
+            let Some(event) = subject.event("the fault is in force", until)? else {
+                if is_quiet {
+                    continue;
+                }
                 let what = if load.is_over() {
                     format!("{target} did not come back in {} s", LIMIT.as_secs())
                 } else {
@@ -171,16 +204,17 @@ impl Inject {
     }
 }
 
-/// Asks how often it struck: what never did shows nothing.
-fn note_hits(subject: &mut Subject, injection: &Injection) -> Result<()> {
+/// Ends it, and notes how often it struck: what never did shows nothing.
+fn take_back(subject: &mut Subject, injection: &Injection) -> Result<()> {
     let listed = subject.run("inject list")?;
-    let listed = listed["injections"].as_array();
-    // What waited in a task for its one time is in the list no more when that has come.
-    if !injection.of_disk && listed.is_some_and(Vec::is_empty) {
+    let listed = listed["injections"].as_array().cloned().unwrap_or_default();
+    let removed = subject.run("inject off all")?["removed"].as_u64();
+    // What waits in a task for its one time is in the list no more when that has come.
+    if !injection.of_disk && removed == Some(0) {
         subject.heard.hits += 1;
     }
-    let hits = listed.into_iter().flatten().map(|it| it["hits"].as_u64());
-    subject.heard.hits += hits.map(Option::unwrap_or_default).sum::<u64>();
+    let hits = listed.iter().filter_map(|it| it["hits"].as_u64());
+    subject.heard.hits += hits.sum::<u64>();
     Ok(())
 }
 

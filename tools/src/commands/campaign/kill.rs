@@ -32,9 +32,6 @@ const LONG_SCALE: u64 = 12;
 /// Most requests after which a kill comes.
 const REQUESTS_MAX: u64 = 60;
 
-/// How often something is synced so that a kill that waits has its occasion.
-const OCCASIONS_MAX: u32 = 10;
-
 /// How soon the manager is asked again whether it is there.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -87,25 +84,13 @@ fn occasion(random: &mut Random, program: &str) -> Option<String> {
     }
 }
 
-/// Waits until a kill that waits has come: if need be, something is synced. False if it never does; then it
-/// was taken back.
-fn came(subject: &mut Subject, top: &str) -> Result<bool> {
-    for _ in 0..OCCASIONS_MAX {
-        let listed = subject.run("inject list")?;
-        if listed["injections"].as_array().is_some_and(Vec::is_empty) {
-            return Ok(true);
-        }
-        subject.run(&format!("touch {top}"))?;
-        subject.run("sync")?;
-    }
-    subject.run("inject off all")?;
-    Ok(false)
-}
-
 impl Kind for Kill {
-    fn choose(&self, number: u64) -> Choices {
-        let mut random = Random::new(self.seed, number);
-        let target = random.pick(&self.targets.names).clone();
+    fn choose(&self, number: u64, attempt: u32) -> Choices {
+        let mut random = Random::attempt(self.seed, number, attempt);
+        let target = Random::new(self.seed, number)
+            .pick(&self.targets.names)
+            .clone();
+        random.number();
         let long = random.one_in(LONG_ONE_IN) && !self.brief;
         let plan = match target.as_str() {
             _ if self.brief => Plan::brief(&mut random),
@@ -129,6 +114,7 @@ impl Kind for Kill {
                 fault: "kill".into(),
                 target: target.clone(),
                 of_disk: false,
+                is_timed: false,
                 parameters,
                 may_show: false,
             }),
@@ -155,7 +141,8 @@ impl Kind for Kill {
         loop {
             if load.is_over() && waits_for.is_empty() {
                 if !has_come {
-                    if !came(subject, top)? {
+                    if !subject.has_come(top)? {
+                        subject.run("inject off all")?;
                         break;
                     }
                     has_come = true;

@@ -20,6 +20,7 @@ pub struct Progress {
     wanted: u64,
     done: u64,
     outcomes: BTreeMap<Outcome, u64>,
+    missed: u64,
 }
 
 impl Progress {
@@ -39,13 +40,17 @@ impl Progress {
             wanted,
             done: 0,
             outcomes: BTreeMap::new(),
+            missed: 0,
         }
     }
 
     /// Takes note of an experiment; one that went wrong gets a line that stays.
     pub fn add(&mut self, record: &Record) {
         self.done += 1;
-        *self.outcomes.entry(record.outcome).or_default() += 1;
+        match record.is_missed() {
+            true => self.missed += 1,
+            false => *self.outcomes.entry(record.outcome).or_default() += 1,
+        }
         if matches!(record.outcome, Outcome::VisibleFailure | Outcome::Harness) {
             let name = format!(
                 "experiment {}: {} of {}, {}",
@@ -86,7 +91,12 @@ impl Progress {
             let count = self.outcomes.get(outcome)?;
             Some(format!("{count} {}", outcome.words()))
         };
-        let counts: Vec<String> = Outcome::ALL.iter().filter_map(count).collect();
+        let missed = (self.missed > 0).then(|| format!("{} never struck", self.missed));
+        let counts: Vec<String> = Outcome::ALL
+            .iter()
+            .filter_map(count)
+            .chain(missed)
+            .collect();
         counts.join(", ")
     }
 

@@ -25,6 +25,16 @@ impl Random {
         }
     }
 
+    /// The choices of another attempt at it; those of the first, which has number zero, are as of
+    /// [`Random::new`].
+    pub fn attempt(seed: u64, number: u64, attempt: u32) -> Self {
+        let mut first = Self::new(seed, number);
+        match attempt {
+            0 => first,
+            _ => first.part(attempt.into()),
+        }
+    }
+
     /// Choices of their own for part `number` of the experiment.
     pub fn part(&mut self, number: u64) -> Self {
         Self::new(self.number(), number)
@@ -75,6 +85,10 @@ mod tests {
             (0..1000).map(|number| draw(1, number)).collect();
         assert_eq!(first.len(), 1000);
         assert_ne!(draw(1, 17), draw(2, 17));
+        let attempt = |attempt| Random::attempt(1, 17, attempt).below(1000);
+        assert_eq!(attempt(0), draw(1, 17)[0]);
+        assert_eq!(attempt(1), attempt(1));
+        assert!(attempt(1) != attempt(0) && attempt(2) != attempt(1));
     }
 
     #[test]

@@ -92,6 +92,17 @@ pub struct Resync {
     pub bad: u64,
 }
 
+/// What all disks together had not flushed when the power went, as the manager tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Sectors; one that was written twice counts twice.
+    pub unflushed: u64,
+    /// Of those, how many reached the medium.
+    pub kept: u64,
+    /// Writes of which a part reached the medium.
+    pub torn: u64,
+}
+
 /// An experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -110,6 +121,9 @@ pub struct Record {
     pub moment: String,
     /// Whether it struck; what did not shows nothing.
     pub struck: bool,
+    /// How often it was tried; the last time is what is told of.
+    #[serde(default = "one")]
+    pub attempts: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// What did not hold, in a line.
@@ -131,6 +145,9 @@ pub struct Record {
     /// What was made equal again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resync: Option<Resync>,
+    /// What was lost when the power was cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// A store went back to its penultimate checkpoint.
     #[serde(default)]
     pub penultimate: bool,
@@ -141,4 +158,15 @@ pub struct Record {
     pub console: Vec<String>,
     /// What to type to repeat it.
     pub repeat: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Record {
+    /// Whether it shows nothing: the fault did not strike, and nobody noticed anything.
+    pub fn is_missed(&self) -> bool {
+        !self.struck && self.outcome == Outcome::Recovered
+    }
 }

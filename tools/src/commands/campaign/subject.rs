@@ -12,6 +12,9 @@ use crate::guest::{Done, Event, Guest, succeeded};
 /// takes longer hangs.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
+/// How often something is synced so that what waits in a task has its occasion.
+const OCCASIONS_MAX: u32 = 10;
+
 /// A running guest.
 pub struct Subject {
     /// The guest.
@@ -50,6 +53,20 @@ impl Subject {
     pub fn run(&mut self, command: &str) -> Result<Value> {
         let done = self.command(command)?;
         succeeded(command, done)
+    }
+
+    /// Waits until what waits in a task has come: if need be, something is synced, so that all layers have
+    /// something to do. False if it still waits then.
+    pub fn has_come(&mut self, top: &str) -> Result<bool> {
+        for _ in 0..OCCASIONS_MAX {
+            let listed = self.run("inject list")?;
+            if listed["injections"].as_array().is_some_and(Vec::is_empty) {
+                return Ok(true);
+            }
+            self.run(&format!("touch {top}"))?;
+            self.run("sync")?;
+        }
+        Ok(false)
     }
 
     /// The lines that a command prints, which must succeed.

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::machine::{Cuts, Resynchronised};
 use super::merge::Merged;
 use super::relation::Relation;
 use crate::Failure;
 use crate::commands::campaign::record::{Outcome, Record};
 
-/// Experiments by how they ended.
+/// Experiments by how they ended, but for those whose fault never struck.
 pub type Outcomes = BTreeMap<Outcome, u64>;
 
 /// Failures that are told one by one.
@@ -54,9 +55,11 @@ pub struct Row {
     pub fault: String,
     /// The target.
     pub target: String,
-    /// Experiments in which it struck.
-    pub struck: u64,
-    /// How they ended.
+    /// Experiments.
+    pub experiments: u64,
+    /// Those in which it never struck: they show nothing.
+    pub missed: u64,
+    /// How the others ended.
     pub outcomes: Outcomes,
     /// From death to service.
     pub recovery: Option<Times>,
@@ -73,21 +76,6 @@ pub struct Class {
     pub replay: Times,
 }
 
-/// What was made equal again after crashes of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Resynchronised {
-    /// Crashes after which there was anything to compare.
-    pub crashes: usize,
-    /// Half of them had no more blocks to compare.
-    pub blocks_median: u64,
-    /// None had more.
-    pub blocks_max: u64,
-    /// Copies that were written again, in all.
-    pub rewritten: u64,
-    /// Blocks that had no good copy, in all.
-    pub bad: u64,
-}
-
 /// All of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
@@ -95,9 +83,9 @@ pub struct Figures {
     pub campaigns: Vec<String>,
     /// Experiments.
     pub experiments: u64,
-    /// Those in which the fault struck.
-    pub struck: u64,
-    /// How they ended.
+    /// Those in which the fault never struck.
+    pub missed: u64,
+    /// How the others ended.
     pub outcomes: Outcomes,
     /// By fault and target.
     pub rows: Vec<Row>,
@@ -113,6 +101,8 @@ pub struct Figures {
     pub replay_relation: Option<Relation>,
     /// What was made equal again.
     pub resynchronised: Option<Resynchronised>,
+    /// What disks had not flushed when the power was cut.
+    pub cuts: Option<Cuts>,
     /// Times that a store went back to its penultimate checkpoint.
     pub penultimate: u64,
     /// Logs that were cleared: the stores had the newer checkpoint.
@@ -142,7 +132,7 @@ impl Figures {
         Self {
             campaigns,
             experiments: records.len() as u64,
-            struck: struck(&records),
+            missed: missed(&records),
             outcomes: outcomes(&records),
             rows: rows(&records),
             recovery: recovery(&records),
@@ -150,7 +140,8 @@ impl Figures {
             below_again: Times::of(records.iter().filter_map(|it| it.below_again_ns).collect()),
             replay_by_log: classes(&records),
             replay_relation: Relation::of(replays(&records)),
-            resynchronised: resynchronised(&records),
+            resynchronised: Resynchronised::of(&records),
+            cuts: Cuts::of(&records),
             penultimate: count(|record| record.penultimate),
             replays_skipped: count(|record| record.replay.is_some_and(|replay| replay.skipped)),
             host_s: records.iter().map(|record| record.host_ms).sum::<u64>() as f64 / 1e3,
@@ -182,14 +173,14 @@ impl Figures {
 
 fn outcomes(records: &[&Record]) -> Outcomes {
     let mut outcomes = Outcomes::new();
-    for record in records {
+    for record in records.iter().filter(|record| !record.is_missed()) {
         *outcomes.entry(record.outcome).or_default() += 1;
     }
     outcomes
 }
 
-fn struck(records: &[&Record]) -> u64 {
-    records.iter().filter(|record| record.struck).count() as u64
+fn missed(records: &[&Record]) -> u64 {
+    records.iter().filter(|record| record.is_missed()).count() as u64
 }
 
 fn recovery(records: &[&Record]) -> Option<Times> {
@@ -205,7 +196,8 @@ fn rows(records: &[&Record]) -> Vec<Row> {
     let row = |((fault, target), records): ((&str, &str), Vec<&Record>)| Row {
         fault: fault.into(),
         target: target.into(),
-        struck: struck(&records),
+        experiments: records.len() as u64,
+        missed: missed(&records),
         outcomes: outcomes(&records),
         recovery: recovery(&records),
     };
@@ -238,20 +230,6 @@ fn classes(records: &[&Record]) -> Vec<Class> {
     classes
 }
 
-fn resynchronised(records: &[&Record]) -> Option<Resynchronised> {
-    let all = || records.iter().filter_map(|record| record.resync);
-    let mut blocks: Vec<u64> = all().map(|resync| resync.blocks).collect();
-    blocks.sort_unstable();
-    let last = blocks.len().checked_sub(1)?;
-    Some(Resynchronised {
-        crashes: blocks.len(),
-        blocks_median: blocks[last / 2],
-        blocks_max: blocks[last],
-        rewritten: all().map(|resync| resync.rewritten).sum(),
-        bad: all().map(|resync| resync.bad).sum(),
-    })
-}
-
 fn failures(records: &[&Record]) -> Vec<String> {
     let failed = records
         .iter()
@@ -266,7 +244,7 @@ fn failures(records: &[&Record]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::campaign::record::{Replay, Resync};
+    use crate::commands::campaign::record::Replay;
     use crate::commands::campaign::results::tests::record;
 
     #[test]
@@ -295,22 +273,15 @@ mod tests {
                 skipped: number == 9,
             });
             it.penultimate = number == 3;
-            it.resync = (number < 3).then_some(Resync {
-                blocks: 10 * number,
-                rewritten: 1,
-                bad: 0,
-            });
             merged.add(it);
         }
         merged.add(record(10, Outcome::VisibleFailure));
+        let mut missed = record(11, Outcome::Recovered);
+        missed.struck = false;
+        merged.add(missed);
         let figures = Figures::of(&merged);
-        assert_eq!(figures.experiments, 11);
-        let resynchronised = figures.resynchronised.expect("three");
-        assert_eq!(
-            (resynchronised.blocks_median, resynchronised.blocks_max),
-            (10, 20)
-        );
-        assert_eq!((resynchronised.crashes, resynchronised.rewritten), (3, 3));
+        assert_eq!((figures.experiments, figures.missed), (12, 1));
+        assert_eq!(figures.count(Outcome::Recovered), 10);
         assert_eq!((figures.penultimate, figures.replays_skipped), (1, 1));
         let rows: Vec<_> = figures.rows.iter().map(|row| row.target.as_str()).collect();
         assert_eq!(rows, ["cache", "logical"]);
@@ -329,7 +300,7 @@ mod tests {
                 .verdict()
                 .unwrap_err()
                 .to_string()
-                .contains("1 of 11")
+                .contains("1 of 12")
         );
     }
 }

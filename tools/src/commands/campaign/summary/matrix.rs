@@ -1,13 +1,14 @@
 //! How experiments ended, as a table in Markdown: what `docs/faults.md` shows is what this prints.
 //!
 //! ```text
-//!   | fault | cache | logical | twinfs.0 |
-//!   | --- | --- | --- | --- |
-//!   | `panic` | 9 | 8 | 7 + 1d |
+//!   | fault | cache | logical | twinfs.0 | never struck |
+//!   | --- | --- | --- | --- | --- |
+//!   | `panic` | 9 | 8 | 7 + 1d | 2 logical |
 //! ```
 //!
 //! A number alone is of those that recovered, `d` of those that stopped as documented, `f` of visible failures,
-//! `h` of those that the host spoilt; in brackets are those in which the fault did not strike.
+//! `h` of those that the host spoilt. The last column has those in which the fault never struck: they show nothing,
+//! and count nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,16 +37,27 @@ pub fn of(rows: &[Row]) -> String {
     targets
         .iter()
         .for_each(|target| text += &format!(" {target} |"));
-    text += "\n| --- |";
+    text += " never struck |\n| --- |";
     targets.iter().for_each(|_| text += " --- |");
+    text += " --- |";
     for fault in faults {
         text += &format!("\n| `{fault}` |");
         for &target in &targets {
             match cells.get(&(fault, target)) {
-                Some(cell) => text += &format!(" {cell} |"),
-                None => text += " |",
+                Some(cell) if !cell.is_empty() => text += &format!(" {cell} |"),
+                _ => text += " |",
             }
         }
+        let missed = rows
+            .iter()
+            .filter(|row| row.fault == fault && row.missed > 0);
+        let missed = missed.map(|row| format!("{} {}", row.missed, row.target));
+        let missed = missed.collect::<Vec<_>>().join(", ");
+        text += &if missed.is_empty() {
+            " |".into()
+        } else {
+            format!(" {missed} |")
+        };
     }
     text
 }
@@ -57,12 +69,7 @@ fn cell(row: &Row) -> String {
         .filter(|(_, count)| **count > 0)
         .map(|(outcome, count)| format!("{count}{}", mark(*outcome)))
         .collect();
-    let missed = row.outcomes.values().sum::<u64>() - row.struck;
-    let missed = match missed {
-        0 => String::new(),
-        count => format!(" ({count})"),
-    };
-    format!("{}{missed}", parts.join(" + "))
+    parts.join(" + ")
 }
 
 #[cfg(test)]
@@ -71,27 +78,29 @@ mod tests {
 
     #[test]
     fn each_fault_is_a_row_and_each_target_a_column() {
-        let row = |fault: &str, target: &str, struck, outcomes: &[(Outcome, u64)]| Row {
+        let row = |fault: &str, target: &str, missed, outcomes: &[(Outcome, u64)]| Row {
             fault: fault.into(),
             target: target.into(),
-            struck,
+            experiments: missed + outcomes.iter().map(|it| it.1).sum::<u64>(),
+            missed,
             outcomes: outcomes.iter().copied().collect(),
             recovery: None,
         };
         let rows = [
-            row("panic", "cache", 9, &[(Outcome::Recovered, 9)]),
+            row("panic", "cache", 0, &[(Outcome::Recovered, 9)]),
             row(
                 "bit-flip",
                 "twinfs.0",
-                3,
+                1,
                 &[(Outcome::Recovered, 3), (Outcome::StoppedAsDocumented, 1)],
             ),
-            row("bit-flip", "cache", 2, &[(Outcome::VisibleFailure, 2)]),
+            row("bit-flip", "cache", 0, &[(Outcome::VisibleFailure, 2)]),
+            row("panic", "twinfs.0", 2, &[]),
         ];
-        let expected = "| fault | cache | twinfs.0 |\n\
-                        | --- | --- | --- |\n\
-                        | `bit-flip` | 2f | 3 + 1d (1) |\n\
-                        | `panic` | 9 | |";
+        let expected = "| fault | cache | twinfs.0 | never struck |\n\
+                        | --- | --- | --- | --- |\n\
+                        | `bit-flip` | 2f | 3 + 1d | 1 twinfs.0 |\n\
+                        | `panic` | 9 | | 2 twinfs.0 |";
         assert_eq!(of(&rows), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! `campaign summary`: what campaigns wrote, merged and counted.
 
 mod figures;
+mod machine;
 mod matrix;
 mod merge;
 mod plot;

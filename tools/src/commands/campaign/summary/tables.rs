@@ -4,7 +4,7 @@ use std::fmt;
 
 use console::style;
 
-use super::figures::{Class, Figures, Outcomes, Times};
+use super::figures::{Class, Figures, Outcomes, Row, Times};
 use crate::commands::campaign::record::Outcome;
 use crate::ui::{Table, duration};
 
@@ -18,25 +18,26 @@ impl fmt::Display for Figures {
             "fault",
             "target",
             "experiments",
-            "struck",
             "recovered",
             "as documented",
             "failed",
+            "never struck",
             "recovery: median",
             "p99",
             "longest",
         ]);
         for row in &self.rows {
-            table.row(cells(
-                &row.fault,
-                &row.target,
-                row.struck,
-                &row.outcomes,
-                row.recovery,
-            ));
+            table.row(cells(row));
         }
         if self.rows.len() > 1 {
-            table.row(cells("all", "", self.struck, &self.outcomes, self.recovery));
+            table.row(cells(&Row {
+                fault: "all".into(),
+                target: String::new(),
+                experiments: self.experiments,
+                missed: self.missed,
+                outcomes: self.outcomes.clone(),
+                recovery: self.recovery,
+            }));
         }
         write!(f, "{table}")?;
         if !self.replay_by_log.is_empty() {
@@ -79,6 +80,14 @@ impl fmt::Display for Figures {
                 "resynchronised after {} crashes: {} blocks in the median, {} at most; {} copies rewritten, \
                  {} blocks without a good one",
                 it.crashes, it.blocks_median, it.blocks_max, it.rewritten, it.bad
+            )?;
+        }
+        if let Some(it) = self.cuts {
+            writeln!(
+                f,
+                "{} of {} cuts met what was not flushed: {} sectors in the median, {} at most; of all {} sectors \
+                 {} reached the medium; {} writes were torn",
+                it.met, it.told, it.sectors_median, it.sectors_max, it.sectors, it.kept, it.torn
             )?;
         }
         self.what_is_wrong(f)
@@ -124,26 +133,19 @@ fn count(outcomes: &Outcomes, outcome: Outcome) -> String {
     }
 }
 
-fn cells(
-    fault: &str,
-    target: &str,
-    struck: u64,
-    outcomes: &Outcomes,
-    recovery: Option<Times>,
-) -> [String; 10] {
+fn cells(row: &Row) -> [String; 10] {
     let time = |of: fn(&Times) -> f64| {
-        recovery
-            .as_ref()
-            .map_or_else(|| "-".into(), |it| ms(of(it)))
+        let recovery = row.recovery.as_ref();
+        recovery.map_or_else(|| "-".into(), |it| ms(of(it)))
     };
     [
-        fault.into(),
-        target.into(),
-        outcomes.values().sum::<u64>().to_string(),
-        struck.to_string(),
-        count(outcomes, Outcome::Recovered),
-        count(outcomes, Outcome::StoppedAsDocumented),
-        count(outcomes, Outcome::VisibleFailure),
+        row.fault.clone(),
+        row.target.clone(),
+        row.experiments.to_string(),
+        count(&row.outcomes, Outcome::Recovered),
+        count(&row.outcomes, Outcome::StoppedAsDocumented),
+        count(&row.outcomes, Outcome::VisibleFailure),
+        row.missed.to_string(),
         time(|times| times.median_ms),
         time(|times| times.p99_ms),
         time(|times| times.max_ms),
