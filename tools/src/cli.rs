@@ -82,6 +82,9 @@ pub enum Command {
     #[command(
         subcommand,
         after_help = "Examples:\n  cargo galago campaign kill --count 300\n  \
+                      cargo galago campaign power-cut --count 200 --out cuts.jsonl\n  \
+                      cargo galago campaign fault --count 426 --out faults.jsonl\n  \
+                      cargo galago campaign kill --seed 1 --only 4711\n  \
                       cargo galago campaign summary target/campaigns/kill-1.jsonl"
     )]
     Campaign(campaign::Campaign),

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod failure;
 pub mod guest;
 pub mod host;
+mod plot;
 pub mod tree;
 pub mod ui;
 

@@ -7,40 +7,58 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::host::accelerator::Choice;
 
+const GOES_ON: &str = "The same command again goes on where the last one ended. A failure says how to repeat it alone: \
+                       the command, with --only.";
+
 /// The kinds of campaigns, and their summary.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Campaign {
     /// Kill tasks while files are written: nobody may notice
-    #[command(after_help = "Examples:\n  cargo galago campaign kill --count 300\n  \
+    #[command(after_help = format!("{GOES_ON}\n\nExamples:\n  cargo galago campaign kill --count 300\n  \
                       cargo galago campaign kill --targets logical,twinfs.0 --seed 7 --out kills.jsonl\n  \
-                      cargo galago campaign kill --count 10701 --shard 3/32 --out kills-3.jsonl")]
+                      cargo galago campaign kill --targets drivers --stack single --jobs 1\n  \
+                      cargo galago campaign kill --seed 1 --only 4711\n  \
+                      cargo galago campaign kill --count 10701 --shard 3/32 --out kills-3.jsonl"))]
     Kill(Kill),
     /// Have any task and any disk fail in every way: recovered, or an orderly stop
     #[command(
-        after_help = "Experiment N has fault N of the list, so that the first of them are each fault of each \
-                      target once.\n\nExamples:\n  cargo galago campaign fault --count 300\n  \
-                      cargo galago campaign fault --faults panic,deadlock --targets stores"
+        after_help = format!("Experiment N has fault N of the list, so that the first of them are each fault of each \
+                      target once. One that did not strike is tried again, up to three times. {GOES_ON}\n\n\
+                      Examples:\n  cargo galago campaign fault --count 300\n  \
+                      cargo galago campaign fault --faults panic,deadlock --targets stores\n  \
+                      cargo galago campaign fault --faults dead,slow,read-error --stack single-faulty\n  \
+                      cargo galago campaign fault --count 426 --out faults.jsonl\n  \
+                      cargo galago campaign summary faults.jsonl --matrix\n  \
+                      cargo galago run --stack mirror-faulty -c inject")
     )]
     Fault(Fault),
     /// Have disks go wrong in silence, by type of block: never wrong data
     #[command(
-        after_help = "On a mirror nobody may notice; on one disk, errors may be seen.\n\nExamples:\n  \
-                      cargo galago campaign corrupt --count 80\n  \
-                      cargo galago campaign corrupt --stack single-faulty --faults torn-write"
+        after_help = format!("On a mirror nobody may notice; on one disk, errors may be seen. {GOES_ON}\n\n\
+                      Examples:\n  cargo galago campaign corrupt --count 80\n  \
+                      cargo galago campaign corrupt --faults lost-write,misdirected-write --seed 7\n  \
+                      cargo galago campaign corrupt --stack single-faulty --faults torn-write\n  \
+                      cargo galago campaign corrupt --faults corrupt --only 12")
     )]
     Corrupt(Corrupt),
     /// Cut the power while files are written: what was synced must be there
     #[command(
-        after_help = "Examples:\n  cargo galago campaign power-cut --count 200\n  \
+        after_help = format!("Three of four cuts are at a point of a sync or a write-back, the others at any moment. \
+                      {GOES_ON}\n\nExamples:\n  cargo galago campaign power-cut --count 200\n  \
                       cargo galago campaign power-cut --stack single-faulty --seed 7\n  \
-                      cargo galago campaign power-cut --how reset --stack mirror"
+                      cargo galago campaign power-cut --how reset --stack mirror\n  \
+                      cargo galago campaign power-cut --how qemu-kill --stack mirror --jobs 1\n  \
+                      cargo galago campaign power-cut --count 2000 --shard 0/8 --out cuts-0.jsonl\n  \
+                      cargo galago campaign power-cut --how power --only 17")
     )]
     PowerCut(PowerCut),
     /// Count and tabulate what campaigns wrote; shards are merged
     #[command(
         after_help = "Ends with status 1 if there is a visible failure.\n\nExamples:\n  \
                       cargo galago campaign summary kills-*.jsonl\n  \
-                      cargo galago campaign summary kills.jsonl --plot replay.svg --json\n  \
+                      cargo galago campaign summary target/campaigns/power-cut-1.jsonl\n  \
+                      cargo galago campaign summary kills.jsonl --plot replay.svg\n  \
+                      cargo galago campaign summary kills.jsonl --json\n  \
                       cargo galago campaign summary faults.jsonl --matrix"
     )]
     Summary(Summary),
@@ -236,7 +254,10 @@ impl FromStr for Shard {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn each_experiment_belongs_to_one_shard() {
@@ -249,5 +270,24 @@ mod tests {
         for wrong in ["5/5", "1", "a/b", "0/0", "-1/2", "1/2/3"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn every_example_can_be_typed() {
+        let mut command = Cli::command();
+        let campaign = command.find_subcommand_mut("campaign").expect("there");
+        let mut examples = 0;
+        for kind in campaign.get_subcommands_mut() {
+            let help = kind.render_long_help().to_string();
+            let lines = help
+                .lines()
+                .filter(|line| line.starts_with("  cargo galago "));
+            for line in lines {
+                examples += 1;
+                let words = line.split_whitespace().skip(1);
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+        assert!(examples > 20, "{examples}");
     }
 }

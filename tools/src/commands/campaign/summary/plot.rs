@@ -1,11 +1,11 @@
 //! The time of each recovery of the cache over the size of its log, and the line through all of them, drawn.
 
-use anyhow::{Result, anyhow};
-use plotters::prelude::*;
+use anyhow::Result;
 
 use super::figures::replays;
 use super::relation::Relation;
 use crate::commands::campaign::record::Record;
+use crate::plot::{Marks, Plot, Vertical};
 
 /// Width and height, pixels.
 const SIZE: (u32, u32) = (800, 500);
@@ -20,36 +20,15 @@ pub fn replays_drawn(records: &[&Record]) -> Result<String> {
         .collect();
     let most = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).fold(1.0, f64::max) * 1.05;
     let (mib_max, ms_max) = (most(|point| point.0), most(|point| point.1));
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw: {error}");
-        area.fill(&WHITE).map_err(|error| failed(&error))?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(20)
-            .x_label_area_size(40)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..mib_max, 0.0..ms_max)
-            .map_err(|error| failed(&error))?;
-        let mut mesh = chart.configure_mesh();
-        mesh.x_desc("roll-forward log at the crash, MiB")
-            .y_desc("until calls go on, ms")
-            .draw()
-            .map_err(|error| failed(&error))?;
-        let dots = points
-            .iter()
-            .map(|&point| Circle::new(point, 2, BLUE.mix(0.4).filled()));
-        chart.draw_series(dots).map_err(|error| failed(&error))?;
-        let line = Relation::of(replays(records)).map(|relation| {
-            let ends = [0.0, mib_max].map(|mib| (mib, relation.ms(mib)));
-            LineSeries::new(ends, RED)
-        });
-        if let Some(line) = line {
-            chart.draw_series(line).map_err(|error| failed(&error))?;
-        }
-        area.present().map_err(|error| failed(&error))?;
-    }
-    Ok(text)
+    let plot = Plot {
+        size: SIZE,
+        x: ("roll-forward log at the crash, MiB", 0.0..mib_max),
+        y: Vertical::Numbers("until calls go on, ms", 0.0..ms_max),
+    };
+    let line = Relation::of(replays(records))
+        .map(|relation| Marks::Line([0.0, mib_max].map(|mib| (mib, relation.ms(mib)))));
+    let marks: Vec<Marks> = [Marks::Dots(points)].into_iter().chain(line).collect();
+    plot.draw(&marks)
 }
 
 #[cfg(test)]
