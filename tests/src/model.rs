@@ -3,17 +3,18 @@
 //! It is written from POSIX, as Linux reads it, and shares nothing with the stack but the names of
 //! the errors and flags. Nodes are in a map by number; nothing is ever written anywhere.
 
+mod open;
+mod paths;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, rc::Rc};
 
-use storage::{
-    BLOCK_BYTES, Error,
-    vfs::{Kind, OpenFlags},
-};
+use storage::{Error, vfs::Kind};
+
+use self::{open::Open, paths::Place};
 
 type Result<T> = std::result::Result<T, Error>;
-
-/// Symbolic links that may be followed in one lookup.
-const FOLLOWED_MAX: u32 = 40;
 
 const ROOT: u64 = 1;
 
@@ -69,13 +70,6 @@ impl Node {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Open {
-    node: u64,
-    flags: OpenFlags,
-    position: u64,
-}
-
 /// The whole file system.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -83,14 +77,6 @@ pub struct Model {
     next: u64,
     open: BTreeMap<u32, Open>,
     now: u64,
-}
-
-/// Where a path leads: a name in a directory, and the node there, if there is one.
-struct Place {
-    directory: u64,
-    /// None for the root itself.
-    name: Option<Vec<u8>>,
-    node: Option<u64>,
 }
 
 impl Default for Model {
@@ -149,24 +135,6 @@ impl Model {
             })
     }
 
-    /// A path to each node that has a name.
-    #[must_use]
-    pub fn paths(&self) -> Vec<(Vec<u8>, u64)> {
-        let mut paths = vec![(b"".to_vec(), ROOT)];
-        let mut at = 0;
-        while let Some((path, node)) = paths.get(at).cloned() {
-            if let Body::Directory(names, _) = &self.node(node).body {
-                for (name, child) in names {
-                    paths.push(([&path, &b"/"[..], name].concat(), *child));
-                }
-            }
-            at += 1;
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        paths.retain(|(_, node)| seen.insert(*node));
-        paths
-    }
-
     /// Makes the contents of a file other ones of the same length; it was not this program that did.
     pub fn replace_contents(&mut self, number: u64, contents: Vec<u8>) {
         if let Body::File(bytes) = &mut self.node_mut(number).body {
@@ -184,82 +152,11 @@ impl Model {
         }
     }
 
-    /// The numbers of what is open, in order.
-    #[must_use]
-    pub fn handles(&self) -> Vec<u32> {
-        self.open.keys().copied().collect()
-    }
-
-    /// What is left after a crash of the machine: nothing is open.
-    pub fn close_all(&mut self) {
-        for handle in self.handles() {
-            self.close(handle);
-        }
-    }
-
     fn names(&self, directory: u64) -> Result<&BTreeMap<Vec<u8>, u64>> {
         match &self.node(directory).body {
             Body::Directory(names, _) => Ok(names),
             _ => Err(Error::NotADirectory),
         }
-    }
-
-    fn lookup(&self, path: &[u8], follow: bool) -> Result<Place> {
-        let mut followed = 0;
-        self.walk(ROOT, path, follow, &mut followed)
-    }
-
-    fn walk(&self, from: u64, path: &[u8], follow: bool, followed: &mut u32) -> Result<Place> {
-        if path.is_empty() {
-            return Err(Error::NotFound);
-        }
-        let mut place = Place {
-            directory: ROOT,
-            name: None,
-            node: Some(from),
-        };
-        let mut parts = path
-            .split(|byte| *byte == b'/')
-            .filter(|it| !it.is_empty())
-            .peekable();
-        if path[0] == b'/' {
-            place.node = Some(ROOT);
-        }
-        while let Some(part) = parts.next() {
-            let directory = place.node.ok_or(Error::NotFound)?;
-            let names = self.names(directory)?;
-            if part.len() > 255 {
-                return Err(Error::NameTooLong);
-            }
-            let last = parts.peek().is_none();
-            let node = match part {
-                b"." => Some(directory),
-                b".." => match &self.node(directory).body {
-                    Body::Directory(_, parent) => Some(*parent),
-                    _ => return Err(Error::NotADirectory),
-                },
-                name => names.get(name).copied(),
-            };
-            place = Place {
-                directory,
-                name: Some(part.to_vec()),
-                node,
-            };
-            if let Some(Body::Link(target)) = node.map(|node| &self.node(node).body)
-                && (follow || !last)
-            {
-                *followed += 1;
-                if *followed > FOLLOWED_MAX {
-                    return Err(Error::TooManyLinks);
-                }
-                place = self.walk(directory, target, true, followed)?;
-            }
-        }
-        Ok(place)
-    }
-
-    fn find(&self, path: &[u8], follow: bool) -> Result<u64> {
-        self.lookup(path, follow)?.node.ok_or(Error::NotFound)
     }
 
     fn node_mut(&mut self, number: u64) -> &mut Node {
@@ -340,137 +237,11 @@ impl Model {
         self.reap(number);
     }
 
-    /// `open`; the handle is the lowest that is free.
-    pub fn open(&mut self, path: &[u8], flags: OpenFlags, mode: u32) -> Result<u32> {
-        let exclusive = flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
-        let follow = !flags.contains(OpenFlags::NO_FOLLOW) && !exclusive;
-        let place = self.lookup(path, follow)?;
-        let node = match place.node {
-            Some(_) if exclusive => return Err(Error::Exists),
-            Some(node) => node,
-            None if flags.contains(OpenFlags::CREATE) => {
-                self.make(place, Body::File(Rc::default()), mode)?
-            }
-            None => return Err(Error::NotFound),
-        };
-        let changes = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
-        match self.node(node).kind() {
-            Kind::Link => return Err(Error::TooManyLinks),
-            Kind::Directory if flags.intersects(changes) => return Err(Error::IsADirectory),
-            Kind::File if flags.contains(OpenFlags::DIRECTORY) => {
-                return Err(Error::NotADirectory);
-            }
-            _ => {}
-        }
-        if flags.contains(OpenFlags::TRUNCATE) {
-            self.resize(node, 0);
-        }
-        let handle = (0..)
-            .find(|handle| !self.open.contains_key(handle))
-            .unwrap_or(0);
-        self.open.insert(
-            handle,
-            Open {
-                node,
-                flags,
-                position: 0,
-            },
-        );
-        Ok(handle)
-    }
-
-    /// `close` of an open handle.
-    pub fn close(&mut self, handle: u32) {
-        if let Some(open) = self.open.remove(&handle) {
-            self.reap(open.node);
-        }
-    }
-
-    fn file(&self, handle: u32, to: OpenFlags) -> Result<(&Open, &Rc<Vec<u8>>)> {
-        let open = self.open.get(&handle).ok_or(Error::BadDescriptor)?;
-        if !open.flags.contains(to) {
-            return Err(Error::BadDescriptor);
-        }
-        match &self.node(open.node).body {
-            Body::File(bytes) => Ok((open, bytes)),
-            _ => Err(Error::IsADirectory),
-        }
-    }
-
-    /// `read` or `pread`.
-    pub fn read(&mut self, handle: u32, offset: Option<u64>, len: usize) -> Result<Vec<u8>> {
-        let (open, bytes) = self.file(handle, OpenFlags::READ)?;
-        let at = offset.unwrap_or(open.position).min(bytes.len() as u64) as usize;
-        let read = bytes[at..(at + len).min(bytes.len())].to_vec();
-        if let (None, Some(open)) = (offset, self.open.get_mut(&handle)) {
-            open.position += read.len() as u64;
-        }
-        Ok(read)
-    }
-
-    /// Of a write, the numbers of its first bytes that end at a boundary of blocks.
-    #[must_use]
-    pub fn bytes_to_boundaries(&self, handle: u32, offset: Option<u64>, len: usize) -> Vec<usize> {
-        let Ok((open, bytes)) = self.file(handle, OpenFlags::WRITE) else {
-            return Vec::new();
-        };
-        let here = if open.flags.contains(OpenFlags::APPEND) {
-            bytes.len() as u64
-        } else {
-            open.position
-        };
-        let at = offset.unwrap_or(here) as usize;
-        let first = at.next_multiple_of(BLOCK_BYTES) - at;
-        let boundaries = (first..len).step_by(BLOCK_BYTES);
-        boundaries.filter(|&bytes| bytes > 0).collect()
-    }
-
-    /// `write` or `pwrite` of all of `data`, which is not empty.
-    pub fn write(&mut self, handle: u32, offset: Option<u64>, data: &[u8]) -> Result<usize> {
-        let (open, bytes) = self.file(handle, OpenFlags::WRITE)?;
-        let (number, len) = (open.node, bytes.len());
-        // With an offset, O_APPEND has no effect: so POSIX, not Linux.
-        let here = if open.flags.contains(OpenFlags::APPEND) {
-            len as u64
-        } else {
-            open.position
-        };
-        let at = offset.unwrap_or(here) as usize;
-        let end = at + data.len();
-        if end > len {
-            self.resize(number, end);
-        }
-        if let Body::File(bytes) = &mut self.node_mut(number).body {
-            Rc::make_mut(bytes)[at..end].copy_from_slice(data);
-        }
-        self.directory_changed(number);
-        if let (None, Some(open)) = (offset, self.open.get_mut(&handle)) {
-            open.position = end as u64;
-        }
-        Ok(data.len())
-    }
-
     fn resize(&mut self, number: u64, size: usize) {
         if let Body::File(bytes) = &mut self.node_mut(number).body {
             Rc::make_mut(bytes).resize(size, 0);
         }
         self.directory_changed(number);
-    }
-
-    /// `ftruncate`.
-    pub fn truncate(&mut self, handle: u32, size: usize) -> Result<()> {
-        let open = self.open.get(&handle).ok_or(Error::BadDescriptor)?;
-        // POSIX has EINVAL for a descriptor that is not open for writing, and Linux too.
-        if !open.flags.contains(OpenFlags::WRITE) {
-            return Err(Error::BadArgument);
-        }
-        self.resize(open.node, size);
-        Ok(())
-    }
-
-    /// The node that is open.
-    pub fn fstat(&self, handle: u32) -> Result<u64> {
-        Ok(self.open.get(&handle).ok_or(Error::BadDescriptor)?.node)
     }
 
     /// `stat` or `lstat`.
@@ -511,19 +282,6 @@ impl Model {
         self.leave(place.directory, &name);
         self.drop_name(node);
         Ok(())
-    }
-
-    fn is_above(&self, above: u64, below: u64) -> bool {
-        let mut at = below;
-        loop {
-            if at == above {
-                return true;
-            }
-            match &self.node(at).body {
-                Body::Directory(_, parent) if *parent != at => at = *parent,
-                _ => return false,
-            }
-        }
     }
 
     /// `rename`.
@@ -627,6 +385,3 @@ impl Model {
             .collect())
     }
 }
-
-#[cfg(test)]
-mod tests;

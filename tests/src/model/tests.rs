@@ -1,5 +1,7 @@
 //! The oracle has to be right itself: the cases that are easily wrong.
 
+use storage::vfs::OpenFlags;
+
 use super::*;
 
 const CREATE: OpenFlags = OpenFlags::WRITE
