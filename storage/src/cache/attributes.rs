@@ -1,8 +1,12 @@
 //! Attributes as callers see them, and change them: here, nothing else.
 
-use alloc::rc::Rc;
+use alloc::{boxed::Box, rc::Rc};
 
-use super::{Inner, below::Needs, files::Presence};
+use super::{
+    Inner,
+    below::Needs,
+    files::{File, Presence},
+};
 use crate::{
     Error, Result,
     clock::Clock,
@@ -18,23 +22,30 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             state.blocks_unsure && state.dirty.is_empty() && !state.writing_back
         };
         if unsure {
-            let _shared = file.lock.read().await;
-            let below = self
-                .query(Needs::Outline(number), async |lower: &L| {
-                    lower.getattr(number).await
-                })
-                .await?;
-            let mut state = file.state.borrow_mut();
-            if state.dirty.is_empty() && !state.writing_back {
-                state.now.blocks = below.blocks;
-                state.blocks_unsure = false;
-            }
+            Box::pin(self.ask_blocks(&file)).await?;
         }
         let state = file.state.borrow();
         if state.presence != Presence::Present {
             return Err(Error::NotFound);
         }
         Ok(state.now)
+    }
+
+    /// Asks below how many blocks a file has.
+    async fn ask_blocks(self: &Rc<Self>, file: &File) -> Result<()> {
+        let _shared = file.lock.read().await;
+        let number = file.number;
+        let below = self
+            .query(Needs::Outline(number), async |lower: &L| {
+                lower.getattr(number).await
+            })
+            .await?;
+        let mut state = file.state.borrow_mut();
+        if state.dirty.is_empty() && !state.writing_back {
+            state.now.blocks = below.blocks;
+            state.blocks_unsure = false;
+        }
+        Ok(())
     }
 
     /// Changes attributes.

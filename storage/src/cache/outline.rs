@@ -1,7 +1,7 @@
 //! The calls that go down at once, as their callers need the answer: create, delete, truncate. They make the outline
 //! of a file, which [`super::redo`] draws again after a crash below.
 
-use alloc::rc::Rc;
+use alloc::{boxed::Box, rc::Rc};
 
 use super::{
     Inner,
@@ -103,7 +103,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 })
                 .await;
             if let Err(error) = cut {
-                self.adopt_size(&file).await;
+                Box::pin(self.adopt_size(&file)).await;
                 return Err(error);
             }
             let mut state = file.state.borrow_mut();

@@ -1,6 +1,6 @@
 //! Reads: from pages where there are any, else from below, in runs and ahead of the reader.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::ops::Range;
 
 use super::{
@@ -48,7 +48,8 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     pub(super) async fn open(self: &Rc<Self>, number: FileNumber) -> Result<Rc<File>> {
         let file = self.files.borrow_mut().entry(number);
         if file.state.borrow().presence == Presence::Unknown {
-            self.load(&file).await?;
+            // In a place of its own, like all that hardly any call comes to: a call's future is moved as a whole.
+            Box::pin(self.load(&file)).await?;
         }
         Ok(file)
     }
@@ -174,7 +175,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 done += step;
             } else {
                 let last = page_of(offset + len as u64 - 1);
-                let pages = self.fetch_ahead(&file, page, last).await?;
+                let pages = Box::pin(self.fetch_ahead(&file, page, last)).await?;
                 for (index, content) in (page..=last).zip(&pages) {
                     let from = start_of(index).max(at);
                     let to = start_of(index)

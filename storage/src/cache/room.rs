@@ -3,7 +3,7 @@
 //! A writer gets a promise of pages *before* it takes a file's lock, as making room may mean writing
 //! other files back, or the same.
 
-use alloc::rc::Rc;
+use alloc::{boxed::Box, rc::Rc};
 use core::cell::RefCell;
 
 use super::{
@@ -149,26 +149,40 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
     /// [`Error::NoMemory`]: nothing but a sync can make room. Errors of the write-back, if that
     /// is what room depends on.
     pub(super) async fn room(self: &Rc<Self>, pages: usize) -> Result<Room<'_, M>> {
+        match self.room_at_once(pages)? {
+            Some(room) => Ok(room),
+            None => Box::pin(self.make_room(pages)).await,
+        }
+    }
+
+    /// A promise of `pages`, if it takes no write-back.
+    fn room_at_once(&self, pages: usize) -> Result<Option<Room<'_, M>>> {
+        if self.phase() == Phase::Stopped {
+            return Err(Error::PeerGone);
+        }
+        let counts = self.pool.borrow().counts();
+        let dirty = counts.newly_dirty();
+        if dirty > 0 && dirty + counts.reserved + pages > self.config.dirty_max() {
+            return Ok(None);
+        }
+        while !self.pool.borrow_mut().reserve(pages) {
+            if !self.evict_one() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Room {
+            pool: &self.pool,
+            room_made: &self.room_made,
+            pages,
+        }))
+    }
+
+    async fn make_room(self: &Rc<Self>, pages: usize) -> Result<Room<'_, M>> {
         loop {
-            if self.phase() == Phase::Stopped {
-                return Err(Error::PeerGone);
+            if let Some(room) = self.room_at_once(pages)? {
+                return Ok(room);
             }
             let counts = self.pool.borrow().counts();
-            let dirty = counts.newly_dirty();
-            if dirty > 0 && dirty + counts.reserved + pages > self.config.dirty_max() {
-                self.write_back_some().await?;
-                continue;
-            }
-            if self.pool.borrow_mut().reserve(pages) {
-                return Ok(Room {
-                    pool: &self.pool,
-                    room_made: &self.room_made,
-                    pages,
-                });
-            }
-            if self.evict_one() {
-                continue;
-            }
             if counts.newer() > 0 {
                 self.write_back_some().await?;
             } else if counts.reserved > 0 {
@@ -198,7 +212,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if blocks == 0 || self.space.get().has(blocks, protected) {
             return Ok(());
         }
-        self.refresh_space().await?;
+        Box::pin(self.refresh_space()).await?;
         if self.space.get().has(blocks, protected) {
             return Ok(());
         }

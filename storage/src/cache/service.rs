@@ -55,7 +55,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileServ
     }
 
     async fn write(&self, write: Write<'_>) -> Result<usize> {
-        self.0.write(write).await
+        self.0.write(&write).await
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {

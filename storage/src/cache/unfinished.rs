@@ -24,13 +24,12 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Runs `future` to its end, even if the caller goes away.
-    pub async fn run<T: 'static>(self: &Rc<Self>, future: impl Future<Output = T> + 'static) -> T {
+    /// Runs `future` to its end, even if the caller goes away. It is boxed at once, and not moved again.
+    pub fn run<T: 'static>(self: &Rc<Self>, future: impl Future<Output = T> + 'static) -> Whole<T> {
         Whole {
             future: Some(Box::pin(future)),
             rests: Rc::clone(self),
         }
-        .await
     }
 
     /// Carries rests to their ends, for ever.
@@ -67,7 +66,8 @@ impl Unfinished {
     }
 }
 
-struct Whole<T: 'static> {
+/// A future that is carried to its end, dropped or not.
+pub(super) struct Whole<T: 'static> {
     future: Option<Boxed<T>>,
     rests: Rc<Unfinished>,
 }

@@ -4,7 +4,7 @@
 //! below that the write leaves standing. Every write makes a fresh page: what the ledger describes does not
 //! change, so that a death in the middle of a write finds the page as it was.
 
-use alloc::rc::Rc;
+use alloc::{boxed::Box, rc::Rc};
 
 use super::{
     Inner,
@@ -46,7 +46,7 @@ impl Piece {
 
 impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L, C, M> {
     /// Writes; returns how many bytes were taken before anything came in the way.
-    pub(super) async fn write(self: &Rc<Self>, write: Write<'_>) -> Result<usize> {
+    pub(super) async fn write(self: &Rc<Self>, write: &Write<'_>) -> Result<usize> {
         let len = write.data.len();
         let end = write
             .offset
@@ -57,7 +57,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         let file = self.open(write.file).await?;
         self.admit(&file)?;
         let mut done = 0;
-        let outcome = self.write_pieces(&file, &write, &mut done).await;
+        let outcome = self.write_pieces(&file, write, &mut done).await;
         self.count(|count| count.bytes_copied += done as u64);
         if self.pool.borrow().counts().dirty > self.config.dirty_start() {
             self.work.notify();
@@ -131,7 +131,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                     return self.put(file, &mut state, Basis::Nothing, piece, write, room);
                 }
             }
-            let mut pages = self.fetch(file, piece.page, 1).await?;
+            let mut pages = Box::pin(self.fetch(file, piece.page, 1)).await?;
             self.count(|count| count.misses += 1);
             let mut state = file.state.borrow_mut();
             if state.presence != Presence::Present || state.pages.contains_key(&piece.page) {
