@@ -94,7 +94,7 @@ impl Bench {
             log_blocks: now.log_blocks - before.log_blocks,
         };
         println!(
-            "{what:<34} {:>5} flushes {:>6} writes {:>5} MiB {:>4} log writes {:>4} log blocks",
+            "{what:<38} {:>5} flushes {:>6} writes {:>5} MiB {:>4} log writes {:>4} log blocks",
             costs.flushes,
             costs.writes,
             costs.bytes >> 20,
@@ -107,9 +107,9 @@ impl Bench {
 
 /// A file of 8 MiB that the checkpoint has; then random overwrites of 4 to 16 KiB, a sync after each
 /// `between` of them.
-fn overwrites(overwrite: Overwrite, syncs: u32, between: u32) -> Costs {
+fn overwrites(overwrite: Overwrite, cache: CacheSize, syncs: u32, between: u32) -> Costs {
     const BLOCKS: u64 = 2048;
-    let bench = Bench::new(overwrite, CacheSize::Ample);
+    let bench = Bench::new(overwrite, cache);
     bench.system.run(async {
         let client = bench.system.client(0);
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
@@ -132,7 +132,7 @@ fn overwrites(overwrite: Overwrite, syncs: u32, between: u32) -> Costs {
             }
             client.sync().await.unwrap();
         }
-        bench.end(&format!("{overwrite:?}, {between} a sync"))
+        bench.end(&format!("{overwrite:?}, {cache:?} cache, {between} a sync"))
     })
 }
 
@@ -142,7 +142,7 @@ fn overwrites_of_a_file_share_the_flushes_of_the_log() {
         println!();
         for (syncs, between) in [(20, 10), (5, 100), (2, 500)] {
             let [relocated, in_place, unlogged] =
-                MODES.map(|overwrite| overwrites(overwrite, syncs, between));
+                MODES.map(|overwrite| overwrites(overwrite, CacheSize::Ample, syncs, between));
             // Each time the cache writes back it says beforehand what.
             let groups = in_place.flushes - unlogged.flushes;
             assert_eq!(groups, in_place.log_writes);
@@ -234,5 +234,18 @@ fn what_a_small_cache_writes_in_many_steps_shares_flushes() {
         assert_eq!(in_place.flushes, unlogged.flushes + in_place.log_writes);
         assert!(in_place.writes < unlogged.writes * 21 / 20, "{unlogged:?}");
         assert_eq!(relocated.log_writes + unlogged.log_writes, 0);
+    });
+}
+
+/// What is overwritten again before its turn has come costs a flush more.
+#[test]
+fn random_overwrites_under_a_small_cache_share_some_flushes() {
+    on_a_large_stack(|| {
+        println!();
+        let run = |overwrite| overwrites(overwrite, CacheSize::Small, 2, 3000);
+        let [_, in_place, unlogged] = MODES.map(run);
+        // One for each step would be 335.
+        assert!((10..250).contains(&in_place.log_writes), "{in_place:?}");
+        assert_eq!(in_place.flushes, unlogged.flushes + in_place.log_writes);
     });
 }
