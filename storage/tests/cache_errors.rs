@@ -7,7 +7,7 @@ use storage::{
     Error,
     buffer::Sink,
     cache::Config,
-    file::{Attributes, FileNumber, FileService},
+    file::{Attributes, Class, FileNumber, FileService},
 };
 
 fn small() -> Config {
@@ -135,6 +135,50 @@ fn a_writer_that_finds_no_room_is_told_why() {
     rig.sync();
     let expected: Vec<u8> = (0..written).flat_map(|page| [page as u8; PAGE]).collect();
     assert_eq!(rig.stored(file).unwrap(), expected);
+}
+
+/// With the cache full of data that there is no room for, a name can still be taken out of a directory: its page is
+/// there already. So a full volume can be emptied.
+#[test]
+fn a_directory_can_be_changed_while_nothing_can_be_written_back() {
+    let mut rig = Rig::new(small());
+    let (directory, file) = (FileNumber(8), FileNumber(9));
+    let class = Class {
+        protected: true,
+        ..Class::default()
+    };
+    rig.run(async |cache| {
+        let attributes = Attributes {
+            class,
+            ..Attributes::default()
+        };
+        cache.create(directory, &attributes).await.unwrap();
+        let names = [1; PAGE];
+        let write = write_of(directory, 0, &names, 1);
+        cache.write(write).await.unwrap();
+        cache.sync().await.unwrap();
+        cache.create(file, &Attributes::default()).await.unwrap();
+    });
+    rig.below.state().write_errors = vec![Error::NoSpace; 10_000];
+    rig.run(async |cache| {
+        let mut page = 0;
+        while cache
+            .write(write_of(file, page * PAGE as u64, &[2; PAGE], 1))
+            .await
+            .is_ok()
+        {
+            page += 1;
+        }
+        let taken_out = cache.write(write_of(directory, 40, &[0; 20], 2)).await;
+        assert_eq!(taken_out, Ok(20), "a name is taken out");
+        cache.delete(file).await.unwrap();
+    });
+    rig.below.state().write_errors.clear();
+    rig.sync();
+    let mut expected = [1; PAGE];
+    expected[40..60].fill(0);
+    assert_eq!(rig.stored(directory).unwrap(), expected);
+    rig.no_violations();
 }
 
 /// A bad block hurts those who ask for it, and no reader before it.

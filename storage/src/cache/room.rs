@@ -196,6 +196,29 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         }
     }
 
+    /// Whether pages of a file take no room below: a directory's, that are there already. So names go, and room
+    /// is made, while there is none to write back what is dirty.
+    pub(super) fn adds_nothing(&self, file: &File, first: u64, count: u64) -> bool {
+        let is_protected = file.state.borrow().now.class.protected;
+        is_protected && self.blocks_of_pages(file, first, count) == 0
+    }
+
+    /// As [`Self::room`], however much is dirty: without any write-back.
+    pub(super) fn room_in_spite(&self, pages: usize) -> Result<Room<'_, M>> {
+        loop {
+            if self.pool.borrow_mut().reserve(pages) {
+                return Ok(Room {
+                    pool: &self.pool,
+                    room_made: &self.room_made,
+                    pages,
+                });
+            }
+            if !self.evict_one() {
+                return Err(self.starve());
+            }
+        }
+    }
+
     /// Checks that below has room for `count` pages of a file, from `first` on.
     /// [`Error::NoSpace`]; then a sync may help, as it frees what was deleted before it.
     pub(super) async fn check_space(

@@ -224,8 +224,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             .await
     }
 
-    /// Lowers the links of a file whose name is gone, now or later. By nothing, it only marks the
-    /// time of change, if it can.
+    /// Lowers the links of a file whose name is gone, now or later, and sets its time of change: to what it
+    /// was, if a name is taken back that somebody did not get. By nothing, it only marks the time, if
+    /// it can.
     pub(super) async fn lower_links(
         &self,
         volume: &Volume,

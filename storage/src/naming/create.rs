@@ -27,6 +27,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             let walked = self.walk(volume, path, LastLink::Name).await?;
             let name = walked.vacant(Kind::Directory)?;
             let parent = directory::load(&self.below, volume, walked.parent).await?;
+            let parent_inode = volume.inode(parent.number)?;
+            let before_ns = parent_inode.attributes(&self.below).await?.changed_ns;
             let now = self.now_ns();
             let inode = self.new_inode(volume, Kind::Directory, mode, now).await?;
             let written = self
@@ -35,7 +37,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             self.settle_first_write(volume, &inode, written, crate::BLOCK_BYTES as u64, now)
                 .await?;
             // First the count, then the name, so that a failure leaves nothing that has a name.
-            let parent_inode = volume.inode(parent.number)?;
             if let Err(error) = self.change_links(&parent_inode, 1, now).await {
                 self.undo_create(volume, inode).await;
                 return Err(error);
@@ -46,7 +47,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             if let Err(failure) = &named
                 && failure.is_undone
             {
-                self.lower_links(volume, &parent_inode, 1, now).await;
+                self.lower_links(volume, &parent_inode, 1, before_ns).await;
             }
             Ok(named?)
         })
@@ -101,7 +102,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             if let Err(failure) = &added
                 && failure.is_undone
             {
-                self.lower_links(volume, &inode, 1, now).await;
+                self.lower_links(volume, &inode, 1, attributes.changed_ns)
+                    .await;
             }
             Ok(added?)
         })

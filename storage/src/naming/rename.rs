@@ -136,6 +136,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
 
     async fn move_file(&self, volume: &Volume, ends: &Ends<'_>) -> Made {
         let now = self.now_ns();
+        let before_ns = ends.inode.attributes(&self.below).await?.changed_ns;
         self.change_links(&ends.inode, 1, now).await?;
         let mut moved = self.write_target(volume, ends, now).await;
         if moved.is_ok() {
@@ -146,8 +147,12 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             }
         }
         // If nobody knows whether there are one or two names, the count stays at two.
-        if moved.is_ok() || moved.is_err_and(|failure| failure.is_undone) {
-            self.lower_links(volume, &ends.inode, 1, now).await;
+        match moved {
+            Ok(()) => self.lower_links(volume, &ends.inode, 1, now).await,
+            Err(failure) if failure.is_undone => {
+                self.lower_links(volume, &ends.inode, 1, before_ns).await;
+            }
+            Err(_) => {}
         }
         moved
     }
@@ -161,6 +166,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let now = self.now_ns();
         let changes_parent = ends.source.number != ends.target.number;
         let adds_link = changes_parent && ends.replaced.is_none();
+        let before_ns = ends.target_inode.attributes(&self.below).await?.changed_ns;
         if adds_link {
             self.change_links(&ends.target_inode, 1, now).await?;
         }
@@ -197,7 +203,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 self.lower_links(volume, &ends.inode, 0, now).await;
             }
             Err(failure) if failure.is_undone && adds_link => {
-                self.lower_links(volume, &ends.target_inode, 1, now).await;
+                self.lower_links(volume, &ends.target_inode, 1, before_ns)
+                    .await;
             }
             Err(_) => {}
         }

@@ -205,6 +205,54 @@ fn a_call_that_fails_after_its_effect_does_not_confuse() {
     all_or_nothing(Fault::FailAfter(Error::PeerDied));
 }
 
+/// What everything that has a name was last changed at, by number.
+fn times(fake: &Fake) -> BTreeMap<u64, (u64, u64)> {
+    let files = fake.files();
+    let times = files.iter().map(|(number, file)| {
+        let attributes = &file.attributes;
+        (*number, (attributes.modified_ns, attributes.changed_ns))
+    });
+    times.collect()
+}
+
+/// A file that was made and is gone again is nobody's.
+#[test]
+fn what_could_not_be_named_for_want_of_room_has_changed_no_time() {
+    // The calls up to the one that writes the name: those are what room may lack for.
+    let full = [
+        ("mkdir d; @fill d", "open d/f rwc", 2),
+        ("mkdir d; @fill d", "mkdir d/e", 4),
+        ("touch f; mkdir d; @fill d", "link f d/{200*z}", 2),
+        (
+            "mkdir a; touch a/f; mkdir d; @fill d",
+            "rename a/f d/{200*z}",
+            2,
+        ),
+        (
+            "mkdir a; mkdir a/e; mkdir d; @fill d",
+            "rename a/e d/{200*z}",
+            2,
+        ),
+    ];
+    for (setup, operation, calls) in full {
+        let mut refused = 0;
+        for call in 0..calls {
+            let (fake, naming) = prepare(1, setup);
+            let before = times(&fake);
+            fake.set_fault(call, Fault::Fail(Error::Device));
+            let answer = perform(&naming, operation);
+            assert!(!fake.clear_fault(), "{setup}; {operation}: call {call}");
+            block_on(naming.sync_periodic()).expect(operation);
+            let after = times(&fake);
+            if answer.is_err() {
+                refused += 1;
+                assert_eq!(after, before, "{setup}; {operation}: call {call}");
+            }
+        }
+        assert_eq!(refused, calls, "{setup}; {operation}");
+    }
+}
+
 #[test]
 fn want_of_memory_or_room_is_over_after_a_checkpoint() {
     let errors = [Error::NoMemory, Error::NoSpace];
