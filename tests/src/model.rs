@@ -336,6 +336,19 @@ impl Model {
         Ok(())
     }
 
+    /// Counts one link more than there is, as an operation does that was broken off halfway: of a file, or of the
+    /// directory that a path is in.
+    pub fn count_too_many(&mut self, path: &[u8], of_parent: bool) -> Result<()> {
+        let place = self.lookup(path, false)?;
+        let node = match of_parent {
+            true => place.directory,
+            false => place.node.ok_or(Error::NotFound)?,
+        };
+        self.node_mut(node).links += 1;
+        self.changed(node);
+        Ok(())
+    }
+
     /// `symlink`.
     pub fn symlink(&mut self, target: &[u8], path: &[u8]) -> Result<()> {
         let place = self.lookup(path, false)?;

@@ -43,6 +43,8 @@ pub struct File {
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     entries: BTreeMap<Vec<u8>, Entry>,
+    /// What could not be read, with everything below it.
+    lost: BTreeMap<Vec<u8>, Error>,
 }
 
 /// The path of a name in a directory.
@@ -58,32 +60,44 @@ pub type Judge<'a> = dyn Fn(u64, &File, &[u8]) -> Option<String> + 'a;
 impl Tree {
     /// Reads everything; an error comes with the path.
     pub async fn read<F: FileSystem>(system: &F, top: &[u8]) -> Result<Self, (String, Error)> {
+        let tree = Self::read_what_can_be(system, top).await;
+        match tree.lost.first_key_value() {
+            None => Ok(tree),
+            Some((path, &error)) => Err((path.escape_ascii().to_string(), error)),
+        }
+    }
+
+    /// Reads what can be read, and takes note of what cannot. Of a directory that is not there nothing is.
+    pub async fn read_what_can_be<F: FileSystem>(system: &F, top: &[u8]) -> Self {
         let mut tree = Self::default();
         let mut left = vec![top.to_vec()];
         while let Some(path) = left.pop() {
-            let failed = |error| (path.escape_ascii().to_string(), error);
-            let stat = system.stat(&path, false).await.map_err(failed)?;
-            let content = match stat.kind() {
-                Kind::File => {
-                    let file = contents(system, &path, stat.size).await;
-                    Content::File(file.map_err(failed)?)
+            match Entry::read(system, &path).await {
+                Ok(entry) => {
+                    if let Content::Directory(names) = &entry.content {
+                        left.extend(names.keys().map(|name| join(&path, name)));
+                    }
+                    tree.entries.insert(path, entry);
                 }
-                Kind::Link => {
-                    let mut target = vec![0; stat.size as usize + 1];
-                    let read = system.readlink(&path, Sink::local(&mut target)).await;
-                    target.truncate(read.map_err(failed)?);
-                    Content::Link(target)
+                Err(Error::NotFound) if path == top => {}
+                Err(error) => {
+                    tree.lost.insert(path, error);
                 }
-                Kind::Directory => {
-                    let names = entries(system, &path).await.map_err(failed)?;
-                    left.extend(names.keys().map(|name| join(&path, name)));
-                    let kinds = names.into_iter().map(|(name, (_, kind))| (name, kind));
-                    Content::Directory(kinds.collect())
-                }
-            };
-            tree.entries.insert(path, Entry { stat, content });
+            }
         }
-        Ok(tree)
+        tree
+    }
+
+    /// What could not be read, by path, with why. What is below it was not looked at.
+    #[must_use]
+    pub fn lost(&self) -> &BTreeMap<Vec<u8>, Error> {
+        &self.lost
+    }
+
+    /// Whether all of it could be read, to the last block.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lost.is_empty() && self.files().all(|(_, file)| file.unreadable.is_empty())
     }
 
     /// The files, by path.
@@ -96,7 +110,8 @@ impl Tree {
             })
     }
 
-    /// The first difference from what the model has below `top`, if there is one.
+    /// The first difference from what the model has below `top`, if there is one. Of what is lost nothing is
+    /// said.
     #[must_use]
     pub fn difference(&self, model: &Model, top: &[u8]) -> Option<String> {
         self.difference_where(model, top, &|_, found, bytes| found.difference(bytes))
@@ -108,12 +123,16 @@ impl Tree {
     pub fn difference_where(&self, model: &Model, top: &[u8], judge: &Judge<'_>) -> Option<String> {
         let mut inodes = BTreeMap::new();
         let Ok(root) = model.stat(top, false) else {
-            return Some(format!("{}: is there", top.escape_ascii()));
+            let is_there = || format!("{}: is there", top.escape_ascii());
+            return (!self.entries.is_empty()).then(is_there);
         };
         let mut left = vec![(top.to_vec(), root)];
         while let Some((path, number)) = left.pop() {
             let node = model.node(number);
             let at = path.escape_ascii();
+            if self.lost.contains_key(&path) {
+                continue;
+            }
             let Some(entry) = self.entries.get(&path) else {
                 return Some(format!("{at}: is missing"));
             };
@@ -136,6 +155,25 @@ impl Tree {
 }
 
 impl Entry {
+    async fn read<F: FileSystem>(system: &F, path: &[u8]) -> storage::Result<Self> {
+        let stat = system.stat(path, false).await?;
+        let content = match stat.kind() {
+            Kind::File => Content::File(contents(system, path, stat.size).await?),
+            Kind::Link => {
+                let mut target = vec![0; stat.size as usize + 1];
+                let read = system.readlink(path, Sink::local(&mut target)).await;
+                target.truncate(read?);
+                Content::Link(target)
+            }
+            Kind::Directory => {
+                let names = entries(system, path).await?;
+                let kinds = names.into_iter().map(|(name, (_, kind))| (name, kind));
+                Content::Directory(kinds.collect())
+            }
+        };
+        Ok(Self { stat, content })
+    }
+
     fn difference(
         &self,
         model: &Model,
@@ -183,7 +221,20 @@ impl File {
         if let Some(block) = self.unreadable.first() {
             return Some(format!("block {block} cannot be read"));
         }
-        if self.bytes[..] == *bytes {
+        self.difference_where_readable(bytes)
+    }
+
+    /// The first difference from these bytes, but for the blocks that could not be read.
+    #[must_use]
+    pub fn difference_where_readable(&self, bytes: &[u8]) -> Option<String> {
+        let mut expected = bytes.to_vec();
+        for &block in &self.unreadable {
+            let from = expected.len().min(block as usize * BLOCK_BYTES);
+            let to = expected.len().min(from + BLOCK_BYTES);
+            expected[from..to].fill(0);
+        }
+        let bytes = &expected;
+        if *self.bytes == *bytes {
             return None;
         }
         let lengths = || format!("{} bytes instead of {}", self.bytes.len(), bytes.len());

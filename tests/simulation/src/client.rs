@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::pending,
     rc::Rc,
 };
 
@@ -16,7 +17,7 @@ use tests::{
     operation::{Operation, Path, contents, random_operation_below},
     outcome::{Descriptors, Outcome, agree, note_open, perform},
     random::Random,
-    tree::Tree,
+    tree::{File, Tree},
 };
 
 use crate::{
@@ -37,6 +38,14 @@ pub struct Shared {
     pub operations: Cell<u64>,
     /// Operations that there was no room for, or only for a part.
     pub refused: Cell<u64>,
+    /// The only disk has done something wrong: calls may fail.
+    pub may_fail: Cell<bool>,
+    /// The stack has stopped, as it may when the only disk fails.
+    pub stopped: Cell<bool>,
+    /// So much is damaged that nobody can work any more.
+    pub over: Cell<bool>,
+    /// Clients that cannot go on, and are to be started anew.
+    pub quit: RefCell<Vec<usize>>,
     /// The number of the next operation of each client, over all boots.
     pub next: RefCell<Vec<u64>>,
 }
@@ -44,6 +53,20 @@ pub struct Shared {
 impl Shared {
     fn end(&self) {
         self.operations.set(self.operations.get() + 1);
+    }
+
+    /// If a call may have failed because the only disk fails, the client ends here: its successor looks what has
+    /// come of what it did.
+    async fn bear(&self, error: Error, client: usize) {
+        match error {
+            Error::Device | Error::Corrupt if self.may_fail.get() => {
+                self.quit.borrow_mut().push(client);
+            }
+            // The store has come back with another checkpoint than it had, or not at all.
+            Error::PeerGone | Error::NoCheckpoint if self.may_fail.get() => self.stopped.set(true),
+            _ => return,
+        }
+        pending().await
     }
 }
 
@@ -57,10 +80,11 @@ pub async fn work(
     client: usize,
     succeeds: bool,
 ) {
-    let system = vfs::Client::new(naming);
-    if succeeds {
+    let instance = || kernel.generation(naming.role);
+    let system = vfs::Client::new(naming.clone());
+    if succeeds || shared.oracle.borrow().is_homeless(client) {
         let what = format!("client {client}, a new instance");
-        succeed(&system, &shared, client, &what).await;
+        succeed(&kernel, &system, &shared, client, &what).await;
     }
     let mut descriptors = Descriptors::new();
     // What is to be deleted before anything else is done, since there was no room.
@@ -83,9 +107,21 @@ pub async fn work(
         }
         let what = format!("client {client}, operation {number}");
         if random.one_in(mix.sync_one_in) {
-            let synced = sync(&system, &shared, &mix, &what).await;
-            if !synced {
-                deletions += 20;
+            match sync(&system, &shared, &what).await {
+                Ok(()) => {}
+                // Pages stay dirty until there is room.
+                Err(Error::NoSpace) if mix.room.is_some() => {
+                    shared.refused.set(shared.refused.get() + 1);
+                    deletions += 20;
+                }
+                Err(Error::Device | Error::Corrupt) if shared.may_fail.get() => {
+                    // A store that has failed is out until the next boot, which somebody will see to.
+                    shared.stopped.set(random.one_in(3));
+                }
+                Err(error) => {
+                    shared.bear(error, client).await;
+                    panic!("{what}: sync: {error}");
+                }
             }
         } else if random.one_in(mix.look_one_in) && shared.oracle.borrow().damaged(client).is_none()
         {
@@ -109,8 +145,18 @@ pub async fn work(
             let (expected, handle) = shared.oracle.borrow_mut().begin(client, &operation);
             let what = format!("{what}: {operation:?}");
             log::debug!("{what}");
+            let before = instance();
             let (found, descriptor) = perform(&system, &descriptors, &operation).await;
-            let extent = match mix.room.is_some() {
+            if let Err(error) = &found {
+                shared.bear(*error, client).await;
+            }
+            // Naming died over it, and there was no room for it once more: what was made of it before stays.
+            let is_write = matches!(operation, Operation::Write(..));
+            if is_write && found == Err(Error::NoSpace) && before != instance() {
+                shared.quit.borrow_mut().push(client);
+                pending::<()>().await;
+            }
+            let extent = match mix.room.is_some() || shared.may_fail.get() {
                 true => extent(&operation, &found),
                 false => Extent::Whole,
             };
@@ -174,7 +220,8 @@ pub async fn delete_all<F: FileSystem>(
     Ok(())
 }
 
-/// How much of an operation was done, on a volume that may be full. What needs no room never lacks it.
+/// How much of an operation was done, on a volume that may be full, or a disk that fails. What needs no room never
+/// lacks it.
 fn extent(operation: &Operation, found: &Result<Outcome>) -> Extent {
     let takes_room = match operation {
         Operation::Open(_, flags, _) => flags.contains(OpenFlags::CREATE),
@@ -214,43 +261,111 @@ fn random_deletion_below(random: &mut Random, model: &Model, top: &[u8]) -> Opti
     is_empty.then_some(Operation::Rmdir(Path(path)))
 }
 
-/// Says whether there was room for it.
-async fn sync<F: FileSystem>(system: &F, shared: &Shared, mix: &Mix, what: &str) -> bool {
+async fn sync<F: FileSystem>(system: &F, shared: &Shared, what: &str) -> Result<()> {
     let begun = shared.oracle.borrow_mut().sync_begun();
     log::debug!("{what}: Sync");
-    match system.sync().await {
-        Ok(_) => shared.oracle.borrow_mut().sync_ended(begun),
-        // Pages stay dirty until there is room.
-        Err(Error::NoSpace) if mix.room.is_some() => {
-            shared.refused.set(shared.refused.get() + 1);
-            shared.end();
-            return false;
-        }
-        Err(error) => panic!("{what}: sync: {error}"),
+    let synced = system.sync().await;
+    if synced.is_ok() {
+        shared.oracle.borrow_mut().sync_ended(begun);
     }
     shared.end();
-    true
+    synced.map(|_| ())
 }
 
-/// Looks at what an instance that died has left.
-async fn succeed<F: FileSystem>(system: &F, shared: &Shared, client: usize, what: &str) {
-    log::debug!("{what}");
-    let top = shared.oracle.borrow().top(client).to_vec();
-    let tree = Tree::read(system, &top).await;
-    let tree = tree.unwrap_or_else(|(path, error)| panic!("{what}: {path}: {error}"));
-    let succeeded = shared.oracle.borrow_mut().succeeded(client, &tree);
-    if let Err(difference) = succeeded {
-        panic!("{what}: {difference}");
+/// How often a directory is read again that could not be read to the end.
+const READS_MAX: u32 = 50;
+
+/// Directories that are given up before there is no use in going on.
+const GIVEN_UP_MAX: usize = 12;
+
+/// What is below a directory. A disk that fails may be well again the next time.
+pub async fn read_tree<F: FileSystem>(
+    kernel: &Rc<Kernel>,
+    system: &F,
+    shared: &Shared,
+    top: &[u8],
+) -> Tree {
+    let mut reads = 0;
+    loop {
+        let tree = Tree::read_what_can_be(system, top).await;
+        reads += 1;
+        // What a lie has cost will not be well again.
+        let lied_to = shared.oracle.borrow().is_lied_to();
+        let enough = if lied_to { 3 } else { READS_MAX };
+        if tree.is_whole() || reads >= enough || !shared.may_fail.get() {
+            return tree;
+        }
+        kernel.sleep(1_000_000_000).await;
     }
-    shared.end();
+}
+
+/// Looks at what an instance that died has left. If that cannot be read to the end, there is a new directory.
+async fn succeed<F: FileSystem>(
+    kernel: &Rc<Kernel>,
+    system: &F,
+    shared: &Shared,
+    client: usize,
+    what: &str,
+) {
+    log::debug!("{what}");
+    let is_homeless = shared.oracle.borrow().is_homeless(client);
+    if !is_homeless {
+        let top = shared.oracle.borrow().top(client).to_vec();
+        let tree = read_tree(kernel, system, shared, &top).await;
+        log::debug!("{what}: lost {:?}", tree.lost());
+        let succeeded = shared.oracle.borrow_mut().succeeded(client, &tree);
+        if let Err(difference) = succeeded {
+            panic!("{what}: {difference}");
+        }
+        shared.end();
+    }
+    let given_up = shared.oracle.borrow().given_up();
+    for _ in 0..READS_MAX * u32::from(given_up < GIVEN_UP_MAX) {
+        if !shared.oracle.borrow().is_homeless(client) {
+            return;
+        }
+        let (top, begun) = {
+            let mut oracle = shared.oracle.borrow_mut();
+            (oracle.next_top(), oracle.instant())
+        };
+        let made = system.mkdir(&top, 0o755).await;
+        log::debug!("{what}: mkdir {}: {made:?}", top.escape_ascii());
+        match made {
+            Ok(()) => shared.oracle.borrow_mut().moved(client, top, begun),
+            Err(Error::Device | Error::Corrupt | Error::NoSpace) => {
+                kernel.sleep(1_000_000_000).await;
+            }
+            Err(error) => {
+                shared.bear(error, client).await;
+                panic!("{what}: a new directory: {error}");
+            }
+        }
+        shared.end();
+    }
+    if shared.oracle.borrow().is_homeless(client) {
+        // Too much is damaged.
+        shared.over.set(true);
+        pending::<()>().await;
+    }
 }
 
 /// Compares the client's whole directory.
 async fn look<F: FileSystem>(system: &F, shared: &Shared, client: usize, what: &str) {
     let top = shared.oracle.borrow().top(client).to_vec();
-    let tree = Tree::read(system, &top).await;
-    let tree = tree.unwrap_or_else(|(path, error)| panic!("{what}: look: {path}: {error}"));
-    let difference = tree.difference(shared.oracle.borrow().model(client), &top);
+    let tree = match Tree::read(system, &top).await {
+        Ok(tree) => tree,
+        Err((path, error)) => {
+            shared.bear(error, client).await;
+            panic!("{what}: look: {path}: {error}");
+        }
+    };
+    let model = shared.oracle.borrow().model(client).clone();
+    let readable = |_, found: &File, bytes: &[u8]| found.difference_where_readable(bytes);
+    let mut difference = tree.difference_where(&model, &top, &readable);
+    if difference.is_none() && !tree.is_whole() {
+        shared.bear(Error::Corrupt, client).await;
+        difference = tree.difference(&model, &top);
+    }
     if let Some(difference) = difference {
         panic!("{what}: look: {difference}");
     }

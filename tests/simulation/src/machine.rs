@@ -11,7 +11,7 @@ use manager::policy::{Action, Death, Member, Policy};
 use stack::Role;
 use storage::{
     clock::Clock,
-    faulty::{Overlay, Persistence, Rule},
+    faulty::{Action as Fault, Armed, Direction, Overlay, Persistence, Rule},
     naming::SURVIVING_PAGES_MAX,
     surviving::Heap,
 };
@@ -56,6 +56,46 @@ pub enum Progress {
     Went,
     /// Only time has passed.
     Waited,
+}
+
+/// Why a machine cannot go on.
+#[derive(Debug)]
+pub enum Halt {
+    /// Nothing in the stack can happen any more.
+    Stalled,
+    /// The manager has given up: with why.
+    GaveUp(String),
+}
+
+/// What a disk has done wrong since power on, in requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Misdeeds {
+    /// Anything but being slow.
+    pub all: u64,
+    /// Of these, what it did not say and what stays.
+    pub lies: u64,
+    /// Of these, writes that went elsewhere.
+    pub strays: u64,
+}
+
+impl Misdeeds {
+    fn add(&mut self, armed: &Armed) {
+        let acted = armed.acted;
+        match armed.rule.action {
+            Fault::Slow { .. } => return,
+            Fault::ReadError | Fault::WriteError | Fault::Dead => {}
+            Fault::Corrupt { .. } if armed.rule.direction == Direction::Reads => {}
+            Fault::MisdirectedWrite { .. } => {
+                self.lies += acted;
+                self.strays += acted;
+            }
+            Fault::Corrupt { .. }
+            | Fault::TornWrite { .. }
+            | Fault::LostWrite
+            | Fault::LostFlush => self.lies += acted,
+        }
+        self.all += acted;
+    }
 }
 
 /// A machine that is on.
@@ -190,7 +230,7 @@ impl Machine {
     ///
     /// # Errors
     /// If nothing can go on, or the manager gives up: with why.
-    pub fn step(&mut self) -> Result<Progress, String> {
+    pub fn step(&mut self) -> Result<Progress, Halt> {
         let step = self.kernel.step();
         while let Some(report) = self.kernel.report() {
             self.add(Job::Hear(report));
@@ -198,7 +238,7 @@ impl Machine {
         match step {
             Step::Inside => {}
             Step::Waited => return Ok(Progress::Waited),
-            Step::Stalled => return Err("nothing in the stack can go on".into()),
+            Step::Stalled => return Err(Halt::Stalled),
             Step::Outside(MANAGER, 0) => self.manage()?,
             Step::Outside(MANAGER, _) => self.add(Job::Tick),
             Step::Outside(source, number) => {
@@ -210,7 +250,7 @@ impl Machine {
         Ok(Progress::Went)
     }
 
-    fn manage(&mut self) -> Result<(), String> {
+    fn manage(&mut self) -> Result<(), Halt> {
         let now_ns = self.kernel.now_ns();
         let actions = match self.jobs.pop_front() {
             // Of an instance that was replaced meanwhile: dropped.
@@ -249,7 +289,7 @@ impl Machine {
         Ok(())
     }
 
-    fn act(&mut self, action: Action) -> Result<(), String> {
+    fn act(&mut self, action: Action) -> Result<(), Halt> {
         log::debug!("the manager: {action:?}");
         match action {
             Action::Kill(role) => self.kernel.kill(role, true),
@@ -265,10 +305,30 @@ impl Machine {
             }
             Action::GiveUp(role) => {
                 let name = self.kernel.name(role);
-                return Err(format!("{name} crashed too often: the manager gives up"));
+                return Err(Halt::GaveUp(format!(
+                    "{name} crashed too often: the manager gives up"
+                )));
             }
         }
         Ok(())
+    }
+
+    /// What a disk has done wrong. Rules that are done and made room for others count no more.
+    #[must_use]
+    pub fn misdeeds(&self, disk: usize) -> Misdeeds {
+        let mut misdeeds = Misdeeds::default();
+        if let Some(disk) = &self.disks[disk] {
+            disk.rules().iter().for_each(|armed| misdeeds.add(armed));
+        }
+        misdeeds
+    }
+
+    /// How many rules a disk has, done or not.
+    #[must_use]
+    pub fn rules(&self, disk: usize) -> usize {
+        self.disks[disk]
+            .as_ref()
+            .map_or(0, |disk| disk.rules().len())
     }
 
     /// A disk begins to fail by a rule, which names no kind of block.

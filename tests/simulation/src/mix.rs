@@ -87,8 +87,9 @@ impl Mix {
         if random.one_in(2) {
             victims.extend((0..clients).map(|client| roles.client(client)));
         }
-        // What one disk of a mirror does wrong, the other makes good, whatever happens besides.
-        let fails = disks == 2 && random.one_in(3);
+        // What one disk of a mirror does wrong, the other makes good, whatever happens besides. What the only disk
+        // does wrong may cost something.
+        let fails = random.one_in(3);
         let mut faults = FAULTS.to_vec();
         faults.retain(|_| random.one_in(2));
         let pages = random.pick(&[64, 64, 128, 1024]);
@@ -144,10 +145,17 @@ impl Mix {
         mix.without(case)
     }
 
-    /// Whether clients die.
+    /// Whether clients may die, or end by themselves.
     #[must_use]
-    pub fn kills_clients(&self) -> bool {
-        self.kill_steps > 0 && self.victims.iter().any(|&it| it > self.roles.naming())
+    pub fn replaces_clients(&self) -> bool {
+        let kills = self.kill_steps > 0 && self.victims.iter().any(|&it| it > self.roles.naming());
+        kills || self.room.is_some() || self.only_disk_fails()
+    }
+
+    /// Whether the only disk fails.
+    #[must_use]
+    pub fn only_disk_fails(&self) -> bool {
+        self.roles.disks == 1 && self.fault_steps > 0
     }
 
     /// Less what the case leaves out.

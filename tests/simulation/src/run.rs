@@ -7,20 +7,21 @@ use std::{
 };
 
 use storage::{
+    Error,
     block::ram::RamDisk,
-    faulty::Rule,
+    faulty::{Action, Direction, RULES_MAX, Rule},
     twinfs::Overwrite,
     vfs::{self, FileSystem},
 };
-use tests::{random::Random, stack::FORMAT, tree::Tree};
+use tests::{random::Random, stack::FORMAT};
 
 use crate::{
     case::Case,
     client::{self, Shared},
     disk::Medium,
-    machine::{Machine, Progress},
+    machine::{Halt, Machine, Misdeeds, Progress},
     mix::Mix,
-    oracle::Oracle,
+    oracle::{Oracle, Rules},
 };
 
 /// What a run did.
@@ -71,6 +72,9 @@ const BLOCKS_KEPT_MAX: u64 = 32;
 
 /// A file that takes most of the room of a volume that is to be full.
 const FILLER: &[u8] = b"/filler";
+
+/// Boots in which the stack stops before anybody can look, after which there is no volume any more.
+const STOPS_MAX: u64 = 3;
 
 /// The first time that files get, nanoseconds.
 const STAMP_NS: u64 = 1_000_000_000;
@@ -123,6 +127,10 @@ enum End {
     Done,
     /// The power is cut.
     Cut,
+    /// The stack has stopped, as it may when the only disk fails.
+    Stopped,
+    /// There is no volume any more that anybody could use.
+    Lost,
 }
 
 struct Run<'a> {
@@ -144,6 +152,11 @@ struct Run<'a> {
     /// Cuts since somebody has looked at everything.
     cuts_in_a_row: u64,
     next_fault: u64,
+    /// What the only disk has done wrong, in earlier boots and in this one.
+    misdeeds: Misdeeds,
+    last_boot: Misdeeds,
+    /// Boots in a row in which the stack has stopped before anybody could look.
+    stops: u64,
     /// Blocks that were free in the beginning.
     room: u64,
     /// Clients are at work.
@@ -160,8 +173,11 @@ impl<'a> Run<'a> {
         let oracle = Rc::new(RefCell::new(Oracle::new(
             tops.collect(),
             STAMP_NS,
-            mix.store.overwrite == Overwrite::InPlace,
-            mix.room.is_some(),
+            Rules {
+                in_place: mix.store.overwrite == Overwrite::InPlace,
+                tight: mix.room.is_some(),
+                distrust: mix.only_disk_fails(),
+            },
         )));
         let mut run = Self {
             case,
@@ -170,6 +186,10 @@ impl<'a> Run<'a> {
                 oracle,
                 operations: Cell::default(),
                 refused: Cell::default(),
+                may_fail: Cell::default(),
+                stopped: Cell::default(),
+                over: Cell::default(),
+                quit: RefCell::default(),
                 next: RefCell::new(vec![0; mix.roles.clients]),
             }),
             random: Random::new(case.seed ^ 0x000f_a117),
@@ -181,6 +201,9 @@ impl<'a> Run<'a> {
             away: None,
             cuts_in_a_row: 0,
             next_fault: u64::MAX,
+            misdeeds: Misdeeds::default(),
+            last_boot: Misdeeds::default(),
+            stops: 0,
             room: 0,
             works: false,
             disruptions: 0,
@@ -217,22 +240,30 @@ impl<'a> Run<'a> {
         self.format(&mut media)?;
         loop {
             let mut machine = self.boot(media);
-            if self.boots > 2 && self.look(&mut machine)? == End::Cut {
-                media = self.cut(machine);
-                continue;
+            let mut end = End::Done;
+            if self.boots > 2 {
+                end = self.look(&mut machine)?;
             }
-            let end = self.work(&mut machine)?;
+            let worked = end == End::Done;
+            if worked {
+                end = self.work(&mut machine)?;
+            }
             media = self.cut(machine);
-            if end == End::Done {
-                break;
+            match (worked, end) {
+                (_, End::Lost) => return Ok(()),
+                (true, End::Done) => break,
+                (true, _) => self.move_disks(&mut media),
+                (false, _) => {}
             }
-            self.move_disks(&mut media);
         }
         // What the last cut has left, without another one.
         (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
         let mut machine = self.boot(media);
-        self.look(&mut machine)?;
-        self.empty(&mut machine)?;
+        let end = self.look(&mut machine)?;
+        // What a lie has damaged cannot always be deleted.
+        if end == End::Done && !self.shared.oracle.borrow().is_lied_to() {
+            self.empty(&mut machine)?;
+        }
         machine.kernel.shut_down();
         Ok(())
     }
@@ -271,9 +302,7 @@ impl<'a> Run<'a> {
 
     /// The clients' directories.
     fn tops(&self) -> Vec<Vec<u8>> {
-        let oracle = self.shared.oracle.borrow();
-        let tops = (0..self.mix.roles.clients).map(|client| oracle.top(client).to_vec());
-        tops.collect()
+        self.shared.oracle.borrow().tops()
     }
 
     /// One disk of a mirror is away for a while, once. It may be stale when it comes back.
@@ -346,8 +375,26 @@ impl<'a> Run<'a> {
         machine.kernel.start(role, work);
     }
 
-    /// Clients that died are replaced.
+    /// Takes note of what the only disk has done.
+    fn note_misdeeds(&mut self, machine: &Machine) {
+        let misdeeds = machine.misdeeds(0);
+        if misdeeds != self.last_boot {
+            self.last_boot = misdeeds;
+            self.shared.may_fail.set(true);
+            let (lies, strays) = (
+                self.misdeeds.lies + misdeeds.lies,
+                self.misdeeds.strays + misdeeds.strays,
+            );
+            self.shared.oracle.borrow_mut().disk_did(lies, strays);
+        }
+    }
+
+    /// Clients that died, or cannot go on, are replaced.
     fn replace_clients(&self, machine: &Machine) {
+        for client in self.shared.quit.take() {
+            let role = self.mix.roles.client(client);
+            machine.kernel.kill(role, true);
+        }
         for client in 0..self.mix.roles.clients {
             if !machine.kernel.is_up(self.mix.roles.client(client)) {
                 self.shared.oracle.borrow_mut().died(client);
@@ -364,25 +411,51 @@ impl<'a> Run<'a> {
             vfs::Client::new(machine.endpoint(roles.naming())),
             found.clone(),
         );
-        let tops = self.tops();
+        let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
+        let tops = shared.oracle.borrow().tops();
         machine.kernel.start(roles.attendant(), async move {
             let mut trees = Vec::new();
             for top in tops {
-                let tree = Tree::read(&system, &top).await;
-                trees.push(tree.map_err(|(path, error)| format!("{path}: {error}")));
+                trees.push(client::read_tree(&kernel, &system, &shared, &top).await);
             }
-            *told.borrow_mut() = Some(trees.into_iter().collect::<Result<Vec<_>, _>>());
+            let there = system.statfs().await.map(|_| ());
+            *told.borrow_mut() = Some((trees, there));
         });
+        // Nothing goes wrong while somebody looks: what cannot be read then is lost.
+        let next_fault = std::mem::replace(&mut self.next_fault, u64::MAX);
         let end = self.go(machine, &mut |_| found.borrow().is_some())?;
-        if end == End::Done {
-            let trees = found.borrow_mut().take().expect("was looked at");
-            let trees = trees.map_err(|what| format!("after a power cut: {what}"))?;
-            self.cuts_in_a_row = 0;
-            let judged = self.shared.oracle.borrow_mut().crashed(&trees);
-            judged.map_err(|what| format!("after a power cut: {what}"))?;
-            machine.kernel.kill(roles.attendant(), true);
+        self.next_fault = next_fault;
+        let lied_to = self.shared.oracle.borrow().is_lied_to();
+        match end {
+            End::Done => {}
+            // It stops again and again.
+            End::Stopped if lied_to => {
+                self.stops += 1;
+                let lost = self.stops > STOPS_MAX;
+                return Ok(if lost { End::Lost } else { End::Stopped });
+            }
+            End::Stopped => return Err("the stack has stopped, and no disk has lied".into()),
+            end => return Ok(end),
         }
-        Ok(end)
+        let (trees, there) = found.borrow_mut().take().expect("was looked at");
+        match there {
+            Ok(()) => {}
+            Err(_) if lied_to => return Ok(End::Lost),
+            Err(error) => return Err(format!("after a power cut: {error}")),
+        }
+        for tree in &trees {
+            for (path, error) in tree.lost() {
+                if !lied_to || *error != Error::Corrupt {
+                    let path = path.escape_ascii();
+                    return Err(format!("after a power cut: {path}: {error}"));
+                }
+            }
+        }
+        (self.cuts_in_a_row, self.stops) = (0, 0);
+        let judged = self.shared.oracle.borrow_mut().crashed(&trees);
+        judged.map_err(|what| format!("after a power cut: {what}"))?;
+        machine.kernel.kill(roles.attendant(), true);
+        Ok(End::Done)
     }
 
     fn cut(&mut self, machine: Machine) -> Vec<Option<Medium>> {
@@ -394,6 +467,14 @@ impl<'a> Run<'a> {
     }
 
     fn end(&mut self, machine: Machine, random: &mut Random) -> Vec<Option<Medium>> {
+        self.misdeeds = Misdeeds {
+            all: self.misdeeds.all + self.last_boot.all,
+            lies: self.misdeeds.lies + self.last_boot.lies,
+            strays: self.misdeeds.strays + self.last_boot.strays,
+        };
+        self.last_boot = Misdeeds::default();
+        self.shared.stopped.set(false);
+        self.shared.quit.borrow_mut().clear();
         self.now_ns = machine.kernel.now_ns() + 1_000_000_000;
         machine.cut(random)
     }
@@ -406,7 +487,21 @@ impl<'a> Run<'a> {
     ) -> Result<End, String> {
         let (mut operations, mut since_ns, mut since_steps) = (0, self.now_ns, 0);
         loop {
-            let progress = machine.step()?;
+            let progress = match machine.step() {
+                Ok(progress) => progress,
+                Err(Halt::GaveUp(_)) if self.shared.may_fail.get() => return Ok(End::Stopped),
+                Err(Halt::GaveUp(why)) => return Err(why),
+                Err(Halt::Stalled) => return Err("nothing in the stack can go on".into()),
+            };
+            if self.mix.only_disk_fails() {
+                self.note_misdeeds(machine);
+                if self.shared.stopped.get() {
+                    return Ok(End::Stopped);
+                }
+                if self.shared.over.get() {
+                    return Ok(End::Lost);
+                }
+            }
             let mut counts = self.counts.get();
             counts.steps += u64::from(progress == Progress::Went);
             counts.hash = counts.hash.rotate_left(1) ^ machine.kernel.hash();
@@ -428,7 +523,7 @@ impl<'a> Run<'a> {
                     counts.steps - since_steps
                 ));
             }
-            if self.works && self.mix.kills_clients() {
+            if self.works && self.mix.replaces_clients() {
                 self.replace_clients(machine);
             }
             if done(&counts) {
@@ -454,13 +549,23 @@ impl<'a> Run<'a> {
     fn harm(&mut self, machine: &Machine) {
         self.next_fault = self.after(self.mix.fault_steps);
         let action = self.random.pick(&self.mix.faults);
+        let direction = match action {
+            Action::Corrupt { .. } => self.random.pick(&[Direction::Reads, Direction::Both]),
+            _ => Direction::Both,
+        };
         let rule = Rule {
+            direction,
             skip: self.random.below(20),
             times: Some(1 + self.random.below(8)),
             one_in: 1 + self.random.below(3) as u32,
             seed: self.random.number(),
             ..Rule::new(action)
         };
+        // Of what the only disk does wrong, all is counted.
+        let is_full = self.mix.only_disk_fails() && machine.rules(self.mix.failing) == RULES_MAX;
+        if is_full {
+            return;
+        }
         if self.disrupts() {
             machine.harm(self.mix.failing, rule);
             let mut counts = self.counts.get();

@@ -16,11 +16,14 @@ use tests::{
 use super::{Extent, Instant};
 
 /// What a client's directory held after an operation.
+#[derive(Clone)]
 struct State {
     begun: Instant,
     ended: Option<Instant>,
     /// The operation that led to it, and the time that files got from it.
     by: Option<(Operation, u64)>,
+    /// It changed something, for sure.
+    changes: bool,
     model: Model,
 }
 
@@ -31,6 +34,7 @@ impl State {
             begun: 0,
             ended: Some(0),
             by: None,
+            changes: false,
             model,
         }
     }
@@ -49,11 +53,53 @@ impl State {
                 begun: self.begun,
                 ended: self.ended,
                 by: None,
+                changes: false,
                 model,
             })
         };
         let bytes = before.bytes_to_boundaries(*handle, *offset, *len);
         bytes.into_iter().filter_map(part).collect()
+    }
+}
+
+/// What may be seen of a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trust {
+    /// Each block may be newer than the rest.
+    pub in_place: bool,
+    /// The only disk has lied: anything may be an error.
+    pub damaged: bool,
+}
+
+impl State {
+    /// What is left between `before` and this one if a change of names can neither be ended nor be taken back, as what
+    /// it works on cannot be read any more: a count of links that is too high, or both names.
+    fn halves(&self, before: &Model) -> Vec<Self> {
+        let Some((operation, stamp_ns)) = &self.by else {
+            return Vec::new();
+        };
+        let half = |change: &dyn Fn(&mut Model) -> Result<()>| {
+            let mut model = before.clone();
+            model.at(*stamp_ns);
+            change(&mut model).is_ok().then_some(Self {
+                begun: self.begun,
+                ended: self.ended,
+                by: None,
+                changes: false,
+                model,
+            })
+        };
+        let halves = match operation {
+            Operation::Mkdir(path, _) => vec![half(&|model| model.count_too_many(path, true))],
+            Operation::Link(from, _) => vec![half(&|model| model.count_too_many(from, false))],
+            Operation::Rename(from, to) => vec![
+                half(&|model| model.count_too_many(from, false)),
+                half(&|model| model.count_too_many(to, true)),
+                half(&|model| model.link(from, to)),
+            ],
+            _ => Vec::new(),
+        };
+        halves.into_iter().flatten().collect()
     }
 }
 
@@ -72,6 +118,8 @@ pub(super) struct History {
     /// As of now, with what is open.
     pub model: Model,
     states: Vec<State>,
+    /// Not all of it could be read: nobody works here any more.
+    is_left: bool,
 }
 
 impl History {
@@ -85,7 +133,22 @@ impl History {
             unreadable: BTreeSet::new(),
             states: vec![State::first(model.clone())],
             model,
+            is_left: false,
         }
+    }
+
+    /// A directory that was made between these instants.
+    pub fn made(top: Vec<u8>, stamp_ns: u64, begun: Instant, ended: Instant) -> Self {
+        let mut history = Self::new(top, stamp_ns);
+        history.states.insert(0, State::first(Model::new()));
+        if let Some(made) = history.states.last_mut() {
+            (made.begun, made.ended) = (begun, Some(ended));
+        }
+        history
+    }
+
+    pub fn is_left(&self) -> bool {
+        self.is_left
     }
 
     /// What the client is doing.
@@ -106,20 +169,26 @@ impl History {
             begun: now,
             ended: None,
             by: Some((operation.clone(), stamp_ns)),
+            changes: outcome.0.is_ok() && changes(operation),
             model: self.model.clone(),
         });
         outcome
     }
 
-    pub fn end(&mut self, extent: Extent, now: Instant) -> std::result::Result<(), String> {
+    /// Says since when it has changed something, if it has.
+    pub fn end(
+        &mut self,
+        extent: Extent,
+        now: Instant,
+    ) -> std::result::Result<Option<Instant>, String> {
         let Some(mut last) = self.states.pop() else {
-            return Ok(());
+            return Ok(None);
         };
         last.ended = Some(now);
         match (extent, self.states.last()) {
             (Extent::Nothing, Some(before)) => {
                 self.model = before.model.clone();
-                return Ok(());
+                return Ok(None);
             }
             (Extent::Bytes(bytes), Some(before)) => {
                 last = last.cut_to(&before.model, bytes)?;
@@ -127,33 +196,48 @@ impl History {
             }
             _ => {}
         }
+        let changed = last.changes.then_some(last.begun);
         self.states.push(last);
-        Ok(())
+        Ok(changed)
     }
 
-    /// The client has died: of a write, a part may be done.
-    pub fn died(&mut self) {
+    /// The client has died: of a write, a part may be done. With `halves`, the disk has failed: what was
+    /// begun may not have been taken back.
+    pub fn died(&mut self, halves: bool) {
         if let [.., before, after] = &self.states[..]
             && after.ended.is_none()
         {
-            let parts = after.parts(&before.model);
+            let mut parts = after.parts(&before.model);
+            if halves {
+                parts.extend(after.halves(&before.model));
+            }
             let at = self.states.len() - 1;
             self.states.splice(at..at, parts);
         }
     }
 
-    /// What the successor of the client has found. Goes on from what it is.
-    pub fn succeeded(&mut self, tree: &Tree, now: Instant) -> std::result::Result<(), String> {
+    /// What the successor of the client has found. Goes on from what it is, or leaves it if that is not all.
+    pub fn succeeded(
+        &mut self,
+        tree: &Tree,
+        now: Instant,
+        trust: Trust,
+    ) -> std::result::Result<(), String> {
         let is_settled = |state: &State| state.ended.is_some();
         let settled = self.states.iter().rposition(is_settled).unwrap_or(0);
-        let judge = |node: u64, found: &File, bytes: &[u8]| {
-            let known = |block: &u64| self.unreadable.contains(&(node, *block));
-            let same = found.bytes[..] == *bytes && found.unreadable.iter().all(known);
-            (!same).then(|| "the bytes differ".into())
-        };
         let differences: Vec<_> = self.states[settled..]
             .iter()
-            .map(|state| tree.difference_where(&state.model, &self.top, &judge))
+            .map(|state| {
+                let judge = |node: u64, found: &File, bytes: &[u8]| {
+                    let known = |block: &u64| self.unreadable.contains(&(node, *block));
+                    let expected = trust.damaged || found.unreadable.iter().all(known);
+                    match expected {
+                        true => found.difference_where_readable(bytes),
+                        false => found.difference(bytes),
+                    }
+                };
+                tree.difference_where(&state.model, &self.top, &judge)
+            })
             .collect();
         let Some(found) = differences.iter().rposition(Option::is_none) else {
             let what = self.under_way();
@@ -161,6 +245,10 @@ impl History {
                 "neither before nor after {what:?}: {differences:#?}"
             ));
         };
+        if trust.damaged && !tree.is_whole() {
+            self.is_left = true;
+            return Ok(());
+        }
         if found > 0 {
             self.states.swap(settled + 1, settled + found);
         }
@@ -218,8 +306,17 @@ impl History {
         &self,
         tree: &Tree,
         durable: Instant,
-        in_place: bool,
+        trust: Trust,
     ) -> std::result::Result<Vec<Fit>, String> {
+        if self.is_left {
+            self.was_ever(tree, trust)?;
+            let any = Fit {
+                from: 0,
+                to: Instant::MAX,
+                state: 0,
+            };
+            return Ok(vec![any]);
+        }
         let mut fits = Vec::new();
         let mut differences = BTreeMap::new();
         for (index, state) in self.states.iter().enumerate() {
@@ -229,14 +326,7 @@ impl History {
             if from >= to {
                 continue;
             }
-            let difference = if in_place {
-                let judge = |node: u64, found: &File, bytes: &[u8]| {
-                    self.difference_since(index, node, found, bytes)
-                };
-                tree.difference_where(&state.model, &self.top, &judge)
-            } else {
-                tree.difference(&state.model, &self.top)
-            };
+            let difference = self.difference_at(index, tree, trust);
             match difference {
                 None => fits.push(Fit {
                     from,
@@ -257,11 +347,39 @@ impl History {
         Ok(fits)
     }
 
-    /// Goes on after a crash from the state that fits what was found.
-    pub fn go_on(&mut self, fit: Fit, tree: &Tree, in_place: bool) {
-        let mut model = self.states.swap_remove(fit.state).model;
+    /// The first difference from a state, and where data are overwritten in place from those after it.
+    fn difference_at(&self, index: usize, tree: &Tree, trust: Trust) -> Option<String> {
+        let judge = |node: u64, found: &File, bytes: &[u8]| match (trust.in_place, trust.damaged) {
+            (true, _) => self.difference_since(index, node, found, bytes, trust),
+            (false, true) => found.difference_where_readable(bytes),
+            (false, false) => found.difference(bytes),
+        };
+        tree.difference_where(&self.states[index].model, &self.top, &judge)
+    }
+
+    /// Checks that what can be read of a directory that was given up is as it was once.
+    pub fn was_ever(&self, tree: &Tree, trust: Trust) -> std::result::Result<(), String> {
+        let differences: Vec<_> = (0..self.states.len())
+            .map(|index| self.difference_at(index, tree, trust))
+            .collect();
+        if differences.iter().any(Option::is_none) {
+            return Ok(());
+        }
+        let top = self.top.escape_ascii();
+        Err(format!("{top}, given up, never was so: {differences:#?}"))
+    }
+
+    /// Goes on after a crash from the state that fits what was found, or leaves it if that is not all. With
+    /// `keeps`, which is now, a later crash may lead to what was before that.
+    pub fn go_on(&mut self, fit: Fit, tree: &Tree, trust: Trust, keeps: Option<Instant>) {
+        let mut model = self.states[fit.state].model.clone();
+        self.is_left |= trust.damaged && !tree.is_whole();
+        self.is_left |= model.stat(&self.top, false).is_err();
+        if self.is_left {
+            return;
+        }
         model.close_all();
-        if in_place {
+        if trust.in_place {
             self.unreadable.clear();
             for (path, file) in tree.files() {
                 let node = model.stat(path, false).expect("the tree is the model's");
@@ -271,7 +389,18 @@ impl History {
             }
         }
         self.model = model.clone();
-        self.states = vec![State::first(model)];
+        match keeps {
+            None => self.states = vec![State::first(model)],
+            Some(now) => {
+                self.states.truncate(fit.state + 1);
+                self.states[fit.state].ended.get_or_insert(now);
+                self.states.push(State {
+                    begun: now,
+                    ended: Some(now),
+                    ..State::first(model)
+                });
+            }
+        }
     }
 
     /// Whether each block of a file is as it was after some operation from `first` on; `bytes` is the
@@ -282,6 +411,7 @@ impl History {
         node: u64,
         found: &File,
         bytes: &[u8],
+        trust: Trust,
     ) -> Option<String> {
         if found.bytes.len() != bytes.len() {
             return found.difference(bytes);
@@ -298,7 +428,8 @@ impl History {
             let good = if found.unreadable.contains(&(block as u64)) {
                 // Bytes behind the end are overwritten as well.
                 let then = block_of(bytes, from);
-                self.unreadable.contains(&(node, block as u64))
+                trust.damaged
+                    || self.unreadable.contains(&(node, block as u64))
                     || versions.iter().any(|version| !is(version, &then))
             } else {
                 versions.iter().any(|version| is(version, has))
@@ -330,9 +461,27 @@ impl State {
             begun: self.begun,
             ended: self.ended,
             by: Some((part, *stamp_ns)),
+            changes: true,
             model,
         })
     }
+}
+
+/// Whether an operation that succeeds changes something, so that the next sync makes a checkpoint.
+fn changes(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Write(..)
+            | Operation::Truncate(..)
+            | Operation::Mkdir(..)
+            | Operation::Rmdir(..)
+            | Operation::Unlink(..)
+            | Operation::Link(..)
+            | Operation::Symlink(..)
+            | Operation::Chmod(..)
+            | Operation::Chown(..)
+            | Operation::Utimes(..)
+    )
 }
 
 /// A block of a file, zeros behind its end.

@@ -21,7 +21,10 @@
 //! Where the volume can be full (`tight`), an operation that needs room may fail, and then nothing of it is
 //! done; a write may end short, after a whole block, and as there may be a checkpoint between its parts, a
 //! crash may find as much of it.
+//!
+//! Where the only disk fails (`distrust`), see that file.
 
+mod distrust;
 mod history;
 
 use std::collections::BTreeSet;
@@ -29,7 +32,8 @@ use std::collections::BTreeSet;
 use storage::Result;
 use tests::{model::Model, operation::Operation, outcome::Outcome, tree::Tree};
 
-use history::{Fit, History};
+use distrust::Distrust;
+use history::{Fit, History, Trust};
 
 /// An instant, in beginnings and ends of operations.
 pub type Instant = u64;
@@ -45,28 +49,53 @@ pub enum Extent {
     Nothing,
 }
 
+/// A `sync` that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct SyncBegun {
+    at: Instant,
+    /// Something had changed, so that it makes a checkpoint.
+    changes: bool,
+}
+
+/// What may be seen at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Data are overwritten in place.
+    pub in_place: bool,
+    /// The volume can be full.
+    pub tight: bool,
+    /// The only disk fails.
+    pub distrust: bool,
+}
+
 /// See the module's description.
 pub struct Oracle {
+    /// Those that clients work in, by client.
     clients: Vec<History>,
+    /// Those that clients have given up, as not all of them could be read.
+    given_up: Vec<History>,
+    tops_made: usize,
     now: Instant,
     durable: Instant,
     stamp_ns: u64,
-    in_place: bool,
-    tight: bool,
+    rules: Rules,
+    distrust: Option<Distrust>,
 }
 
 impl Oracle {
     /// Clients with an empty directory each, all of it synced.
     #[must_use]
-    pub fn new(tops: Vec<Vec<u8>>, stamp_ns: u64, in_place: bool, tight: bool) -> Self {
+    pub fn new(tops: Vec<Vec<u8>>, stamp_ns: u64, rules: Rules) -> Self {
         let history = |top| History::new(top, stamp_ns);
         Self {
             clients: tops.into_iter().map(history).collect(),
+            given_up: Vec::new(),
+            tops_made: 0,
             now: 0,
             durable: 0,
             stamp_ns,
-            in_place,
-            tight,
+            rules,
+            distrust: rules.distrust.then(Distrust::default),
         }
     }
 
@@ -109,13 +138,18 @@ impl Oracle {
     /// With what is wrong, if it may not end like that.
     pub fn end(&mut self, client: usize, extent: Extent) -> std::result::Result<(), String> {
         self.now += 1;
-        self.clients[client].end(extent, self.now)
+        let changed = self.clients[client].end(extent, self.now)?;
+        if let (Some(distrust), Some(begun)) = (&mut self.distrust, changed) {
+            distrust.changed(begun);
+        }
+        Ok(())
     }
 
     /// A client has died. What it was doing is done, or not, or will be; of a write, a part of it, in whole
     /// blocks. Nothing is open any more.
     pub fn died(&mut self, client: usize) {
-        self.clients[client].died();
+        let halves = self.rules.distrust;
+        self.clients[client].died(halves);
     }
 
     /// What the successor of a client that died has found in its directory, and nothing of the client is
@@ -125,21 +159,37 @@ impl Oracle {
     /// With what is wrong, if it may not be so.
     pub fn succeeded(&mut self, client: usize, tree: &Tree) -> std::result::Result<(), String> {
         self.now += 1;
-        self.clients[client].succeeded(tree, self.now)
+        let trust = self.trust();
+        self.clients[client].succeeded(tree, self.now, trust)
     }
 
-    /// Somebody asks for a `sync`: the instant from which on it may count.
-    pub fn sync_begun(&mut self) -> Instant {
+    /// Somebody asks for a `sync`.
+    pub fn sync_begun(&mut self) -> SyncBegun {
         self.now += 1;
-        self.now
+        SyncBegun {
+            at: self.now,
+            changes: self.distrust.as_ref().is_none_or(Distrust::has_changed),
+        }
     }
 
     /// It has returned.
-    pub fn sync_ended(&mut self, begun: Instant) {
+    pub fn sync_ended(&mut self, begun: SyncBegun) {
         self.now += 1;
-        self.durable = self.durable.max(begun);
+        let needed = match &mut self.distrust {
+            None => {
+                self.durable = self.durable.max(begun.at);
+                self.durable
+            }
+            Some(distrust) => {
+                if begun.changes {
+                    distrust.synced(begun.at);
+                }
+                self.durable = distrust.durable();
+                distrust.needed()
+            }
+        };
         for history in &mut self.clients {
-            history.forget_before(self.durable);
+            history.forget_before(needed);
         }
     }
 
@@ -149,28 +199,106 @@ impl Oracle {
         self.clients[client].damaged()
     }
 
-    /// The machine has crashed, and these are the clients' directories now. Goes on from what they are.
+    /// The directories that are looked at after a crash: the clients', then those that were given up.
+    #[must_use]
+    pub fn tops(&self) -> Vec<Vec<u8>> {
+        let all = self.clients.iter().chain(&self.given_up);
+        all.map(|history| history.top.clone()).collect()
+    }
+
+    /// The machine has crashed, and these are the directories now, in the order of [`Self::tops`]. Goes on from
+    /// what they are. A client whose directory could not be read to the end, or is gone, gives it up:
+    /// [`Self::homeless`].
     ///
     /// # Errors
     /// With what is wrong, if they may not be so.
     pub fn crashed(&mut self, trees: &[Tree]) -> std::result::Result<(), String> {
+        let (trees, left) = trees.split_at(self.clients.len());
+        let trust = self.trust();
+        for (history, tree) in self.given_up.iter().zip(left) {
+            history.was_ever(tree, trust)?;
+        }
+        self.durable = self
+            .distrust
+            .as_ref()
+            .map_or(self.durable, Distrust::durable);
         let mut fits = self.fits(trees);
-        if fits.is_err() && self.tight {
+        if fits.is_err() && self.rules.tight {
             self.clients.iter_mut().for_each(History::split_writes);
             fits = self.fits(trees);
         }
-        for ((history, fit), tree) in self.clients.iter_mut().zip(fits?).zip(trees) {
-            history.go_on(fit, tree, self.in_place);
+        let fits = fits?;
+        self.now += 1;
+        // A disk that lies may lead back behind this crash yet.
+        let keeps = self.distrust.is_some().then_some(self.now);
+        for ((history, fit), tree) in self.clients.iter_mut().zip(fits).zip(trees) {
+            history.go_on(fit, tree, trust, keeps);
         }
-        (self.now, self.durable) = (0, 0);
+        match &mut self.distrust {
+            None => (self.now, self.durable) = (0, 0),
+            Some(distrust) => distrust.crashed(),
+        }
         Ok(())
+    }
+
+    /// What the disk has done by now: how often it lied, and how often about where it wrote.
+    pub fn disk_did(&mut self, lies: u64, strays: u64) {
+        self.now += 1;
+        if let Some(distrust) = &mut self.distrust {
+            distrust.disk_did(lies, strays, self.now);
+        }
+    }
+
+    /// Whether the disk has lied, ever.
+    #[must_use]
+    pub fn is_lied_to(&self) -> bool {
+        self.distrust.as_ref().is_some_and(Distrust::is_lied_to)
+    }
+
+    fn trust(&self) -> Trust {
+        Trust {
+            in_place: self.rules.in_place,
+            damaged: self.is_lied_to(),
+        }
+    }
+
+    /// Whether a client has no directory to work in.
+    #[must_use]
+    pub fn is_homeless(&self, client: usize) -> bool {
+        self.clients[client].is_left()
+    }
+
+    /// A path for a client that has no directory: it was never used before.
+    pub fn next_top(&mut self) -> Vec<u8> {
+        self.tops_made += 1;
+        format!("/again{}", self.tops_made).into_bytes()
+    }
+
+    /// A client works in another directory, which was made since `begun`.
+    pub fn moved(&mut self, client: usize, top: Vec<u8>, begun: Instant) {
+        self.now += 1;
+        let new = History::made(top, self.stamp_ns, begun, self.now);
+        let old = std::mem::replace(&mut self.clients[client], new);
+        self.given_up.push(old);
+    }
+
+    /// How many directories were given up.
+    #[must_use]
+    pub fn given_up(&self) -> usize {
+        self.given_up.len()
+    }
+
+    /// Now.
+    pub fn instant(&mut self) -> Instant {
+        self.now += 1;
+        self.now
     }
 
     /// The states that all directories had at one instant, and that they have now.
     fn fits(&self, trees: &[Tree]) -> std::result::Result<Vec<Fit>, String> {
         let mut fits: Vec<Vec<Fit>> = Vec::new();
         for (history, tree) in self.clients.iter().zip(trees) {
-            fits.push(history.fits(tree, self.durable, self.in_place)?);
+            fits.push(history.fits(tree, self.durable, self.trust())?);
         }
         let begins = fits.iter().flatten().map(|fit| fit.from);
         let instants: BTreeSet<Instant> = begins.chain([self.durable]).collect();
