@@ -296,6 +296,28 @@ fn a_truncation_that_fails_halfway_is_adopted() {
     }
 }
 
+/// A write-back that failed did not make the file longer below. A truncation does not take what never came there for
+/// cut off.
+#[test]
+fn a_truncation_after_a_failed_write_back_loses_no_data() {
+    let mut rig = Rig::new(small());
+    let data = Random::new(4).bytes(8 * PAGE);
+    let file = rig.file(9, &data);
+    rig.below.state().write_errors = vec![Error::Device; 100];
+    let synced = rig.run(async |cache| cache.sync().await);
+    assert_eq!(synced, Err(Error::Device));
+    rig.below.state().truncate_error = Some((0, Error::Device));
+    // Nothing is cut below, as nothing is there.
+    let cut = rig.run(async |cache| cache.truncate(file, 3106, 2).await);
+    assert_eq!(cut, Ok(()));
+    assert!(rig.content(file).unwrap() == data[..3106]);
+    rig.below.state().write_errors.clear();
+    rig.below.state().truncate_error = None;
+    rig.sync();
+    assert!(rig.stored(file).unwrap() == data[..3106]);
+    rig.no_violations();
+}
+
 /// One call asks in vain for a file that another then finds: what further calls write to it is the
 /// same file's.
 #[test]

@@ -57,6 +57,8 @@ pub(super) struct State {
     pub below: Attributes,
     /// A crash has undone there what was known of them, but for the size.
     pub below_unsure: bool,
+    /// A write below has failed: the file may be shorter there than is known.
+    pub size_unsure: bool,
     /// Cached pages and pages that the log keeps.
     pub pages: BTreeMap<u64, FrameId>,
     /// The sum of the guards of `pages`, as the ledger has it.
@@ -85,6 +87,7 @@ impl File {
                 now: Attributes::default(),
                 below: Attributes::default(),
                 below_unsure: false,
+                size_unsure: false,
                 pages: BTreeMap::new(),
                 digest: 0,
                 dirty: BTreeSet::new(),
@@ -104,6 +107,7 @@ impl State {
         self.now = attributes;
         self.below = attributes;
         self.below_unsure = false;
+        self.size_unsure = false;
     }
 
     /// Whether attributes other than the size differ from those below, or may.

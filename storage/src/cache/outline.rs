@@ -87,6 +87,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         let file = self.open(number).await?;
         self.admit(&file)?;
         let _alone = file.lock.write().await;
+        if file.state.borrow().size_unsure {
+            Box::pin(self.settle_size(&file)).await?;
+        }
         let (now, below) = {
             let state = file.state.borrow();
             if state.presence != Presence::Present {
@@ -130,6 +133,21 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         drop(state);
         self.room_made.notify();
         self.note_pressure();
+        Ok(())
+    }
+
+    /// Finds out how long a file is below, where a write has failed that may have made it longer: what was never
+    /// there is not taken for cut off. The caller holds the file's lock alone.
+    async fn settle_size(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
+        let number = file.number;
+        let found = self
+            .change(Needs::Outline(number), async |lower: &L| {
+                lower.getattr(number).await
+            })
+            .await?;
+        let mut state = file.state.borrow_mut();
+        state.below.size = found.size;
+        state.size_unsure = false;
         Ok(())
     }
 

@@ -224,6 +224,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 let mut state = file.state.borrow_mut();
                 // Even a write that failed may have lengthened the file.
                 state.below.size = state.below.size.max(size);
+                state.size_unsure = outcome.is_err();
                 state.below.modified_ns = modified_ns;
                 state.below.changed_ns = modified_ns;
             }
