@@ -25,14 +25,13 @@ const GOES_ON: [Fault; 10] = [
 
 /// Faults after which a task does nothing, and which only those notice who wait for its replies. Nobody does for
 /// those of the console but who types.
-const HANGS: [Fault; 7] = [
+const HANGS: [Fault; 6] = [
     Fault::Deadlock,
     Fault::Livelock,
     Fault::PoolExhaustion,
     Fault::MissedWakeUp,
     Fault::LostReply,
     Fault::DeafToTime,
-    Fault::DeafToInterrupts,
 ];
 
 /// Faults of disks that say nothing of themselves, and those that do.

@@ -10,7 +10,11 @@
 //! | 5 | status: bit 0 a byte was received, bit 5 the transmitter is empty | |
 //!
 //! Output waits in a queue; when the transmitter is empty it takes 16 bytes in one system call. As
-//! long as there is nothing to send, its interrupt is off, so an idle port costs nothing.
+//! long as there is nothing to send, its interrupt is off.
+//!
+//! An interrupt that got lost would make the console deaf for ever, for nothing else tells of what is typed. So a
+//! port from which nothing is heard is looked at once a second; if there is something, its interrupts are taken
+//! to be lost, and it is looked at more often until they come again.
 //!
 //! *Why not the `uart_16550` crate?* Its register accesses are one byte at a time, a system call
 //! each, and its back end is an unsafe trait; the console has no unsafe code.
@@ -52,6 +56,10 @@ const OUTPUT_BYTES: usize = 32 << 10;
 const INPUT_BYTES: usize = 16 << 10;
 /// How long a transmitter that is not empty is left alone, should its interrupt get lost.
 const STALLED_NS: u64 = 50_000_000;
+/// How long a port is left alone from which nothing is heard: at first, and after a look that found something
+/// which no interrupt had told of.
+const LOOK_NS_MAX: u64 = 1_000_000_000;
+const LOOK_NS_MIN: u64 = 1_000_000;
 
 /// One port.
 pub struct Uart {
@@ -118,6 +126,7 @@ impl Uart {
 
     /// Moves bytes between the port and the queues, for ever.
     pub async fn drive(&self) {
+        let mut look_ns = LOOK_NS_MAX;
         loop {
             // Prepared before looking, so that nothing that happens in between is missed.
             let queued = self.queued.raised();
@@ -132,12 +141,28 @@ impl Uart {
                 continue;
             }
             let stalled = !self.output.borrow().is_empty();
-            let patience = sleep(if stalled { STALLED_NS } else { u64::MAX });
+            let patience = sleep(if stalled {
+                STALLED_NS.min(look_ns)
+            } else {
+                look_ns
+            });
             let (queued, taken, patience) = (pin!(queued), pin!(taken), pin!(patience));
             let changed = select(select(queued, taken), patience);
-            if let Either::Left(_) = select(pin!(self.interrupt.fired()), changed).await {
-                self.receive();
-                self.interrupt.done();
+            match select(pin!(self.interrupt.fired()), changed).await {
+                Either::Left(_) => {
+                    self.receive();
+                    self.interrupt.done();
+                    look_ns = LOOK_NS_MAX;
+                }
+                Either::Right((Either::Left(_), _)) => {}
+                Either::Right((Either::Right(_), _)) if self.receive() => {
+                    // It may have fired and nobody heard it: then it would not fire again.
+                    self.interrupt.done();
+                    look_ns = LOOK_NS_MIN;
+                }
+                Either::Right((Either::Right(_), _)) => {
+                    look_ns = LOOK_NS_MAX.min(2 * look_ns);
+                }
             }
         }
     }
@@ -152,7 +177,8 @@ impl Uart {
         self.input.borrow().len() >= INPUT_BYTES
     }
 
-    fn receive(&self) {
+    /// Takes what there is; whether there was anything.
+    fn receive(&self) -> bool {
         let mut news = false;
         while !self.input_full() && self.get(LINE_STATUS) & RECEIVED != 0 {
             let byte = self.get(DATA);
@@ -162,6 +188,7 @@ impl Uart {
         if news {
             self.received.raise();
         }
+        news
     }
 
     /// Sends while the port takes bytes; whether there is more that it would take.
