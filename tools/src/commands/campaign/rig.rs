@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::heard::Heard;
+use super::load::WHOLE_FILES;
 use super::random::Random;
 use super::subject::{LIMIT, Subject};
 use crate::Failure;
@@ -215,7 +216,9 @@ impl<'a> Rig<'a> {
     /// Looks whether the files that nobody touches are as they were.
     pub fn check_kept(&mut self) -> Result<()> {
         match &mut self.subject {
-            Some(subject) => subject.run(&format!("verify {KEPT}")).map(drop),
+            Some(subject) => subject
+                .run(&format!("verify {KEPT} {WHOLE_FILES}"))
+                .map(drop),
             None => Ok(()),
         }
     }
