@@ -31,9 +31,14 @@ pub enum Plan {
 impl Plan {
     /// Chooses PostMark of a size; `scale` makes it longer.
     pub fn postmark(random: &mut Random, scale: u64) -> Self {
+        let files = random.scaled(20, 120 * scale);
+        let transactions = random.scaled(20, 160 * scale);
+        // Each transaction makes or deletes a file, by a coin: that takes files away, or fills PostMark's table,
+        // which is twice as large, only if the coin is off by six standard deviations.
+        let files_min = 6 * (transactions as f64).sqrt().ceil() as u64;
         Self::Postmark {
-            files: random.scaled(20, 120 * scale),
-            transactions: random.scaled(20, 160 * scale),
+            files: files.max(files_min),
+            transactions,
             seed: random.below(1 << 31),
         }
     }
