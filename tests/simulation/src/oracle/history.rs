@@ -13,54 +13,10 @@ use tests::{
     tree::{File, Tree},
 };
 
-use super::{Extent, Instant};
-
-/// What a client's directory held after an operation.
-#[derive(Clone)]
-struct State {
-    begun: Instant,
-    ended: Option<Instant>,
-    /// The operation that led to it, and the time that files got from it.
-    by: Option<(Operation, u64)>,
-    /// It changed something, for sure.
-    changes: bool,
-    model: Model,
-}
-
-impl State {
-    /// One that nothing led to: it was there from the beginning.
-    fn first(model: Model) -> Self {
-        Self {
-            begun: 0,
-            ended: Some(0),
-            by: None,
-            changes: false,
-            model,
-        }
-    }
-
-    /// Those between `before` and this one, if a write led to it: after each part of it in whole blocks.
-    fn parts(&self, before: &Model) -> Vec<Self> {
-        let Some((Operation::Write(handle, offset, len, number), stamp_ns)) = &self.by else {
-            return Vec::new();
-        };
-        let part = |bytes: usize| {
-            let part = Operation::Write(*handle, *offset, bytes, *number);
-            let mut model = before.clone();
-            model.at(*stamp_ns);
-            let written = apply(&mut model, &part).0.is_ok();
-            written.then_some(Self {
-                begun: self.begun,
-                ended: self.ended,
-                by: None,
-                changes: false,
-                model,
-            })
-        };
-        let bytes = before.bytes_to_boundaries(*handle, *offset, *len);
-        bytes.into_iter().filter_map(part).collect()
-    }
-}
+use super::{
+    Extent, Instant,
+    state::{State, changes},
+};
 
 /// What may be seen of a directory.
 #[derive(Clone, Copy, Debug)]
@@ -69,38 +25,6 @@ pub(super) struct Trust {
     pub in_place: bool,
     /// The only disk has lied: anything may be an error.
     pub damaged: bool,
-}
-
-impl State {
-    /// What is left between `before` and this one if a change of names can neither be ended nor be taken back, as what
-    /// it works on cannot be read any more: a count of links that is too high, or both names.
-    fn halves(&self, before: &Model) -> Vec<Self> {
-        let Some((operation, stamp_ns)) = &self.by else {
-            return Vec::new();
-        };
-        let half = |change: &dyn Fn(&mut Model) -> Result<()>| {
-            let mut model = before.clone();
-            model.at(*stamp_ns);
-            change(&mut model).is_ok().then_some(Self {
-                begun: self.begun,
-                ended: self.ended,
-                by: None,
-                changes: false,
-                model,
-            })
-        };
-        let halves = match operation {
-            Operation::Mkdir(path, _) => vec![half(&|model| model.count_too_many(path, true))],
-            Operation::Link(from, _) => vec![half(&|model| model.count_too_many(from, false))],
-            Operation::Rename(from, to) => vec![
-                half(&|model| model.count_too_many(from, false)),
-                half(&|model| model.count_too_many(to, true)),
-                half(&|model| model.link(from, to)),
-            ],
-            _ => Vec::new(),
-        };
-        halves.into_iter().flatten().collect()
-    }
 }
 
 /// From when to when a directory was as found, and which of its states that is.
@@ -440,48 +364,6 @@ impl History {
         }
         None
     }
-}
-
-impl State {
-    /// The same, but that its write ended short.
-    fn cut_to(&self, before: &Model, bytes: usize) -> std::result::Result<Self, String> {
-        let Some((Operation::Write(handle, offset, len, number), stamp_ns)) = &self.by else {
-            return Err("only a write is done in part".into());
-        };
-        let boundaries = before.bytes_to_boundaries(*handle, *offset, *len);
-        if !boundaries.contains(&bytes) {
-            return Err(format!("{bytes} bytes do not end at a block"));
-        }
-        let part = Operation::Write(*handle, *offset, bytes, *number);
-        let mut model = before.clone();
-        model.at(*stamp_ns);
-        let written = apply(&mut model, &part).0;
-        written.map_err(|error| error.to_string())?;
-        Ok(Self {
-            begun: self.begun,
-            ended: self.ended,
-            by: Some((part, *stamp_ns)),
-            changes: true,
-            model,
-        })
-    }
-}
-
-/// Whether an operation that succeeds changes something, so that the next sync makes a checkpoint.
-fn changes(operation: &Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Write(..)
-            | Operation::Truncate(..)
-            | Operation::Mkdir(..)
-            | Operation::Rmdir(..)
-            | Operation::Unlink(..)
-            | Operation::Link(..)
-            | Operation::Symlink(..)
-            | Operation::Chmod(..)
-            | Operation::Chown(..)
-            | Operation::Utimes(..)
-    )
 }
 
 /// A block of a file, zeros behind its end.

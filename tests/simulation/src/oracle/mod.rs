@@ -26,6 +26,7 @@
 
 mod distrust;
 mod history;
+mod state;
 
 use std::collections::BTreeSet;
 

@@ -1,19 +1,16 @@
 //! One run: boots, work, kills, power cuts, and what is left after each.
 
+mod disruptions;
+mod phases;
+
 use std::{
     cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
 
-use storage::{
-    Error,
-    block::ram::RamDisk,
-    faulty::{Action, Direction, RULES_MAX, Rule},
-    twinfs::Overwrite,
-    vfs::{self, FileSystem},
-};
-use tests::{random::Random, stack::FORMAT};
+use storage::{block::ram::RamDisk, twinfs::Overwrite};
+use tests::random::Random;
 
 use crate::{
     case::Case,
@@ -268,38 +265,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Everything can be deleted, and then there is as much room as in the beginning.
-    fn empty(&mut self, machine: &mut Machine) -> Result<(), String> {
-        let roles = self.mix.roles;
-        let system = vfs::Client::new(machine.endpoint(roles.naming()));
-        let found = Rc::new(RefCell::new(None));
-        let (told, tops) = (found.clone(), self.tops());
-        let is_filled = self.mix.room.is_some();
-        let room = async move {
-            let failed = |error| format!("{error}");
-            if is_filled {
-                system.unlink(FILLER).await.map_err(failed)?;
-            }
-            client::delete_all(&system, tops).await?;
-            system.sync().await.map_err(failed)?;
-            Ok(system.statfs().await.map_err(failed)?.blocks_free)
-        };
-        machine.kernel.start(roles.attendant(), async move {
-            *told.borrow_mut() = Some(room.await);
-        });
-        self.go(machine, &mut |_| found.borrow().is_some())?;
-        let room: Result<u64, String> = found.take().expect("was asked");
-        let room = room.map_err(|what| format!("at the end, deleting everything: {what}"))?;
-        // A disk that lies may have cost what leads to blocks; then they are not found again.
-        if self.mix.fault_steps == 0 && room + BLOCKS_KEPT_MAX < self.room {
-            return Err(format!(
-                "everything is deleted, and {room} blocks are free; {} were in the beginning",
-                self.room
-            ));
-        }
-        Ok(())
-    }
-
     /// The clients' directories.
     fn tops(&self) -> Vec<Vec<u8>> {
         self.shared.oracle.borrow().tops()
@@ -320,52 +285,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes the volume, with a directory for each client. Nothing is promised before that.
-    fn format(&mut self, media: &mut Vec<Option<Medium>>) -> Result<(), String> {
-        let next = (self.next_kill, self.next_cut, self.next_fault);
-        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
-        let mut machine = self.boot(std::mem::take(media));
-        let roles = self.mix.roles;
-        let system = vfs::Client::new(machine.endpoint(roles.naming()));
-        let room = Rc::new(Cell::new(None));
-        let tops = self.tops();
-        let (told, left) = (room.clone(), self.mix.room);
-        let filled = Rc::new(Cell::new(false));
-        let done = filled.clone();
-        machine.kernel.start(roles.attendant(), async move {
-            system.format(&FORMAT).await.expect("format");
-            let free = async || system.statfs().await.expect("statfs").blocks_free;
-            for top in tops {
-                system.mkdir(&top, 0o755).await.expect("mkdir");
-            }
-            system.sync().await.expect("sync");
-            told.set(Some(free().await));
-            if let Some(room) = left {
-                client::fill(&system, FILLER, room).await.expect("fill");
-                system.sync().await.expect("sync");
-            }
-            done.set(true);
-        });
-        self.go(&mut machine, &mut |_| filled.get())?;
-        self.room = room.get().unwrap_or(0);
-        (self.next_kill, self.next_cut, self.next_fault) = next;
-        let mut nothing = Random::new(0);
-        *media = self.end(machine, &mut nothing);
-        Ok(())
-    }
-
-    /// Clients work until there were enough steps, or the power is cut.
-    fn work(&mut self, machine: &mut Machine) -> Result<End, String> {
-        for client in 0..self.mix.roles.clients {
-            self.start(machine, client, false);
-        }
-        let steps = self.mix.steps;
-        self.works = true;
-        let end = self.go(machine, &mut |counts| counts.steps >= steps);
-        self.works = false;
-        end
-    }
-
     fn start(&self, machine: &Machine, client: usize, succeeds: bool) {
         let roles = self.mix.roles;
         let (role, naming) = (roles.client(client), machine.endpoint(roles.naming()));
@@ -373,20 +292,6 @@ impl<'a> Run<'a> {
         let (mix, case) = (self.mix.clone(), self.case.clone());
         let work = client::work(kernel, naming, shared, mix, case, client, succeeds);
         machine.kernel.start(role, work);
-    }
-
-    /// Takes note of what the only disk has done.
-    fn note_misdeeds(&mut self, machine: &Machine) {
-        let misdeeds = machine.misdeeds(0);
-        if misdeeds != self.last_boot {
-            self.last_boot = misdeeds;
-            self.shared.may_fail.set(true);
-            let (lies, strays) = (
-                self.misdeeds.lies + misdeeds.lies,
-                self.misdeeds.strays + misdeeds.strays,
-            );
-            self.shared.oracle.borrow_mut().disk_did(lies, strays);
-        }
     }
 
     /// Clients that died, or cannot go on, are replaced.
@@ -401,61 +306,6 @@ impl<'a> Run<'a> {
                 self.start(machine, client, true);
             }
         }
-    }
-
-    /// After a cut: what is there must be what may be there. Other cuts may come meanwhile.
-    fn look(&mut self, machine: &mut Machine) -> Result<End, String> {
-        let roles = self.mix.roles;
-        let found = Rc::new(RefCell::new(None));
-        let (system, told) = (
-            vfs::Client::new(machine.endpoint(roles.naming())),
-            found.clone(),
-        );
-        let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
-        let tops = shared.oracle.borrow().tops();
-        machine.kernel.start(roles.attendant(), async move {
-            let mut trees = Vec::new();
-            for top in tops {
-                trees.push(client::read_tree(&kernel, &system, &shared, &top).await);
-            }
-            let there = system.statfs().await.map(|_| ());
-            *told.borrow_mut() = Some((trees, there));
-        });
-        // Nothing goes wrong while somebody looks: what cannot be read then is lost.
-        let next_fault = std::mem::replace(&mut self.next_fault, u64::MAX);
-        let end = self.go(machine, &mut |_| found.borrow().is_some())?;
-        self.next_fault = next_fault;
-        let lied_to = self.shared.oracle.borrow().is_lied_to();
-        match end {
-            End::Done => {}
-            // It stops again and again.
-            End::Stopped if lied_to => {
-                self.stops += 1;
-                let lost = self.stops > STOPS_MAX;
-                return Ok(if lost { End::Lost } else { End::Stopped });
-            }
-            End::Stopped => return Err("the stack has stopped, and no disk has lied".into()),
-            end => return Ok(end),
-        }
-        let (trees, there) = found.borrow_mut().take().expect("was looked at");
-        match there {
-            Ok(()) => {}
-            Err(_) if lied_to => return Ok(End::Lost),
-            Err(error) => return Err(format!("after a power cut: {error}")),
-        }
-        for tree in &trees {
-            for (path, error) in tree.lost() {
-                if !lied_to || *error != Error::Corrupt {
-                    let path = path.escape_ascii();
-                    return Err(format!("after a power cut: {path}: {error}"));
-                }
-            }
-        }
-        (self.cuts_in_a_row, self.stops) = (0, 0);
-        let judged = self.shared.oracle.borrow_mut().crashed(&trees);
-        judged.map_err(|what| format!("after a power cut: {what}"))?;
-        machine.kernel.kill(roles.attendant(), true);
-        Ok(End::Done)
     }
 
     fn cut(&mut self, machine: Machine) -> Vec<Option<Medium>> {
@@ -543,63 +393,5 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-
-    /// The disk that this run has fail does so in one more way.
-    fn harm(&mut self, machine: &Machine) {
-        self.next_fault = self.after(self.mix.fault_steps);
-        let action = self.random.pick(&self.mix.faults);
-        let direction = match action {
-            Action::Corrupt { .. } => self.random.pick(&[Direction::Reads, Direction::Both]),
-            _ => Direction::Both,
-        };
-        let rule = Rule {
-            direction,
-            skip: self.random.below(20),
-            times: Some(1 + self.random.below(8)),
-            one_in: 1 + self.random.below(3) as u32,
-            seed: self.random.number(),
-            ..Rule::new(action)
-        };
-        // Of what the only disk does wrong, all is counted.
-        let is_full = self.mix.only_disk_fails() && machine.rules(self.mix.failing) == RULES_MAX;
-        if is_full {
-            return;
-        }
-        if self.disrupts() {
-            machine.harm(self.mix.failing, rule);
-            let mut counts = self.counts.get();
-            counts.faults += 1;
-            self.counts.set(counts);
-        }
-    }
-
-    /// Whether the next kill or cut is carried out.
-    fn disrupts(&mut self) -> bool {
-        self.disruptions += 1;
-        !self.case.spares(self.disruptions)
-    }
-
-    fn kill(&mut self, machine: &Machine) {
-        self.next_kill = self.after(self.mix.kill_steps);
-        if self.kills_in_a_row >= KILLS_IN_A_ROW_MAX {
-            return;
-        }
-        let victim = self.random.pick(&self.mix.victims);
-        let effects = self.random.below(6) as u32;
-        let mid_poll = self.random.one_in(2);
-        if !self.disrupts() {
-            return;
-        }
-        self.kills_in_a_row += 1;
-        let mut counts = self.counts.get();
-        if self.mix.mid_poll && mid_poll {
-            machine.kernel.kill_soon(victim, effects);
-            counts.kills += 1;
-        } else if machine.kernel.is_up(victim) {
-            machine.kernel.kill(victim, false);
-            counts.kills += 1;
-        }
-        self.counts.set(counts);
     }
 }

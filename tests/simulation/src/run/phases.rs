@@ -1,0 +1,150 @@
+//! What a run goes through: making the volume, working, looking what a crash has left, and deleting it all.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use storage::{
+    Error,
+    vfs::{self, FileSystem},
+};
+use tests::{random::Random, stack::FORMAT};
+
+use super::{BLOCKS_KEPT_MAX, End, FILLER, Run, STOPS_MAX};
+use crate::{client, disk::Medium, machine::Machine};
+
+impl Run<'_> {
+    /// Everything can be deleted, and then there is as much room as in the beginning.
+    pub(super) fn empty(&mut self, machine: &mut Machine) -> Result<(), String> {
+        let roles = self.mix.roles;
+        let system = vfs::Client::new(machine.endpoint(roles.naming()));
+        let found = Rc::new(RefCell::new(None));
+        let (told, tops) = (found.clone(), self.tops());
+        let is_filled = self.mix.room.is_some();
+        let room = async move {
+            let failed = |error| format!("{error}");
+            if is_filled {
+                system.unlink(FILLER).await.map_err(failed)?;
+            }
+            client::delete_all(&system, tops).await?;
+            system.sync().await.map_err(failed)?;
+            Ok(system.statfs().await.map_err(failed)?.blocks_free)
+        };
+        machine.kernel.start(roles.attendant(), async move {
+            *told.borrow_mut() = Some(room.await);
+        });
+        self.go(machine, &mut |_| found.borrow().is_some())?;
+        let room: Result<u64, String> = found.take().expect("was asked");
+        let room = room.map_err(|what| format!("at the end, deleting everything: {what}"))?;
+        // A disk that lies may have cost what leads to blocks; then they are not found again.
+        if self.mix.fault_steps == 0 && room + BLOCKS_KEPT_MAX < self.room {
+            return Err(format!(
+                "everything is deleted, and {room} blocks are free; {} were in the beginning",
+                self.room
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes the volume, with a directory for each client. Nothing is promised before that.
+    pub(super) fn format(&mut self, media: &mut Vec<Option<Medium>>) -> Result<(), String> {
+        let next = (self.next_kill, self.next_cut, self.next_fault);
+        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
+        let mut machine = self.boot(std::mem::take(media));
+        let roles = self.mix.roles;
+        let system = vfs::Client::new(machine.endpoint(roles.naming()));
+        let room = Rc::new(Cell::new(None));
+        let tops = self.tops();
+        let (told, left) = (room.clone(), self.mix.room);
+        let filled = Rc::new(Cell::new(false));
+        let done = filled.clone();
+        machine.kernel.start(roles.attendant(), async move {
+            system.format(&FORMAT).await.expect("format");
+            let free = async || system.statfs().await.expect("statfs").blocks_free;
+            for top in tops {
+                system.mkdir(&top, 0o755).await.expect("mkdir");
+            }
+            system.sync().await.expect("sync");
+            told.set(Some(free().await));
+            if let Some(room) = left {
+                client::fill(&system, FILLER, room).await.expect("fill");
+                system.sync().await.expect("sync");
+            }
+            done.set(true);
+        });
+        self.go(&mut machine, &mut |_| filled.get())?;
+        self.room = room.get().unwrap_or(0);
+        (self.next_kill, self.next_cut, self.next_fault) = next;
+        let mut nothing = Random::new(0);
+        *media = self.end(machine, &mut nothing);
+        Ok(())
+    }
+
+    /// Clients work until there were enough steps, or the power is cut.
+    pub(super) fn work(&mut self, machine: &mut Machine) -> Result<End, String> {
+        for client in 0..self.mix.roles.clients {
+            self.start(machine, client, false);
+        }
+        let steps = self.mix.steps;
+        self.works = true;
+        let end = self.go(machine, &mut |counts| counts.steps >= steps);
+        self.works = false;
+        end
+    }
+
+    /// After a cut: what is there must be what may be there. Other cuts may come meanwhile.
+    pub(super) fn look(&mut self, machine: &mut Machine) -> Result<End, String> {
+        let roles = self.mix.roles;
+        let found = Rc::new(RefCell::new(None));
+        let (system, told) = (
+            vfs::Client::new(machine.endpoint(roles.naming())),
+            found.clone(),
+        );
+        let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
+        let tops = shared.oracle.borrow().tops();
+        machine.kernel.start(roles.attendant(), async move {
+            let mut trees = Vec::new();
+            for top in tops {
+                trees.push(client::read_tree(&kernel, &system, &shared, &top).await);
+            }
+            let there = system.statfs().await.map(|_| ());
+            *told.borrow_mut() = Some((trees, there));
+        });
+        // Nothing goes wrong while somebody looks: what cannot be read then is lost.
+        let next_fault = std::mem::replace(&mut self.next_fault, u64::MAX);
+        let end = self.go(machine, &mut |_| found.borrow().is_some())?;
+        self.next_fault = next_fault;
+        let lied_to = self.shared.oracle.borrow().is_lied_to();
+        match end {
+            End::Done => {}
+            // It stops again and again.
+            End::Stopped if lied_to => {
+                self.stops += 1;
+                let lost = self.stops > STOPS_MAX;
+                return Ok(if lost { End::Lost } else { End::Stopped });
+            }
+            End::Stopped => return Err("the stack has stopped, and no disk has lied".into()),
+            end => return Ok(end),
+        }
+        let (trees, there) = found.borrow_mut().take().expect("was looked at");
+        match there {
+            Ok(()) => {}
+            Err(_) if lied_to => return Ok(End::Lost),
+            Err(error) => return Err(format!("after a power cut: {error}")),
+        }
+        for tree in &trees {
+            for (path, error) in tree.lost() {
+                if !lied_to || *error != Error::Corrupt {
+                    let path = path.escape_ascii();
+                    return Err(format!("after a power cut: {path}: {error}"));
+                }
+            }
+        }
+        (self.cuts_in_a_row, self.stops) = (0, 0);
+        let judged = self.shared.oracle.borrow_mut().crashed(&trees);
+        judged.map_err(|what| format!("after a power cut: {what}"))?;
+        machine.kernel.kill(roles.attendant(), true);
+        Ok(End::Done)
+    }
+}
