@@ -21,6 +21,15 @@ pub struct Done {
     pub result: Value,
 }
 
+impl Done {
+    /// Whether it was not begun, as another of its number is at work.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let told = self.error.as_deref();
+        told.is_some_and(|error| error.ends_with("of different ids"))
+    }
+}
+
 impl Event {
     /// Reads a line. A reset of the machine may leave half a line in front of the next; then the
     /// whole one at the end counts.

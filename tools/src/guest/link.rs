@@ -46,9 +46,18 @@ impl Link {
     /// If the guest is gone, or takes no input for ten seconds.
     pub fn send(&mut self, command: &str) -> std::io::Result<u64> {
         self.last_id += 1;
-        let line = json!({ "id": self.last_id, "command": command });
-        self.stream.write_all(format!("{line}\n").as_bytes())?;
+        self.send_as(self.last_id, command)?;
         Ok(self.last_id)
+    }
+
+    /// Sends a command under a number that was given before. While the command that has it is at work, it is
+    /// refused ([`Done::is_refused`](super::Done::is_refused)).
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub fn send_as(&mut self, id: u64, command: &str) -> std::io::Result<()> {
+        let line = json!({ "id": id, "command": command });
+        self.stream.write_all(format!("{line}\n").as_bytes())
     }
 }
 

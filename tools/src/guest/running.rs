@@ -126,6 +126,15 @@ impl Guest {
         Ok(sent.map_err(|error| self.failure(format!("`{command}` cannot be sent: {error}")))?)
     }
 
+    /// Begins a command under the number of an earlier one; see [`Done::is_refused`].
+    ///
+    /// # Errors
+    /// As [`Guest::start`].
+    pub fn start_as(&mut self, id: u64, command: &str) -> Result<()> {
+        let sent = self.link.send_as(id, command);
+        Ok(sent.map_err(|error| self.failure(format!("`{command}` cannot be sent: {error}")))?)
+    }
+
     /// Waits for the end of the command `id`, which is shown as `name`; every event on the way goes to
     /// `each`.
     ///

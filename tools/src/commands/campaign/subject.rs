@@ -15,6 +15,10 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 /// How often something is synced so that what waits in a task has its occasion.
 const OCCASIONS_MAX: u32 = 10;
 
+/// A command that does nothing, and what it tells as no other does.
+const PROBE: &str = "uptime";
+const PROBE_TELLS: &str = "uptime_ns";
+
 /// A running guest.
 pub struct Subject {
     /// The guest.
@@ -53,6 +57,41 @@ impl Subject {
     pub fn run(&mut self, command: &str) -> Result<Value> {
         let done = self.command(command)?;
         succeeded(command, done)
+    }
+
+    /// The ends of those of these commands that a console has read which was started since they were typed. The
+    /// others have died with the console before it, or were only read by half.
+    ///
+    /// What is typed is read in order; so another command of the same number is refused if the first is at work, and
+    /// if not, that has ended or never will begin.
+    pub fn late_answers(&mut self, mut asked: Vec<u64>) -> Result<Vec<Event>> {
+        const DOING: &str = "waiting for what a console has left to its successor";
+        let mut ends = Vec::new();
+        let deadline = Instant::now() + LIMIT;
+        let mut consoles = None;
+        while !asked.is_empty() {
+            if consoles != Some(self.heard.consoles) {
+                consoles = Some(self.heard.consoles);
+                for &id in &asked {
+                    self.guest.start_as(id, PROBE)?;
+                }
+            }
+            let Some(event) = self.event(DOING, deadline)? else {
+                return Err(self.guest.failure(format!("{DOING}: nothing comes")).into());
+            };
+            let ended = asked.iter().find_map(|&id| Some((id, event.done(id)?)));
+            match ended {
+                Some((_, done)) if done.is_refused() => {}
+                Some((id, done)) => {
+                    asked.retain(|&it| it != id);
+                    if done.result.get(PROBE_TELLS).is_none() {
+                        ends.push(event);
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(ends)
     }
 
     /// Waits until what waits in a task has come: if need be, something is synced, so that all layers have

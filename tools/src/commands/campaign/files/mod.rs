@@ -96,8 +96,12 @@ impl Files {
         Ok(())
     }
 
-    /// The console died: what was asked of it may have been done, or not.
+    /// The console died: what was asked of it may have been done, or not, or its successor has read it and does it.
     pub fn answers_are_lost(&mut self, subject: &mut Subject) -> Result<()> {
+        let asked: Vec<u64> = self.programs.iter().filter_map(Program::asked).collect();
+        for event in subject.late_answers(asked)? {
+            self.take(&event)?;
+        }
         for program in &mut self.programs {
             program.answer_is_lost(subject)?;
         }

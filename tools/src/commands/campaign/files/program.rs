@@ -53,6 +53,11 @@ impl Program {
         self.asked.is_some()
     }
 
+    /// The number of what it has asked for and not been answered.
+    pub fn asked(&self) -> Option<u64> {
+        self.asked.as_ref().map(|asked| asked.id)
+    }
+
     /// The last state that it knows to have been reached.
     pub fn known(&self) -> usize {
         self.reached
