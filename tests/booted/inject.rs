@@ -136,17 +136,3 @@ fn the_power_fails_at_a_point_and_at_a_time() {
     assert!(output(&mut guest, "cat /file").starts_with("synced"));
     power_off(guest);
 }
-
-#[test]
-fn a_console_whose_interrupts_are_lost_still_answers() {
-    let bed = Bed::new(1);
-    let mut guest = bed.boot_formatted();
-    // Who asks for its own fault is answered first.
-    run(&mut guest, "inject stuck-interrupt console");
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    let text = "typed byte by byte, longer than what a port holds";
-    run(&mut guest, &format!("write /file '{text}'"));
-    assert_eq!(output(&mut guest, "cat /file").trim_end(), text);
-    assert_eq!(restarts(&mut guest, "console"), 0, "nobody else helped it");
-    power_off(guest);
-}

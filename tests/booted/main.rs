@@ -9,6 +9,7 @@
 mod bed;
 mod bugs;
 mod campaigns;
+mod console;
 mod costs;
 mod disks;
 mod every_fault;

@@ -120,9 +120,12 @@ impl Link {
                     return self.send(&link::done(Some(id), Err(error))).await;
                 }
                 self.running.set(self.running.get() + 1);
+                // Before the command runs: the next line may be there already.
+                let cancel = Rc::new(Signal::default());
+                self.cancel.borrow_mut().insert(id, cancel.clone());
                 let (link, shell) = (self.clone(), shell.clone());
                 runtime::spawn(async move {
-                    link.run(&shell, Some(id), &command).await;
+                    link.run(&shell, Some(id), &command, &cancel).await;
                     link.running.set(link.running.get() - 1);
                 });
             }
@@ -148,18 +151,20 @@ impl Link {
             let arrived = self.arrived.raised();
             let next = self.waiting.borrow_mut().pop_front();
             match next {
-                Some(command) => self.run(shell, None, &command).await,
+                Some(command) => self.run(shell, None, &command, &Signal::default()).await,
                 None => arrived.await,
             }
         }
     }
 
-    async fn run(self: &Rc<Self>, shell: &Rc<Shell>, id: Option<u64>, command: &str) {
+    async fn run(
+        self: &Rc<Self>,
+        shell: &Rc<Shell>,
+        id: Option<u64>,
+        command: &str,
+        cancel: &Signal,
+    ) {
         let output = Output::link(self.clone(), id);
-        let cancel = Rc::new(Signal::default());
-        if let Some(id) = id {
-            self.cancel.borrow_mut().insert(id, cancel.clone());
-        }
         let command = pin!(shell.run_line(&output, command));
         let patience = pin!(async {
             cancel.raised().await;
