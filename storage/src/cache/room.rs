@@ -165,16 +165,21 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if dirty > 0 && dirty + counts.reserved + pages > self.config.dirty_max() {
             return Ok(None);
         }
+        Ok(self.reserve(pages))
+    }
+
+    /// A promise of `pages`, if enough are free or clean.
+    fn reserve(&self, pages: usize) -> Option<Room<'_, M>> {
         while !self.pool.borrow_mut().reserve(pages) {
             if !self.evict_one() {
-                return Ok(None);
+                return None;
             }
         }
-        Ok(Some(Room {
+        Some(Room {
             pool: &self.pool,
             room_made: &self.room_made,
             pages,
-        }))
+        })
     }
 
     async fn make_room(self: &Rc<Self>, pages: usize) -> Result<Room<'_, M>> {
@@ -205,18 +210,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
 
     /// As [`Self::room`], however much is dirty: without any write-back.
     pub(super) fn room_in_spite(&self, pages: usize) -> Result<Room<'_, M>> {
-        loop {
-            if self.pool.borrow_mut().reserve(pages) {
-                return Ok(Room {
-                    pool: &self.pool,
-                    room_made: &self.room_made,
-                    pages,
-                });
-            }
-            if !self.evict_one() {
-                return Err(self.starve());
-            }
-        }
+        self.reserve(pages).ok_or_else(|| self.starve())
     }
 
     /// Checks that below has room for `count` pages of a file, from `first` on.

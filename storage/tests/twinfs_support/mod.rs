@@ -142,7 +142,22 @@ pub async fn write(
     data: &[u8],
     size: u64,
 ) -> Result<()> {
-    let checksums = checksums(data);
+    write_of(store, Algorithm::Xxh64, file, block, data, size).await
+}
+
+/// The same, on a volume with another algorithm.
+pub async fn write_of(
+    store: &impl FileStore,
+    algorithm: Algorithm,
+    file: FileNumber,
+    block: u64,
+    data: &[u8],
+    size: u64,
+) -> Result<()> {
+    let checksums: Vec<_> = data
+        .chunks(BLOCK_BYTES)
+        .map(|block| algorithm.of(block))
+        .collect();
     let write = Write {
         file,
         offset: block * BLOCK,

@@ -8,11 +8,10 @@ use std::{collections::BTreeMap, rc::Rc};
 use futures_executor::block_on;
 use futures_util::future::join_all;
 use storage::{
-    Error, Result,
+    Error,
     block::ram::{Event, History, RamDisk},
-    buffer::Source,
     checksum::Algorithm,
-    file::{FileNumber, FileStore, ResyncRange, Timestamp, Write},
+    file::{FileNumber, FileStore, ResyncRange, Timestamp},
 };
 
 use super::*;
@@ -110,26 +109,6 @@ impl Run {
     pub fn events(&self) -> usize {
         self.history().events().len()
     }
-}
-
-pub async fn write_of(
-    store: &Store,
-    algorithm: Algorithm,
-    file: FileNumber,
-    block: u64,
-    data: &[u8],
-    size: u64,
-) -> Result<()> {
-    let checksums: Vec<_> = data.chunks(4096).map(|block| algorithm.of(block)).collect();
-    let write = Write {
-        file,
-        offset: block * BLOCK,
-        data: Source::local(data),
-        checksums: &checksums,
-        size,
-        modified_ns: 7,
-    };
-    store.write(write).await
 }
 
 pub fn ranges(store: &Store) -> Vec<ResyncRange> {

@@ -7,14 +7,12 @@ use std::{
 };
 
 use storage::{
-    BLOCK_BYTES, Error, Result,
-    buffer::Source,
+    Error, Result,
     vfs::{self, FileSystem, Kind, OpenFlags},
 };
 use tests::{
-    compare::entries,
     model::Model,
-    operation::{Operation, Path, contents, random_operation_below},
+    operation::{Operation, Path, random_operation_below},
     outcome::{Descriptors, Outcome, agree, note_open, perform},
     random::Random,
     tree::{File, Tree},
@@ -26,9 +24,6 @@ use crate::{
     mix::Mix,
     oracle::{Extent, Oracle},
 };
-
-/// Blocks that are written at once to fill a volume.
-const FILL_BLOCKS: usize = 16;
 
 /// What clients and the one who runs them share.
 pub struct Shared {
@@ -175,49 +170,6 @@ pub async fn work(
             shared.end();
         }
     }
-}
-
-/// Writes a file until no more than `room` blocks are free.
-///
-/// # Errors
-/// Of the file system.
-pub async fn fill<F: FileSystem>(system: &F, path: &[u8], room: u64) -> Result<()> {
-    let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::APPEND;
-    let file = system.open(path, flags, 0o644).await?;
-    let blocks = system.statfs().await?.blocks_free.saturating_sub(room) as usize;
-    for number in 0..blocks.div_ceil(FILL_BLOCKS) {
-        let count = FILL_BLOCKS.min(blocks - number * FILL_BLOCKS);
-        let bytes = contents(number as u64, count * BLOCK_BYTES);
-        system.write(file, None, Source::local(&bytes)).await?;
-    }
-    system.close(file).await
-}
-
-/// Deletes everything in these directories, and them.
-///
-/// # Errors
-/// With what could not be done.
-pub async fn delete_all<F: FileSystem>(
-    system: &F,
-    tops: Vec<Vec<u8>>,
-) -> std::result::Result<(), String> {
-    let mut left = tops;
-    while let Some(path) = left.last().cloned() {
-        let failed = |error: Error| format!("{}: {error}", path.escape_ascii());
-        let names = entries(system, &path).await.map_err(failed)?;
-        for (name, (_, kind)) in &names {
-            let path = [&path[..], b"/", name].concat();
-            match kind {
-                Kind::Directory => left.push(path),
-                _ => system.unlink(&path).await.map_err(failed)?,
-            }
-        }
-        if names.values().all(|(_, kind)| *kind != Kind::Directory) {
-            system.rmdir(&path).await.map_err(failed)?;
-            left.pop();
-        }
-    }
-    Ok(())
 }
 
 /// How much of an operation was done, on a volume that may be full, or a disk that fails. What needs no room never

@@ -209,7 +209,7 @@ impl Oracle {
 
     /// The machine has crashed, and these are the directories now, in the order of [`Self::tops`]. Goes on from
     /// what they are. A client whose directory could not be read to the end, or is gone, gives it up:
-    /// [`Self::homeless`].
+    /// [`Self::is_homeless`].
     ///
     /// # Errors
     /// With what is wrong, if they may not be so.

@@ -6,13 +6,17 @@ use std::{
 };
 
 use storage::{
-    Error,
-    vfs::{self, FileSystem},
+    BLOCK_BYTES, Error,
+    buffer::Source,
+    vfs::{self, FileSystem, Kind, OpenFlags},
 };
-use tests::{random::Random, stack::FORMAT};
+use tests::{compare::entries, operation::contents, random::Random, stack::FORMAT};
 
 use super::{BLOCKS_KEPT_MAX, End, FILLER, Run, STOPS_MAX};
 use crate::{client, disk::Medium, machine::Machine};
+
+/// Blocks that are written at once to fill a volume.
+const FILL_BLOCKS: usize = 16;
 
 impl Run<'_> {
     /// Everything can be deleted, and then there is as much room as in the beginning.
@@ -27,7 +31,7 @@ impl Run<'_> {
             if is_filled {
                 system.unlink(FILLER).await.map_err(failed)?;
             }
-            client::delete_all(&system, tops).await?;
+            delete_all(&system, tops).await?;
             system.sync().await.map_err(failed)?;
             Ok(system.statfs().await.map_err(failed)?.blocks_free)
         };
@@ -68,7 +72,7 @@ impl Run<'_> {
             system.sync().await.expect("sync");
             told.set(Some(free().await));
             if let Some(room) = left {
-                client::fill(&system, FILLER, room).await.expect("fill");
+                fill(&system, FILLER, room).await.expect("fill");
                 system.sync().await.expect("sync");
             }
             done.set(true);
@@ -147,4 +151,44 @@ impl Run<'_> {
         machine.kernel.kill(roles.attendant(), true);
         Ok(End::Done)
     }
+}
+
+/// Writes a file until no more than `room` blocks are free.
+///
+/// # Errors
+/// Of the file system.
+async fn fill<F: FileSystem>(system: &F, path: &[u8], room: u64) -> storage::Result<()> {
+    let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::APPEND;
+    let file = system.open(path, flags, 0o644).await?;
+    let blocks = system.statfs().await?.blocks_free.saturating_sub(room) as usize;
+    for number in 0..blocks.div_ceil(FILL_BLOCKS) {
+        let count = FILL_BLOCKS.min(blocks - number * FILL_BLOCKS);
+        let bytes = contents(number as u64, count * BLOCK_BYTES);
+        system.write(file, None, Source::local(&bytes)).await?;
+    }
+    system.close(file).await
+}
+
+/// Deletes everything in these directories, and them.
+///
+/// # Errors
+/// With what could not be done.
+async fn delete_all<F: FileSystem>(system: &F, tops: Vec<Vec<u8>>) -> Result<(), String> {
+    let mut left = tops;
+    while let Some(path) = left.last().cloned() {
+        let failed = |error: Error| format!("{}: {error}", path.escape_ascii());
+        let names = entries(system, &path).await.map_err(failed)?;
+        for (name, (_, kind)) in &names {
+            let path = [&path[..], b"/", name].concat();
+            match kind {
+                Kind::Directory => left.push(path),
+                _ => system.unlink(&path).await.map_err(failed)?,
+            }
+        }
+        if names.values().all(|(_, kind)| *kind != Kind::Directory) {
+            system.rmdir(&path).await.map_err(failed)?;
+            left.pop();
+        }
+    }
+    Ok(())
 }

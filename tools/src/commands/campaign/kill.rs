@@ -90,6 +90,7 @@ impl Kind for Kill {
         let target = Random::new(self.seed, number)
             .pick(&self.targets.names)
             .clone();
+        // Of the first attempt that was this number.
         random.number();
         let long = random.one_in(LONG_ONE_IN) && !self.brief;
         let plan = match target.as_str() {
