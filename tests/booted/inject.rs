@@ -131,8 +131,32 @@ fn the_power_fails_at_a_point_and_at_a_time() {
     run(&mut guest, "mount");
     let kept = output(&mut guest, "cat /file");
     assert!(kept.starts_with("synced"), "{kept}");
+    // Every layer has points, naming too.
+    run(&mut guest, "inject power-cut all at=naming.file-created");
+    or_explain(guest.restart("write /other new", LIMIT, |_| {}));
+    run(&mut guest, "mount");
+    let refusal = refused(&mut guest, "cat /other");
+    assert!(refusal.contains("no such file"), "{refusal}");
     or_explain(guest.restart("inject reset all after=50ms", LIMIT, |_| {}));
     run(&mut guest, "mount");
     assert!(output(&mut guest, "cat /file").starts_with("synced"));
+    power_off(guest);
+}
+
+#[test]
+fn what_is_refused_because_the_list_is_full_happens_to_nobody() {
+    let bed = Bed::new(1);
+    let mut guest = bed.boot_formatted();
+    for _ in 0..64 {
+        run(&mut guest, "inject kill console after=3000s");
+    }
+    let refusal = refused(&mut guest, "inject kill naming after=1");
+    assert!(refusal.contains("too many faults"), "{refusal}");
+    run(&mut guest, "stat /");
+    assert_eq!(restarts(&mut guest, "naming"), 0);
+    run(&mut guest, "inject off all");
+    run(&mut guest, "inject kill naming after=1");
+    until_over(&mut guest);
+    assert_eq!(restarts(&mut guest, "naming"), 1);
     power_off(guest);
 }

@@ -18,8 +18,8 @@ use crate::injection::{Injection, Listed};
 /// Most bytes of an answer that is longer than a message.
 pub const ANSWER_BYTES_MAX: usize = 32 << 10;
 
-/// Shortest time between two kills of a series, milliseconds.
-pub const EVERY_MS_MIN: u32 = 1;
+/// Most kills of one series.
+pub const KILLS_MAX: u64 = 1_000_000;
 
 /// The name of a role, up to 31 bytes.
 pub type RoleName = heapless::String<31>;
@@ -29,7 +29,7 @@ pub type RoleName = heapless::String<31>;
 pub enum Target {
     /// The task in this role.
     Role(RoleName),
-    /// One of all that the stack survives: drivers, file stores, logical; picked at random.
+    /// One of the layers at random: drivers, filters, file stores, logical, cache.
     All,
 }
 
@@ -38,9 +38,9 @@ pub enum Target {
 pub struct Series {
     /// Whom.
     pub target: Target,
-    /// Time from one kill to the next, milliseconds, at least [`EVERY_MS_MIN`].
+    /// Time from one kill to the next, milliseconds, at least [`EVERY_MS_MIN`](crate::injection::EVERY_MS_MIN).
     pub every_ms: u32,
-    /// How many kills; none for until it is stopped.
+    /// How many kills, up to [`KILLS_MAX`]; none for until it is stopped.
     pub count: Option<u64>,
     /// What the choice of tasks follows from.
     pub seed: u64,
@@ -121,8 +121,7 @@ enum Request {
 /// What the manager does for its clients.
 pub trait Control {
     /// Ends a role's instance by a trap at its program counter; it is then restarted as after any
-    /// crash, and costs what a crash costs: with the cache goes what was not synced. Who asks for its
-    /// own end, or for the manager's, is answered before. [`Error::NotFound`]; [`Error::Busy`] if it
+    /// crash. Who asks for its own end, or for the manager's, is answered before. [`Error::NotFound`]; [`Error::Busy`] if it
     /// is between two instances; [`Error::NotPermitted`] if it was taken out for good or its device
     /// is not there.
     fn kill(&self, role: &str) -> Result<()>;

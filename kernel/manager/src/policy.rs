@@ -307,20 +307,25 @@ impl Policy {
     }
 
     /// The task has crashed too often.
-    fn take_out(&mut self, task: usize, died_ns: u64, now_ns: u64) -> Vec<Action> {
+    /// Whether the stack can go on without the task: another of its kind stands in for it, or nobody needs it.
+    #[must_use]
+    pub fn can_be_missed(&self, task: usize) -> bool {
         let member = &self.members[task];
-        let can_be_missed = matches!(member.role, Role::Driver | Role::Storage);
+        let has_its_like = matches!(member.role, Role::Driver | Role::Storage);
         let stands_in = |other: usize| {
             other != task
                 && self.members[other].class == member.class
                 && !self.members[other].optional
                 && self.states[other] != State::Stopped
         };
-        let expendable = member.role == Role::Application
+        member.role == Role::Application
             || member.optional
-            || (can_be_missed && (0..self.members.len()).any(stands_in));
+            || (has_its_like && (0..self.members.len()).any(stands_in))
+    }
+
+    fn take_out(&mut self, task: usize, died_ns: u64, now_ns: u64) -> Vec<Action> {
         self.stopped(task);
-        if !expendable {
+        if !self.can_be_missed(task) {
             return alloc::vec![Action::GiveUp(task)];
         }
         let mut actions = alloc::vec![Action::Stop(task)];

@@ -60,8 +60,9 @@ pub struct Tasks {
     pub injections: RefCell<Vec<Active>>,
     /// The highest number that one of them was given.
     pub injection_number: Cell<u32>,
-    /// Roles whose tasks were ended by a kill that had waited in them, until their deaths are dealt with.
-    pub killed: RefCell<Vec<u64>>,
+    /// Roles and instances that were ended by a kill that had waited in them, until their deaths are dealt
+    /// with.
+    pub killed: RefCell<Vec<(u64, u64)>>,
     /// An accident of the machine is under way.
     pub power_fails: Cell<bool>,
     /// The machine is about to end, this way.
@@ -134,6 +135,12 @@ impl Tasks {
         self.policy.borrow().is_up(task)
     }
 
+    /// All tasks that have an instance.
+    pub fn everybody(&self) -> Vec<usize> {
+        let tasks = 0..self.stack.tasks.len();
+        tasks.filter(|&task| self.is_up(task)).collect()
+    }
+
     /// Whether a task was taken out for good, or never was there.
     pub fn is_out(&self, task: usize) -> bool {
         self.policy.borrow().state(task) == State::Stopped
@@ -189,6 +196,21 @@ impl Tasks {
                 self.died(&report);
             }
         }
+        if start::is_restart() {
+            self.end_what_was_given_up();
+        }
+    }
+
+    /// If the earlier instance of the manager died while it ended the stack, this one ends it.
+    fn end_what_was_given_up(self: &Rc<Self>) {
+        let missed = |&task: &usize| {
+            let was_there = self.placed[task].spec.is_some();
+            was_there && self.is_out(task) && !self.policy.borrow().can_be_missed(task)
+        };
+        if let Some(task) = (0..self.placed.len()).find(missed) {
+            let reason = format!("{} is out, and nothing stands in for it", self.name(task));
+            self.end(&reason, kills::GAVE_UP);
+        }
     }
 
     fn start_first(self: &Rc<Self>, task: usize, placed: &Placed) {
@@ -229,7 +251,7 @@ impl Tasks {
             return;
         }
         let ends_the_machine = self.ends_the_machine();
-        let cause = match self.take_killed(report.role) {
+        let cause = match self.take_killed(report.role, report.generation) {
             true => Cause::Injected,
             false => cause,
         };

@@ -1,25 +1,16 @@
 //! What `kill` is told.
 
-use alloc::string::{String, ToString};
+use alloc::{format, string::String};
+
+use manager::control::{self, KILLS_MAX, Series, Target};
 
 use crate::{arguments::Arguments, values};
 
 /// The keys of `kill`.
 pub const KEYS: &[&str] = &["every", "count", "seed"];
 
-/// Most kills of one series.
-pub const COUNT_MAX: u64 = 1_000_000;
 /// Longest time between two kills, milliseconds: an hour.
 pub const EVERY_MS_MAX: u64 = 3_600_000;
-
-/// Who is to be killed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The task of this name.
-    Task(String),
-    /// One of all that may be, at random.
-    Any,
-}
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +18,7 @@ pub enum Order {
     /// Kill once, now.
     Once(Target),
     /// Kill again and again, in the background.
-    Series {
-        /// Whom.
-        target: Target,
-        /// Time from one to the next, milliseconds.
-        every_ms: u32,
-        /// How often; none for until it is stopped.
-        count: Option<u64>,
-        /// What the choice of tasks follows from.
-        seed: u64,
-    },
+    Series(Series),
     /// End the series.
     Stop,
     /// Tell how the series goes.
@@ -51,8 +33,10 @@ pub fn parse(arguments: &Arguments) -> Result<Order, String> {
     let target = match arguments.word(0) {
         Some("stop") => return Ok(Order::Stop),
         Some("status") => return Ok(Order::Status),
-        Some("all") => Target::Any,
-        Some(name) => Target::Task(name.to_string()),
+        Some("all") => Target::All,
+        Some(name) => Target::Role(
+            control::name(name).map_err(|_| format!("{name}: no such task; `ps` lists them"))?,
+        ),
         None => return Err("expected a task, `all`, `stop` or `status`".into()),
     };
     if every_ns.is_none() && count.is_none_or(|count| count == 1) {
@@ -63,20 +47,20 @@ pub fn parse(arguments: &Arguments) -> Result<Order, String> {
     let every_ms = every_ms
         .filter(|&ms| u64::from(ms) <= EVERY_MS_MAX)
         .ok_or("every: expected 1ms to an hour")?;
-    if count.is_some_and(|count| !(1..=COUNT_MAX).contains(&count)) {
-        return Err("count: expected 1 to 1000000".into());
+    if count.is_some_and(|count| !(1..=KILLS_MAX).contains(&count)) {
+        return Err(format!("count: expected 1 to {KILLS_MAX}"));
     }
-    Ok(Order::Series {
+    Ok(Order::Series(Series {
         target,
         every_ms,
         count,
         seed: seed.unwrap_or(1),
-    })
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
+    use alloc::{string::ToString, vec::Vec};
 
     use super::*;
     use crate::arguments::Takes;
@@ -88,28 +72,28 @@ mod tests {
 
     #[test]
     fn orders_are_understood() {
-        let task = || Target::Task("twinfs.0".into());
+        let task = || Target::Role(control::name("twinfs.0").expect("short enough"));
         assert_eq!(order("twinfs.0"), Ok(Order::Once(task())));
-        assert_eq!(order("all count=1"), Ok(Order::Once(Target::Any)));
+        assert_eq!(order("all count=1"), Ok(Order::Once(Target::All)));
         assert_eq!(order("stop"), Ok(Order::Stop));
         assert_eq!(order("status"), Ok(Order::Status));
         assert_eq!(
             order("all every=200ms count=300 seed=9"),
-            Ok(Order::Series {
-                target: Target::Any,
+            Ok(Order::Series(Series {
+                target: Target::All,
                 every_ms: 200,
                 count: Some(300),
                 seed: 9
-            })
+            }))
         );
         assert_eq!(
             order("twinfs.0 every=1s"),
-            Ok(Order::Series {
+            Ok(Order::Series(Series {
                 target: task(),
                 every_ms: 1000,
                 count: None,
                 seed: 1
-            })
+            }))
         );
         for bad in [
             "",
@@ -117,6 +101,7 @@ mod tests {
             "all every=100m",
             "all every=1s count=0",
             "all every=x",
+            "a-name-that-no-task-of-any-stack-can-have",
         ] {
             assert!(order(bad).is_err(), "{bad}");
         }

@@ -33,6 +33,8 @@ impl Tasks {
     /// Arms an injection and keeps it in the list. [`Error::Busy`] if nobody is there for it now.
     pub fn keep_armed(&self, mut active: Active) -> Result<()> {
         self.count_marks();
+        // Before it is armed: what is not in the list could not be taken back.
+        self.room_for_one()?;
         let mut injections = core::mem::take(&mut *self.injections.borrow_mut());
         let armed = self.arm(&mut active, &injections.iter().collect::<Vec<_>>());
         injections.append(&mut self.injections.borrow_mut());
@@ -47,7 +49,8 @@ impl Tasks {
             Target::Role(name) if name == stack::MANAGER => (None, start::role(), 0),
             target => {
                 let mut candidates = match active.what {
-                    What::Machine(_) => self.candidates(&Target::All),
+                    // Whoever passes the point: the target is a disk.
+                    What::Machine(_) => self.everybody(),
                     _ => self.candidates(target),
                 };
                 if let Some(point) = active.point().and_then(Point::from_number) {
@@ -118,7 +121,9 @@ impl Tasks {
             armed.marks = marks;
             active.hits += u64::from(hits);
             if hits > 0 && kills {
-                self.killed.borrow_mut().push(armed.role);
+                self.killed
+                    .borrow_mut()
+                    .push((armed.role, armed.generation));
             }
             let is_gone =
                 armed.task.is_some() && (!is_alive(info) || info.generation != armed.generation);
@@ -141,13 +146,13 @@ impl Tasks {
         self.injections.replace(injections);
     }
 
-    /// Whether the last instance of a role was ended by a kill that had waited in it: as any kill that was
-    /// asked for, it is no crash.
-    pub fn take_killed(&self, role: u64) -> bool {
+    /// Whether this instance of a role was ended by a kill that had waited in it: as any kill that was
+    /// asked for, it is no crash. What is known of earlier instances is forgotten.
+    pub fn take_killed(&self, role: u64, generation: u64) -> bool {
         let mut killed = self.killed.borrow_mut();
-        let before = killed.len();
-        killed.retain(|it| *it != role);
-        killed.len() < before
+        let was = killed.contains(&(role, generation));
+        killed.retain(|it| it.0 != role);
+        was
     }
 
     /// Takes an injection back from who keeps it.

@@ -59,6 +59,7 @@ impl Tasks {
         if fault.after_ms > AFTER_MS_MAX {
             return Err(Error::BadArgument);
         }
+        self.check_target(&active)?;
         if fault.point.is_some() {
             return self.keep_armed(active);
         }

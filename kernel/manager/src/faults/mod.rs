@@ -169,6 +169,8 @@ impl Tasks {
     /// Whether there is such a task, and it is one that comes where the injection waits.
     fn check_target(&self, active: &Active) -> Result<()> {
         let program = match &active.target {
+            // The target is a disk, not who comes there.
+            _ if matches!(active.what, What::Machine(_)) => None,
             Target::All => None,
             Target::Role(name) if name == stack::MANAGER => Some(stack::MANAGER),
             Target::Role(name) => {
@@ -183,18 +185,27 @@ impl Tasks {
             return Ok(());
         };
         let point = Point::from_number(number).ok_or(Error::BadArgument)?;
-        match program {
-            Some(program) if program != point.layer() => Err(Error::BadArgument),
-            _ => Ok(()),
+        let comes = |program: &str| program == point.layer();
+        let somebody_comes = match program {
+            Some(program) => comes(program),
+            None => self.stack.tasks.iter().any(|task| comes(&task.program)),
+        };
+        match somebody_comes {
+            true => Ok(()),
+            false => Err(Error::BadArgument),
+        }
+    }
+
+    fn room_for_one(&self) -> Result<()> {
+        match self.injections.borrow().len() < INJECTIONS_MAX {
+            true => Ok(()),
+            false => Err(Error::NoMemory),
         }
     }
 
     fn keep(&self, active: Active) -> Result<()> {
-        let mut injections = self.injections.borrow_mut();
-        if injections.len() >= INJECTIONS_MAX {
-            return Err(Error::NoMemory);
-        }
-        injections.push(active);
+        self.room_for_one()?;
+        self.injections.borrow_mut().push(active);
         Ok(())
     }
 

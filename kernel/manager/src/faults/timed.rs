@@ -4,7 +4,7 @@ use alloc::{rc::Rc, vec::Vec};
 
 use abi::{Cause, Fault, Order, When};
 use manager::{
-    control::{Progress, Series, Target},
+    control::{KILLS_MAX, Progress, Series, Target},
     injection::{TaskFault, What},
 };
 use runtime::{manage, time};
@@ -13,9 +13,6 @@ use storage::{Error, Result};
 
 use super::{Active, choose};
 use crate::{kills, stack_of_tasks::Tasks};
-
-/// Most kills of one series.
-const COUNT_MAX: u64 = 1_000_000;
 
 impl Tasks {
     /// Has the fault happen to its target, or to one of all.
@@ -82,20 +79,16 @@ impl Tasks {
                 Role::Driver | Role::Storage | Role::Cache
             ),
         };
-        let tasks = 0..self.stack.tasks.len();
+        let mut tasks = self.everybody();
+        tasks.retain(wanted);
         tasks
-            .filter(|task| wanted(task) && self.is_up(*task))
-            .collect()
     }
 
     /// Begins a series of kills.
     pub async fn start_series(self: &Rc<Self>, series: Series) -> Result<()> {
-        if self.series_progress().running {
-            return Err(Error::Busy);
-        }
         let countable = series
             .count
-            .is_none_or(|count| (1..=COUNT_MAX).contains(&count));
+            .is_none_or(|count| (1..=KILLS_MAX).contains(&count));
         if series.every_ms < super::EVERY_MS_MIN || !countable {
             return Err(Error::BadArgument);
         }
@@ -107,6 +100,10 @@ impl Tasks {
             ..TaskFault::new(Fault::Kill)
         };
         let number = self.next_number().await;
+        // Not before the number is there: another may have begun while the filters were asked.
+        if self.series_progress().running {
+            return Err(Error::Busy);
+        }
         let active = Active::new(number, series.target, What::Task(fault));
         self.check_target(&active)?;
         self.keep(active)?;

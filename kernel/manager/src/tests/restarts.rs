@@ -507,3 +507,20 @@ fn whatever_dies_when_everything_that_is_not_out_comes_back() {
         }
     }
 }
+
+#[test]
+fn whoever_takes_over_knows_from_who_is_out_whether_the_stack_can_go_on() {
+    for (out, can_go_on) in [
+        (&[CACHE][..], false),
+        (&[NAMING], false),
+        (&[TAR, ONCE, BENCH], true),
+        (&[DISK_1, STORE_1], true),
+        (&[DISK_0, DISK_1], false),
+        (&[LOGICAL], false),
+    ] {
+        let mut policy = mirror();
+        out.iter().for_each(|&task| policy.stopped(task));
+        let missed = out.iter().all(|&task| policy.can_be_missed(task));
+        assert_eq!(missed, can_go_on, "{out:?}");
+    }
+}

@@ -85,20 +85,14 @@ impl Watch {
                 time::sleep(TOGETHER_NS).await;
                 continue;
             }
-            let mut tries = 0;
-            let found = loop {
-                match paths(&shell.system, &news).await {
-                    Ok(found) => break found,
-                    Err(error) if tries == TRIES_MAX => {
-                        log::error!("what is lost cannot be named: {error}; try `lost` later");
-                        break Found::default();
-                    }
-                    Err(_) => tries += 1,
+            match patiently(&shell.system, &news).await {
+                Ok(found) => tell(&news, &found),
+                Err(error) => {
+                    log::error!("what is lost cannot be named: {error}; try `lost` later");
+                    // With the next news it is tried again.
+                    self.losses.borrow_mut().put_back(news.into_keys());
+                    heard.await;
                 }
-                time::sleep(AGAIN_NS).await;
-            };
-            if tries < TRIES_MAX {
-                tell(&news, &found);
             }
         }
     }
@@ -133,6 +127,20 @@ fn name(file: u64, lost: &Lost, found: &Found) -> Named {
         path: path.map(|path| String::from_utf8_lossy(path).into_owned()),
         lost: lost.clone(),
     }
+}
+
+/// As [`paths`]; again and again for a while if it fails.
+async fn patiently(
+    system: &vfs::Client<runtime::Endpoint>,
+    files: &BTreeMap<u64, Lost>,
+) -> Result<Found> {
+    for _ in 0..TRIES_MAX {
+        if let Ok(found) = paths(system, files).await {
+            return Ok(found);
+        }
+        time::sleep(AGAIN_NS).await;
+    }
+    paths(system, files).await
 }
 
 async fn paths(

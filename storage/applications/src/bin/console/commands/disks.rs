@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use applications::{arguments::Takes, text};
+use applications::{arguments::Takes, inject, text};
 use runtime::{
     Endpoint, start,
     time::{now_ns, with_deadline},
@@ -44,13 +44,8 @@ const ATTACH_NS: u64 = 5_000_000_000;
 
 /// A disk that the description lets the console use.
 fn disk(word: &str) -> Result<block::Client<Endpoint>, Failure> {
-    let by_letter = word
-        .strip_prefix("vd")
-        .filter(|letter| letter.len() == 1)
-        .and_then(|letter| letter.bytes().next().filter(u8::is_ascii_lowercase))
-        .map(|letter| format!("virtio-blk.{}", letter - b'a'));
-    let name = by_letter.as_deref().unwrap_or(word);
-    if let Some(endpoint) = start::peer(name) {
+    let name = inject::driver(word);
+    if let Some(endpoint) = start::peer(&name) {
         return Ok(block::Client(endpoint));
     }
     let drivers: Vec<_> = start::peers()

@@ -4,9 +4,9 @@ use alloc::{format, string::String};
 
 use applications::{
     arguments::Takes,
-    kills::{self, Order, Target},
+    kills::{self, Order},
 };
-use manager::control::{self, Progress, Series};
+use manager::control::{Progress, Series, Target};
 use runtime::time::now_ns;
 use serde_json::{Value, json};
 use storage::Error;
@@ -20,7 +20,7 @@ use crate::{
 pub const COMMANDS: &[Command] = &[command!(
     "kill",
     "kill TASK|all [every=DURATION] [count=N] [seed=S], kill stop|status",
-    "ends a task by a trap; `all`: any that the stack survives",
+    "ends a task by a trap; `all`: one of the layers, at random",
     [
         "kill twinfs.0",
         "kill all every=200ms count=300 seed=7",
@@ -30,15 +30,6 @@ pub const COMMANDS: &[Command] = &[command!(
     Takes::words(1, 1).keys(kills::KEYS),
     kill
 )];
-
-fn target(target: &Target) -> Result<control::Target, Failure> {
-    Ok(match target {
-        Target::Any => control::Target::All,
-        Target::Task(name) => {
-            control::Target::Role(control::name(name).map_err(|error| about(name, error))?)
-        }
-    })
-}
 
 fn about(name: &str, error: Error) -> Failure {
     Failure(match error {
@@ -74,17 +65,16 @@ async fn kill(context: &Context<'_>) -> Outcome {
     let manager = context.manager()?;
     let name = context.word(0);
     let progress = match kills::parse(context.arguments)? {
-        Order::Once(Target::Task(name)) => {
+        Order::Once(Target::Role(role)) => {
             manager
-                .kill(&name)
+                .kill(&role)
                 .await
-                .map_err(|error| about(&name, error))?;
+                .map_err(|error| about(name, error))?;
             return Ok(json!({ "kills": 1 }));
         }
-        Order::Once(Target::Any) => {
-            let target = control::Target::All;
+        Order::Once(Target::All) => {
             let series = Series {
-                target,
+                target: Target::All,
                 every_ms: 1,
                 count: Some(1),
                 seed: now_ns(),
@@ -95,18 +85,7 @@ async fn kill(context: &Context<'_>) -> Outcome {
                 .map_err(|error| about(name, error))?;
             return Ok(json!({ "kills": 1 }));
         }
-        Order::Series {
-            target: whom,
-            every_ms,
-            count,
-            seed,
-        } => {
-            let series = Series {
-                target: target(&whom)?,
-                every_ms,
-                count,
-                seed,
-            };
+        Order::Series(series) => {
             manager
                 .start_series(series)
                 .await
