@@ -143,6 +143,13 @@ impl Model {
         }
     }
 
+    /// Makes a file shorter and says nothing of it in its times, as a truncation does that was broken off halfway.
+    pub fn cut_off(&mut self, number: u64, size: usize) {
+        if let Body::File(bytes) = &mut self.node_mut(number).body {
+            Rc::make_mut(bytes).truncate(size);
+        }
+    }
+
     /// A file's bytes, if there is a file of this number.
     #[must_use]
     pub fn bytes(&self, number: u64) -> Option<&Rc<Vec<u8>>> {
@@ -333,6 +340,20 @@ impl Model {
         self.node_mut(node).links += 1;
         self.changed(node);
         self.enter(place.directory, place.name.ok_or(Error::Exists)?, node);
+        Ok(())
+    }
+
+    /// Gives a directory a second name, in place of what had it, as a rename does that was broken off halfway.
+    pub fn name_twice(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        let (from, to) = (self.lookup(from, false)?, self.lookup(to, false)?);
+        let node = from.node.ok_or(Error::NotFound)?;
+        let new = to.name.ok_or(Error::Busy)?;
+        if self.node(node).kind() != Kind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        // What had the name was a directory, and counted already.
+        self.node_mut(to.directory).links += u32::from(to.node.is_none());
+        self.enter(to.directory, new, node);
         Ok(())
     }
 

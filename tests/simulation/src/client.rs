@@ -43,11 +43,55 @@ pub struct Shared {
     pub quit: RefCell<Vec<usize>>,
     /// The number of the next operation of each client, over all boots.
     pub next: RefCell<Vec<u64>>,
+    /// Since when each client is at something that must end: it asked for something, or was started.
+    pub busy: RefCell<Vec<Option<Since>>>,
+    /// Nobody begins anything new.
+    pub rest: Cell<bool>,
 }
+
+/// When something began.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    /// Virtual time, nanoseconds.
+    pub ns: u64,
+    /// Steps of this boot.
+    pub steps: u64,
+}
+
+impl Since {
+    /// Since now.
+    pub fn now(kernel: &Kernel) -> Self {
+        Self {
+            ns: kernel.now_ns(),
+            steps: kernel.steps(),
+        }
+    }
+}
+
+/// Time between two looks of a client that rests whether it may go on, nanoseconds.
+const REST_NS: u64 = 1_000_000;
 
 impl Shared {
     fn end(&self) {
         self.operations.set(self.operations.get() + 1);
+    }
+
+    /// A client is at something that must end.
+    pub fn begins(&self, client: usize, kernel: &Kernel) {
+        self.busy.borrow_mut()[client] = Some(Since::now(kernel));
+    }
+
+    /// What a client was at has ended. Waits while nobody may begin anything.
+    async fn rests(&self, client: usize, kernel: &Rc<Kernel>) {
+        self.busy.borrow_mut()[client] = None;
+        while self.rest.get() {
+            kernel.sleep(REST_NS).await;
+        }
+    }
+
+    /// Whether no client is at anything.
+    pub fn is_at_rest(&self) -> bool {
+        self.busy.borrow().iter().all(Option::is_none)
     }
 
     /// If a call may have failed because the only disk fails, the client ends here: its successor looks what has
@@ -85,6 +129,7 @@ pub async fn work(
     // What is to be deleted before anything else is done, since there was no room.
     let mut deletions = 0;
     loop {
+        shared.rests(client, &kernel).await;
         let number = {
             let mut next = shared.next.borrow_mut();
             next[client] += 1;
@@ -100,6 +145,7 @@ pub async fn work(
             kernel.sleep(random.below(mix.pause_ns)).await;
             continue;
         }
+        shared.begins(client, &kernel);
         let what = format!("client {client}, operation {number}");
         if random.one_in(mix.sync_one_in) {
             match sync(&system, &shared, &what).await {
@@ -271,6 +317,7 @@ async fn succeed<F: FileSystem>(
         }
         shared.end();
     }
+    shared.begins(client, kernel);
     let given_up = shared.oracle.borrow().given_up();
     for _ in 0..READS_MAX * u32::from(given_up < GIVEN_UP_MAX) {
         if !shared.oracle.borrow().is_homeless(client) {
@@ -278,7 +325,7 @@ async fn succeed<F: FileSystem>(
         }
         let (top, begun) = {
             let mut oracle = shared.oracle.borrow_mut();
-            (oracle.next_top(), oracle.instant())
+            (oracle.next_top(client), oracle.instant())
         };
         let made = system.mkdir(&top, 0o755).await;
         log::debug!("{what}: mkdir {}: {made:?}", top.escape_ascii());
@@ -293,6 +340,7 @@ async fn succeed<F: FileSystem>(
             }
         }
         shared.end();
+        shared.begins(client, kernel);
     }
     if shared.oracle.borrow().is_homeless(client) {
         // Too much is damaged.

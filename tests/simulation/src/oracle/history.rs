@@ -15,7 +15,7 @@ use tests::{
 
 use super::{
     Extent, Instant,
-    state::{State, changes},
+    state::{Half, State, changes},
 };
 
 /// What may be seen of a directory.
@@ -94,6 +94,7 @@ impl History {
             ended: None,
             by: Some((operation.clone(), stamp_ns)),
             changes: outcome.0.is_ok() && changes(operation),
+            half: None,
             model: self.model.clone(),
         });
         outcome
@@ -181,6 +182,7 @@ impl History {
             last.ended.get_or_insert(now);
             last.model.close_all();
             self.model = last.model.clone();
+            self.is_left |= last.half == Some(Half::Twice);
         }
         Ok(())
     }
@@ -299,6 +301,7 @@ impl History {
         let mut model = self.states[fit.state].model.clone();
         self.is_left |= trust.damaged && !tree.is_whole();
         self.is_left |= model.stat(&self.top, false).is_err();
+        self.is_left |= self.states[fit.state].half == Some(Half::Twice);
         if self.is_left {
             return;
         }

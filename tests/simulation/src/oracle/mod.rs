@@ -76,6 +76,8 @@ pub struct Oracle {
     /// Those that clients have given up, as not all of them could be read.
     given_up: Vec<History>,
     tops_made: usize,
+    /// Clients that are having a new directory made: no operation of theirs, but its time counts as well.
+    moving: BTreeSet<usize>,
     now: Instant,
     durable: Instant,
     stamp_ns: u64,
@@ -92,6 +94,7 @@ impl Oracle {
             clients: tops.into_iter().map(history).collect(),
             given_up: Vec::new(),
             tops_made: 0,
+            moving: BTreeSet::new(),
             now: 0,
             durable: 0,
             stamp_ns,
@@ -127,7 +130,7 @@ impl Oracle {
     ) -> (Result<Outcome>, Option<u32>) {
         self.now += 1;
         let rest = |history: &History| history.under_way().is_none();
-        if self.clients.iter().all(rest) {
+        if self.moving.is_empty() && self.clients.iter().all(rest) {
             self.stamp_ns += 1000;
         }
         self.clients[client].begin(operation, self.now, self.stamp_ns)
@@ -151,6 +154,7 @@ impl Oracle {
     pub fn died(&mut self, client: usize) {
         let halves = self.rules.distrust;
         self.clients[client].died(halves);
+        self.moving.remove(&client);
     }
 
     /// What the successor of a client that died has found in its directory, and nothing of the client is
@@ -230,6 +234,7 @@ impl Oracle {
         }
         let fits = fits?;
         self.now += 1;
+        self.moving.clear();
         // A disk that lies may lead back behind this crash yet.
         let keeps = self.distrust.is_some().then_some(self.now);
         for ((history, fit), tree) in self.clients.iter_mut().zip(fits).zip(trees) {
@@ -269,9 +274,10 @@ impl Oracle {
         self.clients[client].is_left()
     }
 
-    /// A path for a client that has no directory: it was never used before.
-    pub fn next_top(&mut self) -> Vec<u8> {
+    /// A path for a client that has no directory, which it has made now: it was never used before.
+    pub fn next_top(&mut self, client: usize) -> Vec<u8> {
         self.tops_made += 1;
+        self.moving.insert(client);
         format!("/again{}", self.tops_made).into_bytes()
     }
 
@@ -281,6 +287,7 @@ impl Oracle {
         let new = History::made(top, self.stamp_ns, begun, self.now);
         let old = std::mem::replace(&mut self.clients[client], new);
         self.given_up.push(old);
+        self.moving.remove(&client);
     }
 
     /// How many directories were given up.

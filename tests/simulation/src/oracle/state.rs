@@ -1,9 +1,20 @@
 //! What a client's directory held after an operation, and what it may hold if only a part of that came about.
 
-use storage::Result;
+use storage::{BLOCK_BYTES, Result, vfs::OpenFlags};
 use tests::{model::Model, operation::Operation, outcome::apply};
 
 use super::Instant;
+
+/// How an operation can be broken off that can neither be ended nor taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    /// A file is as long as neither before nor after, or has both names: one can work with that.
+    Sound,
+    /// A count of links is too high: what has it is never freed.
+    Count,
+    /// A directory has two names: nobody can work there any more.
+    Twice,
+}
 
 /// What a client's directory held after an operation.
 #[derive(Clone)]
@@ -14,6 +25,8 @@ pub(super) struct State {
     pub by: Option<(Operation, u64)>,
     /// It changed something, for sure.
     pub changes: bool,
+    /// It was broken off.
+    pub half: Option<Half>,
     pub model: Model,
 }
 
@@ -25,6 +38,7 @@ impl State {
             ended: Some(0),
             by: None,
             changes: false,
+            half: None,
             model,
         }
     }
@@ -44,6 +58,7 @@ impl State {
                 ended: self.ended,
                 by: None,
                 changes: false,
+                half: None,
                 model,
             })
         };
@@ -51,13 +66,14 @@ impl State {
         bytes.into_iter().filter_map(part).collect()
     }
 
-    /// What is left between `before` and this one if a change of names can neither be ended nor be taken back, as what
-    /// it works on cannot be read any more: a count of links that is too high, or both names.
+    /// What is left between `before` and this one if an operation can neither be ended nor be taken back, as what
+    /// it works on cannot be read any more: of a change of names a count of links that is too high, or both names; of a
+    /// truncation some size in whole blocks between the old and the new one.
     pub fn halves(&self, before: &Model) -> Vec<Self> {
         let Some((operation, stamp_ns)) = &self.by else {
             return Vec::new();
         };
-        let half = |change: &dyn Fn(&mut Model) -> Result<()>| {
+        let half = |half: Half, change: &dyn Fn(&mut Model) -> Result<()>| {
             let mut model = before.clone();
             model.at(*stamp_ns);
             change(&mut model).is_ok().then_some(Self {
@@ -65,20 +81,32 @@ impl State {
                 ended: self.ended,
                 by: None,
                 changes: false,
+                half: Some(half),
                 model,
             })
         };
+        let count = |path: &[u8], of_parent: bool| {
+            half(Half::Count, &|model| model.count_too_many(path, of_parent))
+        };
         let halves = match operation {
-            Operation::Mkdir(path, _) => vec![half(&|model| model.count_too_many(path, true))],
-            Operation::Link(from, _) => vec![half(&|model| model.count_too_many(from, false))],
+            Operation::Mkdir(path, _) => vec![count(path, true)],
+            Operation::Link(from, _) => vec![count(from, false)],
             Operation::Rename(from, to) => vec![
-                half(&|model| model.count_too_many(from, false)),
-                half(&|model| model.count_too_many(to, true)),
-                half(&|model| model.link(from, to)),
+                count(from, false),
+                count(to, true),
+                half(Half::Sound, &|model| model.link(from, to)),
+                half(Half::Twice, &|model| model.name_twice(from, to)),
             ],
             _ => Vec::new(),
         };
-        halves.into_iter().flatten().collect()
+        let cut = |(node, size): (u64, usize)| {
+            half(Half::Sound, &|model| {
+                model.cut_off(node, size);
+                Ok(())
+            })
+        };
+        let cuts = cuts(before, operation).into_iter().map(cut);
+        halves.into_iter().chain(cuts).flatten().collect()
     }
 
     /// The same, but that its write ended short.
@@ -100,9 +128,25 @@ impl State {
             ended: self.ended,
             by: Some((part, *stamp_ns)),
             changes: true,
+            half: None,
             model,
         })
     }
+}
+
+/// Which file an operation makes shorter, if it does, and its sizes on the way.
+fn cuts(before: &Model, operation: &Operation) -> Vec<(u64, usize)> {
+    let (node, to) = match operation {
+        Operation::Truncate(handle, size) => (before.fstat(*handle), *size as usize),
+        Operation::Open(path, flags, _) if flags.contains(OpenFlags::TRUNCATE) => {
+            (before.stat(path, true), 0)
+        }
+        _ => return Vec::new(),
+    };
+    let Ok(node) = node else { return Vec::new() };
+    let from = before.bytes(node).map_or(0, |bytes| bytes.len());
+    let sizes = (to.next_multiple_of(BLOCK_BYTES)..from).step_by(BLOCK_BYTES);
+    sizes.map(|size| (node, size)).collect()
 }
 
 /// Whether an operation that succeeds changes something, so that the next sync makes a checkpoint.

@@ -22,7 +22,7 @@ impl Run<'_> {
 
     /// The disk that this run has fail does so in one more way.
     pub(super) fn harm(&mut self, machine: &Machine) {
-        self.next_fault = self.after(self.mix.fault_steps);
+        self.next.fault = self.after(self.mix.fault_steps);
         let action = self.random.pick(&self.mix.faults);
         let direction = match action {
             Action::Corrupt { .. } => self.random.pick(&[Direction::Reads, Direction::Both]),
@@ -56,7 +56,7 @@ impl Run<'_> {
     }
 
     pub(super) fn kill(&mut self, machine: &Machine) {
-        self.next_kill = self.after(self.mix.kill_steps);
+        self.next.kill = self.after(self.mix.kill_steps);
         if self.kills_in_a_row >= KILLS_IN_A_ROW_MAX {
             return;
         }

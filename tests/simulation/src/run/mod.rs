@@ -14,7 +14,7 @@ use tests::random::Random;
 
 use crate::{
     case::Case,
-    client::{self, Shared},
+    client::{self, Shared, Since},
     disk::Medium,
     machine::{Halt, Machine, Misdeeds, Progress},
     mix::Mix,
@@ -53,10 +53,12 @@ pub struct Violation {
     pub what: String,
 }
 
-/// Virtual time without an operation that ended, nanoseconds, after which the stack hangs.
+/// Virtual time that an operation may take, nanoseconds, after which the stack hangs: a disk that fails is asked fifty
+/// times.
 const HANG_NS: u64 = 600_000_000_000;
-/// Steps without an operation that ended, after which the stack hangs.
-const HANG_STEPS: u64 = 300_000;
+/// Steps that an operation may take, those of all others counted, after which the stack hangs. With a kill in every
+/// fifty steps some take fifteen thousand.
+const HANG_STEPS: u64 = 100_000;
 
 /// Kills without an operation that ended in between: then the stack gets time to recover.
 const KILLS_IN_A_ROW_MAX: u64 = 12;
@@ -69,6 +71,9 @@ const BLOCKS_KEPT_MAX: u64 = 32;
 
 /// A file that takes most of the room of a volume that is to be full.
 const FILLER: &[u8] = b"/filler";
+
+/// Steps that clients work on at most after they have rested, before the power fails for the last time.
+const STEPS_AFTER_REST: u64 = 600;
 
 /// Boots in which the stack stops before anybody can look, after which there is no volume any more.
 const STOPS_MAX: u64 = 3;
@@ -130,6 +135,23 @@ enum End {
     Lost,
 }
 
+/// Steps at which something goes wrong next.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    kill: u64,
+    cut: u64,
+    fault: u64,
+}
+
+impl Next {
+    /// Nothing goes wrong.
+    const NEVER: Self = Self {
+        kill: u64::MAX,
+        cut: u64::MAX,
+        fault: u64::MAX,
+    };
+}
+
 struct Run<'a> {
     case: &'a Case,
     mix: Mix,
@@ -139,16 +161,13 @@ struct Run<'a> {
     random: Random,
     boots: u64,
     now_ns: u64,
-    /// Steps at which the next kill and the next cut come.
-    next_kill: u64,
-    next_cut: u64,
+    next: Next,
     /// Kills since an operation ended.
     kills_in_a_row: u64,
     /// A disk that is away.
     away: Option<(usize, Medium)>,
     /// Cuts since somebody has looked at everything.
     cuts_in_a_row: u64,
-    next_fault: u64,
     /// What the only disk has done wrong, in earlier boots and in this one.
     misdeeds: Misdeeds,
     last_boot: Misdeeds,
@@ -188,16 +207,16 @@ impl<'a> Run<'a> {
                 over: Cell::default(),
                 quit: RefCell::default(),
                 next: RefCell::new(vec![0; mix.roles.clients]),
+                busy: RefCell::new(vec![None; mix.roles.clients]),
+                rest: Cell::default(),
             }),
             random: Random::new(case.seed ^ 0x000f_a117),
             boots: 0,
             now_ns: 1_000_000_000_000,
-            next_kill: u64::MAX,
-            next_cut: u64::MAX,
+            next: Next::NEVER,
             kills_in_a_row: 0,
             away: None,
             cuts_in_a_row: 0,
-            next_fault: u64::MAX,
             misdeeds: Misdeeds::default(),
             last_boot: Misdeeds::default(),
             stops: 0,
@@ -206,9 +225,11 @@ impl<'a> Run<'a> {
             disruptions: 0,
             mix,
         };
-        run.next_kill = run.after(run.mix.kill_steps);
-        run.next_cut = run.after(run.mix.cut_steps);
-        run.next_fault = run.after(run.mix.fault_steps);
+        run.next = Next {
+            kill: run.after(run.mix.kill_steps),
+            cut: run.after(run.mix.cut_steps),
+            fault: run.after(run.mix.fault_steps),
+        };
         run
     }
 
@@ -254,7 +275,7 @@ impl<'a> Run<'a> {
             }
         }
         // What the last cut has left, without another one.
-        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
+        self.next = Next::NEVER;
         let mut machine = self.boot(media);
         let end = self.look(&mut machine)?;
         // What a lie has damaged cannot always be deleted.
@@ -290,6 +311,7 @@ impl<'a> Run<'a> {
         let (role, naming) = (roles.client(client), machine.endpoint(roles.naming()));
         let (shared, kernel) = (self.shared.clone(), machine.kernel.clone());
         let (mix, case) = (self.mix.clone(), self.case.clone());
+        shared.begins(client, &kernel);
         let work = client::work(kernel, naming, shared, mix, case, client, succeeds);
         machine.kernel.start(role, work);
     }
@@ -325,8 +347,34 @@ impl<'a> Run<'a> {
         self.last_boot = Misdeeds::default();
         self.shared.stopped.set(false);
         self.shared.quit.borrow_mut().clear();
+        self.shared.busy.borrow_mut().fill(None);
         self.now_ns = machine.kernel.now_ns() + 1_000_000_000;
         machine.cut(random)
+    }
+
+    /// Whoever asked for something gets an answer, however busy the others are. `began` is when the attendant began, if
+    /// it is at work and not the clients.
+    fn check_progress(&self, machine: &Machine, began: Since) -> Result<(), String> {
+        let hangs = |who: &str, since: Since| {
+            let ns = machine.kernel.now_ns() - since.ns;
+            let steps = machine.kernel.steps() - since.steps;
+            if ns <= HANG_NS && steps <= HANG_STEPS {
+                return Ok(());
+            }
+            let seconds = ns / 1_000_000_000;
+            Err(format!(
+                "{who} has waited {seconds} s of virtual time and {steps} steps for one operation to end"
+            ))
+        };
+        if !self.works {
+            return hangs("the attendant", began);
+        }
+        let busy = self.shared.busy.borrow();
+        let mut busy = busy.iter().enumerate();
+        busy.try_for_each(|(client, since)| match since {
+            Some(since) => hangs(&format!("client {client}"), *since),
+            None => Ok(()),
+        })
     }
 
     /// Steps until `done`, or to the next power cut.
@@ -335,7 +383,8 @@ impl<'a> Run<'a> {
         machine: &mut Machine,
         done: &mut dyn FnMut(&Counts) -> bool,
     ) -> Result<End, String> {
-        let (mut operations, mut since_ns, mut since_steps) = (0, self.now_ns, 0);
+        let began = Since::now(&machine.kernel);
+        let mut operations = 0;
         loop {
             let progress = match machine.step() {
                 Ok(progress) => progress,
@@ -362,31 +411,22 @@ impl<'a> Run<'a> {
             if counts.operations != operations {
                 operations = counts.operations;
                 self.kills_in_a_row = 0;
-                (since_ns, since_steps) = (machine.kernel.now_ns(), counts.steps);
             }
-            if machine.kernel.now_ns() > since_ns + HANG_NS
-                || counts.steps > since_steps + HANG_STEPS
-            {
-                return Err(format!(
-                    "no operation has ended for {} s of virtual time and {} steps",
-                    (machine.kernel.now_ns() - since_ns) / 1_000_000_000,
-                    counts.steps - since_steps
-                ));
-            }
+            self.check_progress(machine, began)?;
             if self.works && self.mix.replaces_clients() {
                 self.replace_clients(machine);
             }
             if done(&counts) {
                 return Ok(End::Done);
             }
-            if counts.steps >= self.next_kill {
+            if counts.steps >= self.next.kill {
                 self.kill(machine);
             }
-            if counts.steps >= self.next_fault {
+            if counts.steps >= self.next.fault {
                 self.harm(machine);
             }
-            if counts.steps >= self.next_cut {
-                self.next_cut = self.after(self.mix.cut_steps);
+            if counts.steps >= self.next.cut {
+                self.next.cut = self.after(self.mix.cut_steps);
                 if self.cuts_in_a_row < CUTS_IN_A_ROW_MAX && self.disrupts() {
                     self.cuts_in_a_row += 1;
                     return Ok(End::Cut);

@@ -12,7 +12,7 @@ use storage::{
 };
 use tests::{compare::entries, operation::contents, random::Random, stack::FORMAT};
 
-use super::{BLOCKS_KEPT_MAX, End, FILLER, Run, STOPS_MAX};
+use super::{BLOCKS_KEPT_MAX, End, FILLER, Next, Run, STEPS_AFTER_REST, STOPS_MAX};
 use crate::{client, disk::Medium, machine::Machine};
 
 /// Blocks that are written at once to fill a volume.
@@ -53,8 +53,7 @@ impl Run<'_> {
 
     /// Makes the volume, with a directory for each client. Nothing is promised before that.
     pub(super) fn format(&mut self, media: &mut Vec<Option<Medium>>) -> Result<(), String> {
-        let next = (self.next_kill, self.next_cut, self.next_fault);
-        (self.next_kill, self.next_cut, self.next_fault) = (u64::MAX, u64::MAX, u64::MAX);
+        let next = std::mem::replace(&mut self.next, Next::NEVER);
         let mut machine = self.boot(std::mem::take(media));
         let roles = self.mix.roles;
         let system = vfs::Client::new(machine.endpoint(roles.naming()));
@@ -79,21 +78,40 @@ impl Run<'_> {
         });
         self.go(&mut machine, &mut |_| filled.get())?;
         self.room = room.get().unwrap_or(0);
-        (self.next_kill, self.next_cut, self.next_fault) = next;
+        self.next = next;
         let mut nothing = Random::new(0);
         *media = self.end(machine, &mut nothing);
         Ok(())
     }
 
-    /// Clients work until there were enough steps, or the power is cut.
+    /// Clients work until there were enough steps, or the power is cut. In the end what they are at must end; the
+    /// power that fails then may still find them at work.
     pub(super) fn work(&mut self, machine: &mut Machine) -> Result<End, String> {
         for client in 0..self.mix.roles.clients {
             self.start(machine, client, false);
         }
         let steps = self.mix.steps;
         self.works = true;
-        let end = self.go(machine, &mut |counts| counts.steps >= steps);
+        let mut end = self.go(machine, &mut |counts| counts.steps >= steps)?;
+        if end == End::Done {
+            end = self.rest(machine)?;
+        }
+        if end == End::Done {
+            let more = self.counts.get().steps + self.random.below(STEPS_AFTER_REST);
+            end = self.go(machine, &mut |counts| counts.steps >= more)?;
+        }
         self.works = false;
+        Ok(end)
+    }
+
+    /// Nobody begins anything, nothing goes wrong any more, and what was begun ends.
+    fn rest(&mut self, machine: &mut Machine) -> Result<End, String> {
+        let next = std::mem::replace(&mut self.next, Next::NEVER);
+        self.shared.rest.set(true);
+        let shared = self.shared.clone();
+        let end = self.go(machine, &mut |_| shared.is_at_rest());
+        self.shared.rest.set(false);
+        self.next = next;
         end
     }
 
@@ -116,9 +134,9 @@ impl Run<'_> {
             *told.borrow_mut() = Some((trees, there));
         });
         // Nothing goes wrong while somebody looks: what cannot be read then is lost.
-        let next_fault = std::mem::replace(&mut self.next_fault, u64::MAX);
+        let next_fault = std::mem::replace(&mut self.next.fault, u64::MAX);
         let end = self.go(machine, &mut |_| found.borrow().is_some())?;
-        self.next_fault = next_fault;
+        self.next.fault = next_fault;
         let lied_to = self.shared.oracle.borrow().is_lied_to();
         match end {
             End::Done => {}
