@@ -47,6 +47,9 @@ impl<'a> Asked<'a> {
     /// Notes a change of one file before it is made, in the place of what was noted before.
     /// `answer` is what a successor tells the client once it has finished the change; without one it takes
     /// the change back, and the client's repeated call makes it.
+    ///
+    /// What says how the file is to become, or is to be again, holds for as long as the file is locked. If the
+    /// change is not made, it is withdrawn before others get at the file.
     pub fn intend(&self, intent: Intent, answer: Message, effect: Effect) {
         let call = self.call(answer, effect);
         let intention = match self.intention.take() {
@@ -57,6 +60,13 @@ impl<'a> Asked<'a> {
             None => self.journal.intend(&call, intent),
         };
         self.intention.set(Some(intention));
+    }
+
+    /// What was noted was not made: the client's repeated call makes it.
+    pub fn withdraw(&self) {
+        if let Some(intention) = self.intention.take() {
+            self.journal.fulfilled(intention);
+        }
     }
 
     /// The call has ended so. To be followed by the reply, with no `await` in between.
@@ -91,8 +101,6 @@ impl<'a> Asked<'a> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if let Some(intention) = self.intention.take() {
-            self.journal.fulfilled(intention);
-        }
+        self.withdraw();
     }
 }

@@ -136,7 +136,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             change,
         };
         asked.intend(intent, answer(Ok(())), Effect::None);
-        inode.change(&self.below, &change).await
+        let changed = inode.change(&self.below, &change).await;
+        changed.inspect_err(|_| asked.withdraw())
     }
 
     pub(super) async fn statfs(&self, volume: &Volume) -> Result<StatFs> {

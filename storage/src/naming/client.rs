@@ -215,6 +215,8 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
     async fn close(&self, descriptor: Descriptor) -> Result<()> {
         let (volume, file) = self.enter_open(descriptor).await?;
         let asked = self.asked();
+        // A call that moves the descriptor says what a successor makes of it until it has ended.
+        let turn = file.turn.lock().await;
         let state = file.state();
         let result = self
             .naming
@@ -226,6 +228,7 @@ impl<F: FileService, C: Clock> FileSystem for Client<'_, F, C> {
             Some(state) => asked.end_with(&result, Effect::Closed(state), &file.record),
             None => asked.end(&result),
         }
+        drop(turn);
         self.leave_open(&volume, file).await;
         result
     }

@@ -53,7 +53,7 @@ enum Moment<'a> {
         /// What the file is like.
         file: &'a Attributes,
     },
-    /// A part was written that is not the last.
+    /// No part is under way, and this is not the end: more follows, or what stopped it is told.
     Between {
         /// Bytes written.
         done: usize,
@@ -166,11 +166,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 }
                 Moment::Between { done, end } => (done, end, Intent::Answered),
             };
-            // Of an append in parts, what was made before stays: a write that ends short.
             if done == 0 {
-                asked.intend(intent, Message::new(), Effect::None);
+                match intent {
+                    Intent::Answered => asked.withdraw(),
+                    intent => asked.intend(intent, Message::new(), Effect::None),
+                }
                 return;
             }
+            // Of an append in parts, what was made before stays: a write that ends short.
             let state = file.state().map(|state| DescriptorState {
                 position: end,
                 ..state
@@ -188,7 +191,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     /// Writes as much as there is memory and room for. What was taken when either ran out stays, and
     /// the rest follows after a checkpoint; not in an append if another has come in between.
     ///
-    /// Tells `note` before each part of an append, and after one that is not the last.
+    /// Tells `note` before each part of an append, and after one that is not the last, or that failed.
     async fn write_at(
         &self,
         volume: &Volume,
@@ -258,7 +261,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             .filter(|&end| end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooBig)?;
         let now = self.now_ns();
-        let doubt = inode.doubt();
+        let mut doubt = inode.doubt();
         if let Some(file) = &before {
             note(Moment::Before { done, file });
         }
@@ -270,10 +273,28 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             size: end,
             modified_ns: now,
         };
-        let bytes = self.below.write(write).await?;
-        if bytes == 0 || bytes > len {
-            return Err(Error::Protocol);
-        }
+        let result = match self.below.write(write).await {
+            Ok(bytes) if bytes == 0 || bytes > len => Err(Error::Protocol),
+            result => result,
+        };
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                doubt = inode.doubt();
+                let grown = match &before {
+                    Some(_) => self.grown(inode, offset).await.min(len),
+                    None => 0,
+                };
+                if grown == 0 {
+                    if before.is_some() {
+                        // While the file is locked: whoever appends next is not to be cut off.
+                        note(Moment::Between { done, end: offset });
+                    }
+                    return Err(error);
+                }
+                grown
+            }
+        };
         let end = offset + bytes as u64;
         inode.data_changed(volume.checkpoints(), now, |size| size.max(end));
         if bytes == len {
@@ -283,6 +304,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             note(Moment::Between { done, end });
         }
         Ok(Written { bytes, end })
+    }
+
+    /// How much of an append was made that has failed: by an instance of the cache that died over it, if
+    /// what the next one was asked was too much for it. The caller has the file alone.
+    async fn grown(&self, inode: &Inode, size: u64) -> usize {
+        let now = inode.attributes(&self.below).await;
+        let grown = now.map_or(0, |now| now.size.saturating_sub(size));
+        usize::try_from(grown).unwrap_or(usize::MAX)
     }
 
     pub(super) async fn truncate(
@@ -307,7 +336,8 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             };
             asked.intend(intent, answer(Ok(())), Effect::None);
         };
-        self.truncate_inode(volume, &file.inode, size, note).await
+        let cut = self.truncate_inode(volume, &file.inode, size, note).await;
+        cut.inspect_err(|_| asked.withdraw())
     }
 
     /// Sets the length of a file; the caller has begun a change. Tells `note` the time of change before

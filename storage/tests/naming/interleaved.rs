@@ -89,6 +89,24 @@ fn an_append_that_is_made_by_halves_is_made_once() {
     }
 }
 
+/// The cache may die over an append, and the next one have no room for all of it: what is there of it counts.
+#[test]
+fn an_append_that_fails_after_its_effect_is_made_once() {
+    for error in [Error::NoMemory, Error::NoSpace, Error::Device] {
+        let (fake, naming) = fresh(1);
+        let system = naming.client(CLIENT);
+        block_on(async {
+            let flags = CREATE | OpenFlags::APPEND;
+            let file = system.open(b"log", flags, 0).await.unwrap();
+            fake.set_fault(0, Fault::FailAfter(error));
+            assert_eq!(write(&system, file, None, &[b'a'; 700]).await, Ok(700));
+            assert!(!fake.clear_fault());
+            let found = read(&system, file, Some(0), 10_000).await.unwrap();
+            assert!(found == [b'a'; 700], "{error}: {} bytes", found.len());
+        });
+    }
+}
+
 /// Nor does another append come between its halves: it then ends short.
 #[test]
 fn nothing_comes_between_the_halves_of_an_append() {

@@ -15,5 +15,6 @@ mod random;
 mod restarts;
 mod scale;
 mod support;
+mod together;
 mod wild;
 mod world;

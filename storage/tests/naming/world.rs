@@ -47,6 +47,8 @@ pub struct World {
     /// The instance has been killed at a store.
     killed: Rc<Cell<bool>>,
     pub deaths: Cell<u64>,
+    /// Calls that the instance works on.
+    at_work: Cell<u64>,
     /// Clients give their calls up, which naming hears when it replies.
     pub is_deaf: Cell<bool>,
     /// The next instance gives up what it finds.
@@ -67,6 +69,7 @@ impl World {
             limits,
             killed: Rc::default(),
             deaths: Cell::new(0),
+            at_work: Cell::new(0),
             is_deaf: Cell::new(false),
             damage: RefCell::default(),
             discards: Cell::new(false),
@@ -147,6 +150,19 @@ impl World {
         self.killed.get() || self.fake.borrow().is_hung()
     }
 
+    /// Waits until all calls of a dead instance have ended. Those who wait for one another are to be polled
+    /// together, as in `join!`.
+    async fn all_ended(&self) {
+        poll_fn(|context| {
+            if self.is_dead() && self.at_work.get() > 0 {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Clears the dead instance away.
     pub fn bury(&self) {
         self.deaths.set(self.deaths.get() + 1);
@@ -184,7 +200,9 @@ impl Transport for Link {
         receive: Sink<'_>,
     ) -> Result<Message> {
         let Self(world, id) = self;
+        world.all_ended().await;
         let naming = world.naming();
+        world.at_work.set(world.at_work.get() + 1);
         let reply = RefCell::new(None);
         {
             let give = |message: &Message| {
@@ -208,6 +226,7 @@ impl Transport for Link {
             .await;
         }
         drop(naming);
+        world.at_work.set(world.at_work.get() - 1);
         match world.is_deaf.get() {
             true => Err(Error::PeerGone),
             false => reply.take().ok_or(Error::PeerDied),

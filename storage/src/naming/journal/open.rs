@@ -122,6 +122,19 @@ fn apply(effect: Effect, descriptors: &mut Vec<Known>, closed: &mut Vec<RecordId
     }
 }
 
+/// Moves a descriptor to where a call under way has come with it: only one that is there, for such a call opens
+/// nothing.
+fn go_on(effect: Effect, descriptors: &mut [Known]) {
+    let Effect::Set(state) = effect else { return };
+    let known = descriptors
+        .iter_mut()
+        .find(|known| known.state.is_same(&state) && known.state.file == state.file);
+    if let Some(known) = known {
+        known.state.position = state.position;
+        known.is_behind = false;
+    }
+}
+
 impl Journal {
     /// The journal in this memory, with what an earlier instance left there. `seed`: any number that no
     /// earlier instance was given.
@@ -177,22 +190,15 @@ impl Journal {
 
         // What was done to descriptors last, once more: it may have been committed and no more.
         let commit_op = calls.commit.as_ref().map_or(0, |(_, call, _)| call.op);
-        let mut effects: Vec<_> = calls
-            .intents
-            .iter()
-            .filter(|(_, _, intent)| *intent == Intent::Answered)
-            .map(|(_, call, _)| (call.op, call.effect))
-            .collect();
-        effects.extend(
-            calls
-                .commit
-                .as_ref()
-                .map(|(_, call, _)| (call.op, call.effect)),
-        );
-        effects.sort_by_key(|&(op, _)| op);
         let mut closed = Vec::new();
-        for (_, effect) in effects {
-            apply(effect, &mut descriptors, &mut closed);
+        if let Some((_, call, _)) = &calls.commit {
+            apply(call.effect, &mut descriptors, &mut closed);
+        }
+        // A call that is not over has its descriptor to itself: nobody has moved it since.
+        for (_, call, _) in &calls.intents {
+            if call.op != commit_op {
+                go_on(call.effect, &mut descriptors);
+            }
         }
         // What is still behind moved by a commit that is lost.
         let (behind, descriptors): (Vec<_>, Vec<_>) =

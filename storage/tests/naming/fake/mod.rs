@@ -11,7 +11,7 @@ mod service;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -65,8 +65,8 @@ pub struct State {
     pub freed: BTreeSet<u64>,
     /// Calls by name since the last `take_calls`.
     calls: Vec<&'static str>,
-    /// Calls that change state until the fault strikes.
-    fault: Option<(u64, Fault)>,
+    /// The faults to come, and calls that change state until each strikes, counted from the one before.
+    faults: VecDeque<(u64, Fault)>,
     hung: bool,
     /// Why data cannot be written before the next sync.
     pub short: Option<Error>,
@@ -168,12 +168,17 @@ impl Fake {
 
     /// Lets a fault strike at the `after`th call from now that changes state, counted from zero.
     pub fn set_fault(&self, after: u64, fault: Fault) {
-        self.0.borrow_mut().fault = Some((after, fault));
+        self.0.borrow_mut().faults = [(after, fault)].into();
     }
 
-    /// Takes the fault away; whether it was still to strike.
+    /// Lets another fault strike, at the `after`th call from the one that the last strikes at.
+    pub fn add_fault(&self, after: u64, fault: Fault) {
+        self.0.borrow_mut().faults.push_back((after, fault));
+    }
+
+    /// Takes the faults away; whether one was still to strike.
     pub fn clear_fault(&self) -> bool {
-        self.0.borrow_mut().fault.take().is_some()
+        !std::mem::take(&mut self.0.borrow_mut().faults).is_empty()
     }
 
     pub fn take_calls(&self) -> Vec<&'static str> {
@@ -254,11 +259,11 @@ impl Fake {
         }
         let fault = {
             let mut state = self.0.borrow_mut();
-            match &mut state.fault {
+            match state.faults.front_mut() {
                 None => None,
                 Some((0, fault)) => {
                     let fault = *fault;
-                    state.fault = None;
+                    state.faults.pop_front();
                     state.hung = matches!(fault, Fault::Hang | Fault::HangAfter);
                     Some(fault)
                 }
@@ -310,7 +315,7 @@ impl Fake {
 
     /// From now on no call has an effect, nor does any return.
     pub fn hang(&self) {
-        self.0.borrow_mut().fault = None;
+        self.0.borrow_mut().faults.clear();
         self.0.borrow_mut().hung = true;
     }
 
