@@ -252,6 +252,46 @@ fn a_sync_that_was_given_up_is_not_under_way() {
     });
 }
 
+/// There is no memory to write something down. From then until the next sync nobody relies on the rest, also if a sync
+/// that failed has written other things down since: what the next instance goes on with is everything, or nothing.
+#[test]
+fn what_is_written_down_in_part_is_not_gone_on_with() {
+    let mut given_up = 0;
+    for (files, sync_fails) in (2..27).flat_map(|files| [(files, false), (files, true)]) {
+        let name = format!("{files} files, failed sync {sync_fails}");
+        let mortal = Mortal::new(1, small());
+        let service = Resuming::new(mortal.clone());
+        let mut model = Model::new();
+        run(&mortal, &name, async {
+            service.attach().await.unwrap();
+            step(&service, &mut model, Step::Create(1), 1).await;
+            step(&service, &mut model, Step::Sync, 2).await;
+            mortal.stop_memory();
+            let checkpoint = model.clone();
+            for number in 2..=files {
+                step(&service, &mut model, Step::Create(number), 3).await;
+            }
+            if sync_fails {
+                mortal.below.state().sync_errors = vec![Error::Device];
+                assert_eq!(service.sync().await, Err(Error::Device));
+            }
+            mortal.kill();
+            let asked = service.usage().fuse();
+            let lost = service.lost().fuse();
+            pin_mut!(asked, lost);
+            let is_lost = select_biased! { _ = asked => false, () = lost => true };
+            let service = Resuming::new(mortal.clone());
+            service.attach().await.unwrap();
+            match is_lost {
+                true => check(&service, &checkpoint, &name).await,
+                false => check(&service, &model, &name).await,
+            }
+            given_up += u32::from(is_lost);
+        });
+    }
+    assert!((10..40).contains(&given_up), "{given_up}");
+}
+
 /// Without a log there is nothing to go on with, above or below.
 #[test]
 fn without_a_log_a_crash_ends_the_stack() {

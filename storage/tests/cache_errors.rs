@@ -296,6 +296,29 @@ fn a_truncation_that_fails_halfway_is_adopted() {
     }
 }
 
+/// How far a truncation came that failed cannot be asked at first: until it can, nothing of the file is read as the zeros
+/// of a hole, nor written down.
+#[test]
+fn a_truncation_of_which_nobody_knows_how_far_it_came_is_settled_before_anything_else() {
+    let mut rig = Rig::new(Config::default());
+    let data = Random::new(5).bytes(20 * PAGE);
+    let file = rig.file(9, &data);
+    rig.sync();
+    rig.below.state().truncate_error = Some((7 * PAGE as u64, Error::Device));
+    rig.below.state().getattr_errors = vec![Error::Device; 3];
+    let cut = rig.run(async |cache| cache.truncate(file, 0, 2).await);
+    assert_eq!(cut, Err(Error::Device));
+    assert!(rig.content(file) == Err(Error::Device));
+    let byte = write_of(file, 15 * PAGE as u64, &[1], 3);
+    let written = rig.run(async |cache| cache.write(byte).await);
+    assert_eq!(written, Err(Error::Device));
+    assert!(rig.below.state().getattr_errors.is_empty());
+    assert!(rig.content(file).unwrap() == data[..7 * PAGE]);
+    rig.sync();
+    assert!(rig.stored(file).unwrap() == data[..7 * PAGE]);
+    rig.no_violations();
+}
+
 /// A write-back that failed did not make the file longer below. A truncation does not take what never came there for
 /// cut off.
 #[test]

@@ -239,6 +239,42 @@ fn nothing_wrong_is_served_by_a_cache_that_was_hit_and_lives() {
     );
 }
 
+/// What is hit and sent down before anybody reads it is named when it goes: a sync answers well, and what was lost is
+/// known.
+#[test]
+fn what_is_hit_before_it_is_written_down_is_named() {
+    let mut all = 0;
+    for seed in 0..40 {
+        let name = format!("seed {seed}");
+        let mut random = Random::new(seed + 12000);
+        let mortal = Mortal::new(seed, small());
+        let service = Resuming::new(mortal.clone());
+        let mut model = Model::new();
+        run(&mortal, &name, async {
+            service.attach().await.unwrap();
+            for time in 0..30 {
+                let what = any_step(&mut random, &model);
+                step(&service, &mut model, what, time).await;
+            }
+            said();
+            mortal.strike_pages(&mut random);
+            service.sync().await.unwrap();
+            let words = said();
+            let named: BTreeSet<_> = words.iter().filter_map(|line| page_named(line)).collect();
+            // A cache that knows nothing reads what is below.
+            mortal.trust(Trust::Discard);
+            mortal.kill();
+            let service = Resuming::new(mortal.clone());
+            service.attach().await.unwrap();
+            mark_what_does_not_match(&mortal);
+            let lost = differences(&service, &model, &name).await;
+            assert_eq!(lost, named, "{name}: {words:?}");
+            all += lost.len();
+        });
+    }
+    assert!(all > 20, "{all}");
+}
+
 /// The file and the page that a line says are lost.
 fn page_named(line: &str) -> Option<(u64, u64)> {
     let event: String = line.strip_prefix("INFO ")?.to_owned();

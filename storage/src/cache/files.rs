@@ -59,6 +59,8 @@ pub(super) struct State {
     pub below_unsure: bool,
     /// A write below has failed: the file may be shorter there than is known.
     pub size_unsure: bool,
+    /// A truncation below has failed, and how far it came is not known.
+    pub cut_unsure: bool,
     /// Cached pages and pages that the log keeps.
     pub pages: BTreeMap<u64, FrameId>,
     /// The sum of the guards of `pages`, as the ledger has it.
@@ -88,6 +90,7 @@ impl File {
                 below: Attributes::default(),
                 below_unsure: false,
                 size_unsure: false,
+                cut_unsure: false,
                 pages: BTreeMap::new(),
                 digest: 0,
                 dirty: BTreeSet::new(),

@@ -27,8 +27,11 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         let file = self.files.borrow_mut().entry(number);
         self.admit(&file)?;
         let _alone = file.lock.write().await;
-        if file.state.borrow().presence == Presence::Present {
-            return Err(Error::Exists);
+        match file.state.borrow().presence {
+            Presence::Present => return Err(Error::Exists),
+            // Deleted while this waited: the table has it no longer.
+            Presence::Gone => return Err(Error::Busy),
+            Presence::Unknown => {}
         }
         // What a file takes below may be the last there is: those that are owed theirs come first.
         let created = self
@@ -106,7 +109,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                 })
                 .await;
             if let Err(error) = cut {
-                Box::pin(self.adopt_size(&file)).await;
+                let _ = Box::pin(self.adopt_size(&file)).await;
                 return Err(error);
             }
             let mut state = file.state.borrow_mut();
@@ -151,10 +154,28 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         Ok(())
     }
 
+    /// Finds out how far a truncation came that has failed, if that was not to be found out then. Until it is,
+    /// nobody reads zeros for what it may have cut off, and nothing is written down behind it.
+    pub(super) async fn settle_cut(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
+        if !file.state.borrow().cut_unsure {
+            return Ok(());
+        }
+        Box::pin(async {
+            let _alone = file.lock.write().await;
+            match file.state.borrow().cut_unsure {
+                true => {}
+                false => return Ok(()),
+            }
+            self.adopt_size(file).await
+        })
+        .await
+    }
+
     /// To be called when a truncation below has failed: it may have come part of the way. What it
     /// cut off is gone, here too. The caller holds the file's lock alone.
-    pub(super) async fn adopt_size(self: &Rc<Self>, file: &Rc<File>) {
+    pub(super) async fn adopt_size(self: &Rc<Self>, file: &Rc<File>) -> Result<()> {
         let number = file.number;
+        file.state.borrow_mut().cut_unsure = true;
         let spare = self.pool.borrow_mut().take();
         // As if it changed anything: what an instance found that has died since is of no use.
         let found = self
@@ -169,15 +190,16 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
                     "cache: how far file {} was cut is not known: {error}",
                     number.0
                 );
-                return;
+                return Err(error);
             }
         };
+        file.state.borrow_mut().cut_unsure = false;
         let (now, below) = {
             let state = file.state.borrow();
             (state.now.size, state.below.size)
         };
         if found.size == below {
-            return;
+            return Ok(());
         }
         self.log.borrow_mut().resized(file, below, found.size);
         let left = if found.size < below.min(now) {
@@ -197,6 +219,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         });
         self.mark_unclean(file);
         self.room_made.notify();
+        Ok(())
     }
 }
 

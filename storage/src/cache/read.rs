@@ -51,6 +51,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             // In a place of its own, like all that hardly any call comes to: a call's future is moved as a whole.
             Box::pin(self.load(&file)).await?;
         }
+        self.settle_cut(&file).await?;
         Ok(file)
     }
 

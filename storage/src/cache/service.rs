@@ -121,6 +121,9 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> FileServ
                 lower.numbers(first, bitmap.reborrow()).await
             })
             .await?;
+        if known > bitmap.len() {
+            return Err(crate::Error::Protocol);
+        }
         self.0.add_numbers(first, bitmap, known)
     }
 }

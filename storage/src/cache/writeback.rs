@@ -24,6 +24,8 @@ use super::{
     below::Needs,
     files::{File, Presence},
     page::page_of,
+    pool::Verdict,
+    revival::tell_lost,
 };
 use crate::{
     Error, Result, checksum::Algorithm, clock::Clock, file::FileService, surviving::Memory,
@@ -142,6 +144,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
         if self.log.borrow().is_owed(file.number) {
             Box::pin(self.redo(file.number)).await?;
         }
+        self.settle_cut(&file).await?;
         let shared = file.lock.read().await;
         if file.state.borrow().presence == Presence::Gone {
             self.mark_clean(&file);
@@ -188,6 +191,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             file,
             runs: Vec::new(),
         };
+        let mut lost = Vec::new();
         let (size, modified_ns) = {
             let mut state = file.state.borrow_mut();
             if batch.under_way.get() == 0 {
@@ -203,12 +207,18 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             for index in dirty {
                 state.dirty.remove(&index);
                 if let Some(&id) = state.pages.get(&index) {
+                    // One that was overwritten goes down with the checksum of what it should be: it reads as
+                    // an error from there too. Nobody may read it before, so it is said here.
+                    if pool.verify(id, algorithm) == (Verdict::Lost { is_news: true }) {
+                        lost.push(index);
+                    }
                     let (page, checksum) = pool.begin_write(id, algorithm);
                     add_to(&mut sent.runs, index, page, checksum);
                 }
             }
             (batch.size.get(), batch.modified_ns.get())
         };
+        tell_lost(file.number, &lost);
         batch.under_way.set(batch.under_way.get() + 1);
         let mut outcome = Ok(());
         while let (Some(run), Ok(())) = (sent.runs.last(), outcome) {

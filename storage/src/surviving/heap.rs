@@ -22,7 +22,7 @@ type WildWrite = (usize, Vec<u8>);
 struct Store {
     /// `None` while somebody holds the page.
     pages: RefCell<Vec<Option<Bytes>>>,
-    pages_max: usize,
+    pages_max: Cell<usize>,
     stores: Cell<u64>,
     /// Counts instances; the stores of those before the last one count for nothing.
     instance: Cell<u64>,
@@ -60,7 +60,7 @@ impl Heap {
         Self {
             store: Rc::new(Store {
                 pages: RefCell::default(),
-                pages_max,
+                pages_max: Cell::new(pages_max),
                 stores: Cell::new(0),
                 instance: Cell::new(0),
                 hook: RefCell::new(None),
@@ -88,6 +88,11 @@ impl Heap {
     /// From now on nothing is stored for this instance: it is dead, though its destructors still run.
     pub fn end_instance(&self) {
         self.store.instance.set(self.store.instance.get() + 1);
+    }
+
+    /// From now on there are no more pages than there have been.
+    pub fn stop_growing(&self) {
+        self.store.pages_max.set(self.len());
     }
 
     /// How many words were stored, by all instances.
@@ -160,7 +165,7 @@ impl Memory for Heap {
     }
 
     fn page(&self, index: usize) -> Option<HeapPage> {
-        if index >= self.store.pages_max {
+        if index >= self.store.pages_max.get() {
             return None;
         }
         let mut pages = self.store.pages.borrow_mut();

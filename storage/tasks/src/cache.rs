@@ -34,6 +34,12 @@ async fn run() {
         roll_forward: start::argument("roll_forward") != Some("off"),
         ..defaults
     };
+    if start::is_restart() && !config.roll_forward {
+        log::error!(
+            "an instance has died, and no log is kept (roll_forward=off): what was not synced is lost"
+        );
+        log::info!(target: storage::EVENT, r#"{{"event":"loss","reason":"no log is kept","files":0}}"#);
+    }
     let memory =
         RoleMemory::open(config.memory_pages()).expect("the kernel keeps memory for a role");
     let trust = match start::argument("memory") {

@@ -120,6 +120,11 @@ impl Mortal {
         self.inner.is_held.set(false);
     }
 
+    /// From now on the kernel has no more memory for it.
+    pub fn stop_memory(&self) {
+        self.inner.memory.borrow().stop_growing();
+    }
+
     /// Writes by mistake into some of the pages of data, while an instance has them.
     pub fn strike_pages(&self, random: &mut Random) {
         let memory = self.inner.memory.borrow();

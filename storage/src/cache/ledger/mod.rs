@@ -60,6 +60,8 @@ pub(super) struct Ledger<M: Memory> {
     epoch: u64,
     /// No log is kept, so there is nothing to write down.
     is_off: bool,
+    /// Something of this epoch could not be written down.
+    is_incomplete: bool,
 }
 
 impl<M: Memory> Ledger<M> {
@@ -76,12 +78,13 @@ impl<M: Memory> Ledger<M> {
     /// Begins an epoch with this record of the volume: all that was written down before is void.
     pub fn begin_epoch(&mut self, volume: VolumeRecord) {
         self.epoch += 1;
+        self.is_incomplete = false;
         self.set_volume(volume);
     }
 
-    /// Changes the record of the volume within the epoch.
+    /// Changes the record of the volume within the epoch, if the next instance may rely on what is written down.
     pub fn set_volume(&mut self, mut volume: VolumeRecord) {
-        if self.is_off {
+        if self.is_off || self.is_incomplete {
             return;
         }
         volume.epoch = self.epoch;
@@ -104,6 +107,7 @@ impl<M: Memory> Ledger<M> {
             "cache: no memory to write down what changes; should the cache die before the next sync, it is lost"
         );
         self.forget_volume();
+        self.is_incomplete = true;
     }
 
     fn insert(&mut self, words: &[u64; WORDS]) -> Option<RecordId> {

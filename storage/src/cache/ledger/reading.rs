@@ -268,6 +268,7 @@ impl<M: Memory> Reading<M> {
             volume: self.volume,
             epoch: volume.epoch,
             is_off: false,
+            is_incomplete: false,
         }
     }
 
@@ -296,6 +297,7 @@ impl<M: Memory> Reading<M> {
             volume: None,
             epoch: 0,
             is_off: false,
+            is_incomplete: false,
         }
     }
 }

@@ -56,7 +56,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Inner<L,
             })
             .await;
         if let Err(error) = cut {
-            self.adopt_size(file).await;
+            let _ = self.adopt_size(file).await;
             return Err(error);
         }
         {
