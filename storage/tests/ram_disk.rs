@@ -1,12 +1,12 @@
 //! The disk in memory: what tests of everything else stand on.
 
 use futures_executor::block_on;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use storage::{
     Error,
     block::{
         BlockDevice,
-        ram::{Operation, RamDisk},
+        ram::{Event, Operation, RamDisk},
     },
     buffer::{Sink, Source},
 };
@@ -62,6 +62,31 @@ fn a_crash_keeps_what_was_flushed_and_the_chosen_rest() {
     );
     assert_eq!(sectors(history.crash(4, |event, _| event == 2)), [2, 3, 3]);
     assert_eq!(sectors(history.crash(4, |_, _| true)), [2, 3, 4]);
+}
+
+/// A flush promises what had ended when it was asked for, not what has when it ends.
+#[test]
+fn a_flush_that_did_not_wait_for_a_write_promises_nothing_of_it() {
+    let disk = RamDisk::new(64);
+    disk.delay(2);
+    disk.record();
+    write(&disk, 0, 1, 512);
+    let late = [2; 512];
+    let both = join(disk.write(1, Source::local(&late)), disk.flush());
+    let (written, flushed) = block_on(both);
+    written.and(flushed).unwrap();
+    let history = disk.history().unwrap();
+    assert!(matches!(history.events()[2], Event::Flush { covers: 1 }));
+    assert_eq!(history.unflushed(3).collect::<Vec<_>>(), [1]);
+    let crashed = history.crash(3, |_, _| false);
+    assert_eq!((crashed.peek(0, 512)[0], crashed.peek(1, 512)[0]), (1, 0));
+    block_on(disk.flush()).unwrap();
+    let history = disk.history().unwrap();
+    assert_eq!(history.crash(4, |_, _| false).peek(1, 512), late);
+    // The next flush ended, and the one before may have been a lie.
+    let mut history = history;
+    assert!(history.lose_flush(1) && !history.lose_flush(2));
+    assert_eq!(history.flushed(4), 1);
 }
 
 #[test]

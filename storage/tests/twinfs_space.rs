@@ -193,7 +193,7 @@ fn what_the_checkpoint_refers_to_is_not_written_before_the_next() {
             .iter()
             .flat_map(|event| match event {
                 Event::Write { sector, data } => sector / 8..sector / 8 + data.len() as u64 / BLOCK,
-                Event::Flush => 0..0,
+                Event::Flush { .. } => 0..0,
             })
             .collect();
         assert_eq!(

@@ -294,7 +294,7 @@ impl Recorded {
     /// The flushes of a disk in a step.
     fn flushes(&self, point: &Point, disk: usize) -> Vec<usize> {
         let events = self.histories[disk].events();
-        let is_flush = |&event: &usize| matches!(events[event], Event::Flush);
+        let is_flush = |&event: &usize| matches!(events[event], Event::Flush { .. });
         (point.before[disk]..point.after[disk])
             .filter(is_flush)
             .collect()

@@ -111,8 +111,11 @@ pub enum Event {
         /// Whole sectors.
         data: Rc<[u8]>,
     },
-    /// Everything written before is on the medium.
-    Flush,
+    /// What had been written when it was asked for is on the medium.
+    Flush {
+        /// Events, from the first of the history on, that had ended by then.
+        covers: usize,
+    },
 }
 
 /// What a disk held when it was told to record, and everything that changed it since.
@@ -130,16 +133,42 @@ impl History {
         &self.events
     }
 
-    /// The disk after a power failure when it had taken the first `taken` events. What was written
-    /// before the last flush among them is there. Of the rest, a sector is there if
-    /// `survives(event, sector)` says so, whatever the order in which they were written.
+    /// How many events, from the first on, are on the medium for certain when the disk had taken the first `taken`:
+    /// those that a flush among these covers.
+    #[must_use]
+    pub fn flushed(&self, taken: usize) -> usize {
+        let covers = |event: &Event| match event {
+            Event::Flush { covers } => *covers,
+            Event::Write { .. } => 0,
+        };
+        let taken = &self.events[..taken.min(self.events.len())];
+        taken.iter().map(covers).max().unwrap_or(0)
+    }
+
+    /// The same as if the disk had promised this flush, counted from 0, and done nothing. Returns whether there
+    /// is one.
+    pub fn lose_flush(&mut self, flush: usize) -> bool {
+        let flushes = self.events.iter_mut().filter_map(|event| match event {
+            Event::Flush { covers } => Some(covers),
+            Event::Write { .. } => None,
+        });
+        let lost = { flushes }.nth(flush).map(|covers| *covers = 0);
+        lost.is_some()
+    }
+
+    /// The writes among the first `taken` events that no flush among these covers.
+    pub fn unflushed(&self, taken: usize) -> impl Iterator<Item = usize> + '_ {
+        let is_write = |&event: &usize| matches!(self.events[event], Event::Write { .. });
+        (self.flushed(taken)..taken.min(self.events.len())).filter(is_write)
+    }
+
+    /// The disk after a power failure when it had taken the first `taken` events. What a flush among them
+    /// covers is there. Of the rest, a sector is there if `survives(event, sector)` says so, whatever the
+    /// order in which they were written.
     #[must_use]
     pub fn crash(&self, taken: usize, mut survives: impl FnMut(usize, u64) -> bool) -> RamDisk {
         let events = &self.events[..taken.min(self.events.len())];
-        let durable = events
-            .iter()
-            .rposition(|event| matches!(event, Event::Flush))
-            .map_or(0, |flush| flush + 1);
+        let durable = self.flushed(taken);
         let mut medium = self.base.clone();
         for (index, event) in events.iter().enumerate() {
             let Event::Write { sector, data } = event else {
@@ -347,8 +376,10 @@ impl BlockDevice for RamDisk {
     }
 
     async fn flush(&self) -> Result<()> {
+        let taken = |history: &Option<History>| history.as_ref().map_or(0, |it| it.events.len());
+        let covers = taken(&self.history.borrow());
         self.begin(Operation::Flush).await?;
-        self.remember(Event::Flush);
+        self.remember(Event::Flush { covers });
         Ok(())
     }
 

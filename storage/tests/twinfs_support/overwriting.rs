@@ -19,6 +19,9 @@ use super::*;
 /// What was written to a block: in the checkpoint, and since.
 pub type Versions = Vec<Vec<u8>>;
 
+/// What the blocks of files are; none if it was lost in a crash.
+pub type Blocks = BTreeMap<(FileNumber, u64), Option<Vec<u8>>>;
+
 /// A store that overwrites in place, and everything that was ever written to it.
 pub struct Run {
     pub disk: Disk,
@@ -26,6 +29,8 @@ pub struct Run {
     pub algorithm: Algorithm,
     pub random: Random,
     pub versions: BTreeMap<(FileNumber, u64), Versions>,
+    /// What a reader must find: what was written last, or what a crash has left.
+    pub now: Blocks,
     /// Where the checkpoint has each block, and how long it has each file.
     pub places: BTreeMap<(FileNumber, u64), u64>,
     pub sizes: BTreeMap<FileNumber, u64>,
@@ -45,6 +50,7 @@ impl Run {
             algorithm,
             random: Random(seed),
             versions: BTreeMap::new(),
+            now: Blocks::new(),
             places: BTreeMap::new(),
             sizes: BTreeMap::new(),
             timestamp: 1,
@@ -70,6 +76,7 @@ impl Run {
             for (block, bytes) in (first..).zip(data.chunks(BLOCK as usize)) {
                 let versions = self.versions.entry((file, block)).or_default();
                 versions.push(bytes.to_vec());
+                self.now.insert((file, block), Some(bytes.to_vec()));
             }
             all.push((file, first, data, size));
         }
@@ -88,17 +95,19 @@ impl Run {
         for (&(file, block), versions) in &mut self.versions {
             let size = block_on(self.store.getattr(file)).unwrap().size;
             self.sizes.insert(file, size);
-            match block_on(read(&self.store, file, block, 1)) {
-                Ok((_, data)) => {
-                    let place = self.places.entry((file, block)).or_default();
-                    if *place == 0 || self.disk.peek(*place, 4096) != data {
-                        *place = place_of(&history, &data);
-                    }
-                    *versions = vec![data];
-                }
+            let found = block_on(read(&self.store, file, block, 1)).map(|(_, data)| data);
+            let Some(now) = &self.now[&(file, block)] else {
                 // It was lost in a crash, and nobody has written it since.
-                Err(_) => versions.clear(),
+                assert!(found == Err(Error::Corrupt), "a lost block is back");
+                versions.clear();
+                continue;
+            };
+            assert!(found.as_ref() == Ok(now), "file {}, block {block}", file.0);
+            let place = self.places.entry((file, block)).or_default();
+            if *place == 0 || self.disk.peek(*place, 4096) != *now {
+                *place = place_of(&history, now);
             }
+            *versions = vec![now.clone()];
         }
     }
 
@@ -141,15 +150,15 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Loads the checkpoint and compares each block with the medium. Returns the blocks that are lost.
-    pub fn check(&self, disk: &Disk, store: &Store) -> Vec<(FileNumber, u64)> {
+    /// Loads the checkpoint and compares each block with the medium. Returns what they are.
+    pub fn check(&self, disk: &Disk, store: &Store) -> Blocks {
         let what = &self.what;
         let newest = block_on(store.info()).unwrap().newest.timestamp;
         assert_eq!(newest.0, self.run.timestamp, "{what}");
         let medium = disk.snapshot();
         block_on(store.load(newest)).unwrap();
         let reported = ranges(store);
-        let mut lost = Vec::new();
+        let mut blocks = Blocks::new();
         for (&(file, block), versions) in &self.run.versions {
             let size = self.run.sizes[&file];
             assert_eq!(block_on(store.getattr(file)).unwrap().size, size, "{what}");
@@ -161,7 +170,7 @@ impl Expected<'_> {
             let found = block_on(read(store, file, block, 1));
             if !whole {
                 assert!(found == Err(Error::Corrupt), "{what}: torn block {block}");
-                lost.push((file, block));
+                blocks.insert((file, block), None);
             } else {
                 let (len, data) = found.unwrap_or_else(|error| {
                     panic!("{what}: file {}, block {block}: {error}", file.0)
@@ -170,6 +179,7 @@ impl Expected<'_> {
                 assert_eq!(len, used, "{what}");
                 assert!(data[..used] == there[..used], "{what}: block {block}");
                 assert!(data[used..].iter().all(|&byte| byte == 0), "{what}");
+                blocks.insert((file, block), Some(data));
             }
             let is_reported = reported.iter().any(|range| {
                 range.file == file
@@ -179,32 +189,33 @@ impl Expected<'_> {
             let as_before = versions.first().is_none_or(|first| *first == there);
             assert!(is_reported || as_before, "{what}: block {block}");
         }
-        lost
+        blocks
     }
 
     /// As `check`; then again, as after another crash at once, and after a checkpoint.
     pub fn check_thrice(&self, crashed: RamDisk) {
         let disk = Rc::new(crashed);
-        let lost = self.check(&disk, &store(&disk, in_place()));
+        let blocks = self.check(&disk, &store(&disk, in_place()));
         let again = store(&disk, in_place());
-        assert_eq!(self.check(&disk, &again), lost, "{}", self.what);
+        assert!(self.check(&disk, &again) == blocks, "{}", self.what);
         let next = self.run.timestamp + 1;
         block_on(again.sync(checkpoint(next))).unwrap();
         let after = store(&disk, in_place());
         block_on(after.load(Timestamp(next))).unwrap();
         assert_eq!(ranges(&after), [], "{}", self.what);
-        for &(file, block) in self.run.versions.keys() {
-            if block * BLOCK < self.run.sizes[&file] {
-                let (before, now) = (
-                    block_on(read(&again, file, block, 1)),
-                    block_on(read(&after, file, block, 1)),
-                );
-                assert!(before == now, "{}: block {block}", self.what);
-                assert_eq!(now.is_err(), lost.contains(&(file, block)), "{}", self.what);
+        for (&(file, block), found) in &blocks {
+            for store in [&again, &after] {
+                let now = block_on(read(store, file, block, 1)).map(|(_, data)| data);
+                let same = match found {
+                    Some(data) => now.as_ref() == Ok(data),
+                    None => now == Err(Error::Corrupt),
+                };
+                assert!(same, "{}: block {block}", self.what);
             }
         }
         // An overwrite heals.
-        for (file, block) in lost {
+        let lost = blocks.iter().filter(|(_, found)| found.is_none());
+        for (&(file, block), _) in lost {
             let data = vec![0x55; 4096];
             let healed = write_of(&after, self.run.algorithm, file, block, &data, 1);
             block_on(healed).unwrap();
@@ -219,12 +230,9 @@ pub fn every_crash(run: &Run, from: usize) -> u64 {
     let history = run.history();
     let mut states = 0;
     for taken in from..=history.events().len() {
-        let flushed = history.events()[..taken]
-            .iter()
-            .rposition(|event| matches!(event, Event::Flush))
-            .map_or(0, |flush| flush + 1);
-        let unflushed = taken - flushed;
-        assert!(unflushed <= 6, "{unflushed} writes are too many to try");
+        let unflushed: Vec<usize> = history.unflushed(taken).collect();
+        let writes = unflushed.len();
+        assert!(writes <= 6, "{writes} writes are too many to try");
         let mut random = Random(taken as u64);
         let mut check = |what: String, survives: &mut dyn FnMut(usize, u64) -> bool| {
             let expected = Expected {
@@ -234,12 +242,13 @@ pub fn every_crash(run: &Run, from: usize) -> u64 {
             expected.check_thrice(history.crash(taken, survives));
             states += 1;
         };
-        for subset in 0..1_u64 << unflushed {
+        for subset in 0..1_u64 << writes {
             check(format!("subset {subset:#b}"), &mut |event, _| {
-                subset >> (event - flushed) & 1 == 1
+                let write = unflushed.iter().position(|&it| it == event);
+                write.is_some_and(|write| subset >> write & 1 == 1)
             });
         }
-        for torn in flushed..taken {
+        for &torn in &unflushed {
             for sectors in 1..8 {
                 check(
                     format!("event {torn} torn at {sectors}"),

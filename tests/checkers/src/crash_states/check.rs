@@ -37,7 +37,7 @@ const AFTERWARDS: u64 = 1_000_000;
 /// The disk that is left.
 fn crash(before: &RamDisk, history: &History, state: &DiskState) -> RamDisk {
     let disk = before.snapshot();
-    let unflushed = state.taken - state.flushed;
+    let mut writes = 0..state.unflushed;
     for (event, taken) in history.events()[..state.taken].iter().enumerate() {
         let Event::Write { sector, data } = taken else {
             continue;
@@ -46,9 +46,12 @@ fn crash(before: &RamDisk, history: &History, state: &DiskState) -> RamDisk {
             disk.poke(*sector, data);
             continue;
         }
-        let (write, sectors) = (event - state.flushed, (data.len() / SECTOR_BYTES) as u64);
+        let (write, sectors) = (
+            writes.next().expect("counted"),
+            (data.len() / SECTOR_BYTES) as u64,
+        );
         for (at, bytes) in (0..).zip(data.chunks(SECTOR_BYTES)) {
-            if state.kept.has(write, unflushed, at, sectors) {
+            if state.kept.has(write, state.unflushed, at, sectors) {
                 disk.poke(sector + at, bytes);
             }
         }

@@ -123,15 +123,6 @@ impl Base {
     }
 }
 
-/// A write or a flush that a disk took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// Which disk.
-    pub disk: usize,
-    /// A flush.
-    pub flush: bool,
-}
-
 /// A call, by what the disks had taken when it began and when it returned.
 struct Span {
     call: Call,
@@ -148,26 +139,13 @@ struct Span {
 pub struct Recording {
     /// What each disk held at first, and its events.
     pub histories: Vec<History>,
-    /// The events of all disks, as they happened.
-    pub order: Vec<Taken>,
+    /// Which disk took the next of its events, as they happened.
+    order: Vec<usize>,
     /// What is in each checkpoint.
     pub checkpoints: BTreeMap<u64, Model>,
     /// What became of data that were overwritten.
     pub overwrite: Overwrite,
     spans: Vec<Span>,
-}
-
-/// The order of a disk's writes and flushes, which no crash can be too unlikely to show.
-fn check_order(before: &[(u64, Rc<Block>)], history: &History, number: usize) {
-    let mut checker = Checker::new(before.iter().cloned());
-    for event in of_disk(history, &[]) {
-        checker.event(&event);
-    }
-    assert!(
-        checker.breaches.is_empty(),
-        "disk {number}: {:#?}",
-        checker.breaches
-    );
 }
 
 /// Polls without a write or flush after which nothing more comes by itself: more than a slow disk takes.
@@ -180,22 +158,18 @@ impl Recording {
     #[must_use]
     pub fn new(base: &Base, setup: Setup, workload: &Workload) -> Self {
         let (disks, clock) = (base.copy(), TestClock::default());
-        let order: Rc<RefCell<Vec<Taken>>> = Rc::default();
+        let order: Rc<RefCell<Vec<usize>>> = Rc::default();
         for (number, disk) in disks.iter().enumerate() {
             disk.record();
             match setup.slow {
                 Some(slow) if slow == number => disk.delay(SLOW_POLLS),
-                _ => disk.delay(u32::from(setup.disks > 1)),
+                _ => disk.delay(1),
             }
             let order = order.clone();
             // Asked right before the disk takes it.
             disk.fault(move |operation| {
-                let flush = operation == Operation::Flush;
-                if flush || matches!(operation, Operation::Write { .. }) {
-                    order.borrow_mut().push(Taken {
-                        disk: number,
-                        flush,
-                    });
+                if !matches!(operation, Operation::Read { .. }) {
+                    order.borrow_mut().push(number);
                 }
                 Ok(())
             });
@@ -219,6 +193,7 @@ impl Recording {
                 model.at(salt(place));
                 let expected = call.model(&mut model, salt(place)).map(drop);
                 let found = call.system(&client, &before, salt(place)).await;
+                let end = taken();
                 assert_eq!(found, expected, "{call}: found, expected");
                 if setup.cache == Cache::Eager {
                     let mut quiet = 0;
@@ -240,7 +215,7 @@ impl Recording {
                 spans.push(Span {
                     call,
                     begin,
-                    end: taken(),
+                    end,
                     before: checkpoint,
                     after: now,
                     model: model.clone(),
@@ -250,16 +225,38 @@ impl Recording {
         });
         let history = |disk: &Rc<RamDisk>| disk.history().expect("it records");
         let histories: Vec<History> = disks.iter().map(history).collect();
-        for (number, history) in histories.iter().enumerate() {
-            check_order(&base.blocks[number], history, number);
-        }
-        Self {
+        let recording = Self {
             histories,
             order: order.take(),
             checkpoints,
             overwrite: setup.overwrite,
             spans,
+        };
+        for (disk, before) in base.blocks.iter().enumerate() {
+            recording.check_order(disk, before);
         }
+        recording
+    }
+
+    /// The order of a disk's writes and flushes, which no crash can be too unlikely to show.
+    fn check_order(&self, disk: usize, before: &[(u64, Rc<Block>)]) {
+        let mut checker = Checker::new(before.iter().cloned());
+        let at_first = self.spans.first().map(|span| (0, span.before));
+        let syncs = self.spans.iter().filter(|span| span.call.is_sync());
+        let synced = syncs.map(|span| (self.taken(span.end, disk), span.after));
+        let synced: Vec<_> = at_first.into_iter().chain(synced).collect();
+        for event in of_disk(&self.histories[disk], &synced) {
+            checker.event(&event);
+        }
+        let breaches = &checker.breaches;
+        assert!(breaches.is_empty(), "disk {disk}: {breaches:#?}");
+        assert_eq!(checker.counts.synced as usize, synced.len(), "disk {disk}");
+    }
+
+    /// How many events a disk had taken when all had taken `taken`.
+    pub fn taken(&self, taken: usize, disk: usize) -> usize {
+        let order = &self.order[..taken];
+        order.iter().filter(|&&of| of == disk).count()
     }
 
     /// When to crash: from the beginning of the workload's last call to the end. Before, a shorter
@@ -305,12 +302,7 @@ impl Recording {
     /// so often.
     #[cfg(test)]
     pub fn lose_flush(&mut self, disk: usize, flush: usize) -> bool {
-        let mut flushes = self
-            .order
-            .iter_mut()
-            .filter(|it| it.flush && it.disk == disk);
-        let lost = flushes.nth(flush).map(|taken| taken.flush = false);
-        lost.is_some()
+        self.histories[disk].lose_flush(flush)
     }
 
     /// Events from the first call to the first sync.

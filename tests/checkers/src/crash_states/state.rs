@@ -116,9 +116,11 @@ impl Kept {
 pub struct DiskState {
     /// Events that it had taken.
     pub taken: usize,
-    /// Those of them that are before or at the last flush.
+    /// Those of them, from the first on, that are on the medium.
     pub flushed: usize,
-    /// What is there of the rest.
+    /// Writes among the rest.
+    pub unflushed: usize,
+    /// What is there of these.
     pub kept: Kept,
 }
 
@@ -199,26 +201,20 @@ pub fn all(recording: &Recording) -> Vec<State> {
 
 /// One disk after so many events of all disks.
 fn at(recording: &Recording, taken: usize, disk: usize) -> DiskState {
-    let mut state = DiskState {
-        taken: 0,
-        flushed: 0,
+    let history = &recording.histories[disk];
+    let taken = recording.taken(taken, disk);
+    DiskState {
+        taken,
+        flushed: history.flushed(taken),
+        unflushed: history.unflushed(taken).count(),
         kept: Kept::First(0),
-    };
-    for event in &recording.order[..taken] {
-        if event.disk == disk {
-            state.taken += 1;
-            if event.flush {
-                state.flushed = state.taken;
-            }
-        }
     }
-    state
 }
 
 /// Every choice of one disk. On a mirror, each beside another that kept all or nothing; of one that lost two
 /// writes or tore an early one, a store alone makes what it does.
 fn combinations(disks: &[DiskState]) -> Vec<Vec<Kept>> {
-    let choices = |disk: &DiskState| Kept::choices(disk.taken - disk.flushed);
+    let choices = |disk: &DiskState| Kept::choices(disk.unflushed);
     let [one, two] = disks else {
         let all = disks.iter().flat_map(choices);
         return all.map(|kept| vec![kept]).collect();

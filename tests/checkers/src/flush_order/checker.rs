@@ -48,6 +48,8 @@ pub struct Checker {
     overwritten: HashSet<u64>,
     /// What the log on the medium announces: file and block, and the checksums.
     announced: HashMap<(u64, u64), Vec<u64>>,
+    /// The newest checkpoint of which a sync has returned: nothing goes back behind it.
+    synced: u64,
     /// What the trace contained.
     pub counts: Counts,
     /// What broke a rule, as text with the number of the event.
@@ -61,7 +63,8 @@ impl Checker {
         for (place, block) in blocks {
             checker.medium.write(place, block);
         }
-        checker.medium.flush();
+        checker.medium.end_write();
+        checker.medium.flush(0);
         let mut roots: Vec<Box<Root>> = Vec::new();
         for place in ROOT_PLACES {
             if let RootPlace::Root(root) = Root::read(checker.medium.flushed(place), place) {
@@ -87,10 +90,11 @@ impl Checker {
                     self.counts.writes += 1;
                     self.write(place, block);
                 }
+                self.medium.end_write();
             }
-            Event::Flush => {
+            Event::Flush { late } => {
                 self.counts.flushes += 1;
-                self.flush();
+                self.flush(*late);
             }
             Event::Synced(checkpoint) => {
                 self.counts.synced += 1;
@@ -100,6 +104,7 @@ impl Checker {
                         "a sync returned checkpoint {checkpoint}, whose root is not on the medium"
                     ));
                 }
+                self.synced = self.synced.max(*checkpoint);
             }
         }
     }
@@ -122,7 +127,8 @@ impl Checker {
         self.medium.write(place, block);
     }
 
-    /// Nothing that a checkpoint needs is overwritten while that may be loaded, but for announced data.
+    /// Nothing that a checkpoint needs is overwritten while that may be loaded, but for data of the newest on the
+    /// medium that are announced: who goes back to another has no use for what the log says.
     fn write_block(&mut self, place: u64, block: &Block) {
         let mut overwrites = false;
         for index in 0..self.held.len() {
@@ -136,6 +142,8 @@ impl Checker {
                 Kind::Data(file, block) if !reference.protected => {
                     let sums = self.announced.get(&(file, block));
                     sums.is_some_and(|sums| sums.contains(&sum))
+                        && self.newest_flushed().map(|newest| newest.root.sum)
+                            == Some(held.root.sum)
                 }
                 _ => false,
             };
@@ -223,18 +231,24 @@ impl Checker {
         self.held.push(Held { root, references });
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, late: usize) {
         let had = self.newest_flushed().map(|held| held.root.timestamp);
-        self.medium.flush();
+        self.medium.flush(late);
         self.forget_unreachable();
         let newest = self.newest_flushed().map(|held| held.root.timestamp);
-        if let (Some(had), None) = (had, newest) {
-            let erased = |place: &u64| matches!(self.at(*place), RootPlace::Zeros);
-            if !ROOT_PLACES.iter().all(erased) {
-                self.breach(format!(
-                    "checkpoint {had} was the only one, and its root is gone"
-                ));
-            }
+        let erased = |place: &u64| matches!(self.at(*place), RootPlace::Zeros);
+        if ROOT_PLACES.iter().all(erased) {
+            // `format` has begun: the volume is gone, and its syncs with it.
+            self.synced = 0;
+        } else if newest.unwrap_or(0) < self.synced {
+            let synced = self.synced;
+            self.breach(format!(
+                "the root of checkpoint {synced} is gone, though a sync had returned"
+            ));
+        } else if let (Some(had), None) = (had, newest) {
+            self.breach(format!(
+                "checkpoint {had} was the only one, and its root is gone"
+            ));
         }
         if newest != had {
             self.overwritten.clear();
@@ -273,26 +287,28 @@ impl Checker {
             .max_by_key(|held| held.root.timestamp)
     }
 
-    /// After a flush: a root that is not there is no checkpoint any more; nor is the one before the newest,
-    /// unless several stores took part in that and it follows.
+    /// After a flush: a root that cannot be there is no checkpoint any more; nor is one before the newest that is
+    /// there for certain, unless several stores took part in that and it follows.
     fn forget_unreachable(&mut self) {
-        let there: Vec<u64> = ROOT_PLACES
-            .iter()
-            .filter_map(|&place| match self.at(place) {
-                RootPlace::Root(root) => Some(root.sum),
-                _ => None,
-            })
-            .collect();
+        let mut there = Vec::new();
+        for place in ROOT_PLACES {
+            let unflushed = self.medium.unflushed(place);
+            for block in unflushed.chain([self.medium.flushed(place)]) {
+                if let RootPlace::Root(root) = Root::read(block, place) {
+                    there.push(root.sum);
+                }
+            }
+        }
         self.held.retain(|held| there.contains(&held.root.sum));
         self.held.sort_by_key(|held| held.root.timestamp);
-        let Some(newest) = self.held.last() else {
+        let Some(newest) = self.newest_flushed() else {
             return;
         };
         let way_back = newest.root.present.count_ones() > 1;
         let newest = newest.root.timestamp;
         self.held.retain(|held| {
             let timestamp = held.root.timestamp;
-            timestamp == newest || way_back && timestamp + 1 == newest
+            timestamp >= newest || way_back && timestamp + 1 == newest
         });
     }
 }

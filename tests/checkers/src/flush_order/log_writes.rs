@@ -95,7 +95,7 @@ pub fn read_log(
             }));
         }
         if flags & FLUSH != 0 {
-            each(&Event::Flush);
+            each(&Event::Flush { late: 0 });
         }
         let bytes = sectors
             .checked_mul(unit)

@@ -12,8 +12,10 @@ const SECTORS: u64 = (BLOCK_BYTES / SECTOR_BYTES) as u64;
 pub struct Medium {
     /// What was flushed; a block that is not here is zeros.
     flushed: HashMap<u64, Rc<Block>>,
-    /// What was written to each block since, oldest first.
-    unflushed: HashMap<u64, Vec<Rc<Block>>>,
+    /// What was written to each block since, oldest first, each with the number of the write.
+    unflushed: HashMap<u64, Vec<(usize, Rc<Block>)>>,
+    /// Writes that have ended.
+    writes: usize,
     zeros: Rc<Block>,
 }
 
@@ -22,6 +24,7 @@ impl Default for Medium {
         Self {
             flushed: HashMap::new(),
             unflushed: HashMap::new(),
+            writes: 0,
             zeros: Rc::new([0; BLOCK_BYTES]),
         }
     }
@@ -34,14 +37,15 @@ impl Medium {
     }
 
     /// What may be there instead.
-    pub fn unflushed(&self, place: u64) -> &[Rc<Block>] {
-        self.unflushed.get(&place).map_or(&[], Vec::as_slice)
+    pub fn unflushed(&self, place: u64) -> impl DoubleEndedIterator<Item = &Rc<Block>> {
+        let blocks = self.unflushed.get(&place).into_iter().flatten();
+        blocks.map(|(_, block)| block)
     }
 
     /// What a reader finds.
     pub fn newest(&self, place: u64) -> &Rc<Block> {
         self.unflushed(place)
-            .last()
+            .next_back()
             .unwrap_or_else(|| self.flushed(place))
     }
 
@@ -61,16 +65,26 @@ impl Medium {
         blocks
     }
 
-    /// Takes a block.
+    /// Takes a block of a write.
     pub fn write(&mut self, place: u64, block: Rc<Block>) {
-        self.unflushed.entry(place).or_default().push(block);
+        let blocks = self.unflushed.entry(place).or_default();
+        blocks.push((self.writes, block));
     }
 
-    /// Everything taken is on the medium.
-    pub fn flush(&mut self) {
-        for (place, mut blocks) in self.unflushed.drain() {
-            self.flushed
-                .extend(blocks.pop().map(|block| (place, block)));
-        }
+    /// All blocks of a write have been taken.
+    pub fn end_write(&mut self) {
+        self.writes += 1;
+    }
+
+    /// Every write but the last `late` ones is on the medium.
+    pub fn flush(&mut self, late: usize) {
+        let (covers, flushed) = (self.writes.saturating_sub(late), &mut self.flushed);
+        self.unflushed.retain(|&place, blocks| {
+            let covered = blocks.partition_point(|(write, _)| *write < covers);
+            if let Some((_, block)) = blocks.drain(..covered).next_back() {
+                flushed.insert(place, block);
+            }
+            !blocks.is_empty()
+        });
     }
 }

@@ -128,7 +128,6 @@ impl Difference<'_> {
             if self
                 .medium
                 .unflushed(place)
-                .iter()
                 .any(|block| algorithm.of(&block[..]) != sum)
             {
                 why = Some("may be overwritten by what was not flushed");

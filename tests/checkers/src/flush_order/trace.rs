@@ -23,7 +23,10 @@ pub enum Event {
         data: Rc<[u8]>,
     },
     /// What was written before is on the medium.
-    Flush,
+    Flush {
+        /// But for so many writes, the last ones: they had not ended when it was asked for.
+        late: usize,
+    },
     /// A sync returned that made this checkpoint.
     Synced(u64),
 }
@@ -42,7 +45,12 @@ pub fn of_disk(history: &History, synced: &[(usize, u64)]) -> Vec<Event> {
                 sector: *sector,
                 data: data.clone(),
             },
-            ram::Event::Flush => Event::Flush,
+            ram::Event::Flush { covers } => {
+                let since = &history.events()[*covers..taken];
+                let is_write = |event: &&ram::Event| matches!(event, ram::Event::Write { .. });
+                let late = since.iter().filter(is_write).count();
+                Event::Flush { late }
+            }
         });
     }
     events.extend(marks.map(|mark| Event::Synced(mark.1)));
