@@ -21,6 +21,8 @@ use crate::{caught::caught, report::Event};
 
 /// Failures after which nothing more is tried.
 const FAILURES_MAX: usize = 10;
+/// The state that stands for the workload itself, without a crash.
+const RUN: &str = "run";
 /// Room for the futures of the whole stack, nested one in the other.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -153,6 +155,16 @@ pub fn run(options: &Options, mut tell: impl FnMut(Event)) -> Outcome {
             }
         }
     });
+    if let Some(name) = &options.state
+        && outcome.states == 0
+    {
+        outcome.failures += 1;
+        tell(Event::Failure {
+            id: name.clone(),
+            what: "there is no state of this name, so that nothing was tried".into(),
+            replay: format!("crash-states --state {name}"),
+        });
+    }
     outcome
 }
 
@@ -195,11 +207,12 @@ fn explore(
     let recording = match caught(|| Recording::new(base, setup, workload)) {
         Ok(recording) => recording,
         Err(what) => {
-            fails("run", what);
-            return 0;
+            fails(RUN, what);
+            return u64::from(wanted == Some(RUN));
         }
     };
-    let (mut crashes, mut states) = (check::Crashes::new(&recording), 0);
+    let mut crashes = check::Crashes::new(&recording);
+    let mut states = u64::from(wanted == Some(RUN));
     for state in state::all(&recording) {
         let name = state.to_string();
         if wanted.is_some_and(|wanted| wanted != name) {

@@ -3,12 +3,12 @@
 use storage::twinfs::Overwrite;
 use tests::stack::on_a_large_stack;
 
-use crate::{caught::caught, rig::Cache};
+use crate::{caught::caught, report::Event, rig::Cache};
 
 use super::{
-    check,
+    Options, check,
     recording::{Base, Recording, Setup},
-    state, workload,
+    run, state, workload,
 };
 
 const SINGLE: Setup = Setup {
@@ -46,6 +46,41 @@ fn a_flush_that_is_left_out_is_found() {
             assert!(refused(&recording).0 > 0, "flush {flush} may be left out");
         }
         assert!(!record().lose_flush(0, 3), "a sync flushes twice");
+    });
+}
+
+/// A name that was mistyped is no success.
+#[test]
+fn a_state_is_tried_by_its_name_or_there_is_none() {
+    let tried = |name: &str| {
+        let mut failures = Vec::new();
+        let options = Options {
+            calls: 1,
+            disks: None,
+            shard: (0, 1),
+            state: Some(name.into()),
+        };
+        let outcome = run(&options, |event| {
+            if let Event::Failure { what, .. } = event {
+                failures.push(what);
+            }
+        });
+        assert_eq!(outcome.failures as usize, failures.len());
+        (outcome.states, failures.concat())
+    };
+    on_a_large_stack(move || {
+        let workload = workload::find("overwrite:a").expect("a workload");
+        let recording = Recording::new(&Base::new(1), SINGLE, &workload);
+        let state = &state::all(&recording)[20];
+        let name = format!("{SINGLE}@{workload}@{state}");
+        assert_eq!(tried(&name), (1, String::new()), "{name}");
+        let whole = format!("{SINGLE}@{workload}@run");
+        assert_eq!(tried(&whole), (1, String::new()));
+        for name in ["typo", "1-ample@overwrite:b@1/first0", &format!("{name}9")] {
+            let (states, what) = tried(name);
+            let none = states == 0 && what.contains("no state of this name");
+            assert!(none, "{name}: {what}");
+        }
     });
 }
 
