@@ -139,19 +139,16 @@ pub struct Descriptors {
     used: usize,
     per_client_max: usize,
     in_all_max: usize,
-    /// What the numbers of new descriptors carry above their place.
-    tag: u32,
 }
 
 impl Descriptors {
-    /// None. `tag` tells new descriptors from those that were given before and lost.
-    pub fn new(per_client_max: usize, in_all_max: usize, tag: u32) -> Self {
+    /// None.
+    pub fn new(per_client_max: usize, in_all_max: usize) -> Self {
         Self {
             roles: BTreeMap::new(),
             used: 0,
             per_client_max,
             in_all_max,
-            tag,
         }
     }
 
@@ -165,10 +162,10 @@ impl Descriptors {
         descriptor.0 as usize % self.places()
     }
 
-    /// The descriptor for a place.
-    fn at(&self, place: usize) -> Descriptor {
+    /// The descriptor for a place, with this tag.
+    fn at(&self, place: usize, tag: u32) -> Descriptor {
         let above = u32::try_from(self.places()).unwrap_or(u32::MAX);
-        Descriptor(self.tag.wrapping_mul(above).wrapping_add(place as u32))
+        Descriptor(tag.wrapping_mul(above).wrapping_add(place as u32))
     }
 
     /// Opens again what an earlier instance of naming had open. [`Error::TooManyOpen`] for what no
@@ -297,8 +294,9 @@ pub struct Reservation<'a> {
 }
 
 impl<'a> Reservation<'a> {
-    /// Reserves the lowest free descriptor. [`Error::TooManyOpen`].
-    pub fn new(descriptors: &'a RefCell<Descriptors>, client: ClientId) -> Result<Self> {
+    /// Reserves the lowest free descriptor; `tag` tells it from those that were given before and lost.
+    /// [`Error::TooManyOpen`].
+    pub fn new(descriptors: &'a RefCell<Descriptors>, client: ClientId, tag: u32) -> Result<Self> {
         let mut all = descriptors.borrow_mut();
         if all.used >= all.in_all_max {
             return Err(Error::TooManyOpen);
@@ -323,7 +321,7 @@ impl<'a> Reservation<'a> {
         }
         role.used += 1;
         all.used += 1;
-        let descriptor = all.at(index);
+        let descriptor = all.at(index, tag);
         drop(all);
         Ok(Self {
             descriptors,

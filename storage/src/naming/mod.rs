@@ -147,7 +147,6 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             descriptors: RefCell::new(Descriptors::new(
                 limits.descriptors_per_client,
                 limits.descriptors,
-                journal.tag(),
             )),
             checkpoint: RwLock::new(()),
             namespace: Mutex::new(()),

@@ -28,7 +28,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     ) -> Result<Descriptor> {
         check_flags(flags)?;
         // From here on there can be no format.
-        let reservation = Reservation::new(&self.descriptors, client)?;
+        let reservation = Reservation::new(&self.descriptors, client, self.journal.tag())?;
         if !self.is_current(volume) {
             return Err(Error::Busy);
         }

@@ -40,11 +40,10 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             session: call.id().session,
             number: call.id().number,
         };
-        if self.journal.has_remains() {
-            // Only then it is known which calls were carried out. If it fails, the call fails as well.
-            let _ = self.mount().await;
-        }
-        if let Some(answer) = self.journal.answer(key, call.id().oldest()) {
+        // What an earlier instance has done counts on the volume that it did it on. If none can be mounted, the
+        // call fails.
+        let is_known = !self.journal.has_left() || self.mount().await.is_ok();
+        if is_known && let Some(answer) = self.journal.answer(key, call.id().oldest()) {
             reply(&answer);
             return;
         }

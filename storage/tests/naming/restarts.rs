@@ -17,7 +17,7 @@ use crate::{
     fsck::{examine, tree},
     model::Model,
     random::{compare, step},
-    support::{CREATE, Random, read, write},
+    support::{CREATE, Random, put, read, write},
     world::{Death, World},
 };
 
@@ -318,6 +318,16 @@ fn what_a_client_had_open_that_is_gone_is_closed() {
     });
 }
 
+/// The layer below begins anew from its checkpoint, when the next instance of naming comes.
+fn loses_its_history(world: &Rc<World>) {
+    let below = world.clone();
+    *world.damage.borrow_mut() = Some(Box::new(move |_| {
+        let fake = below.fake.borrow().after_power_failure();
+        fake.0.borrow_mut().history += 1;
+        *below.fake.borrow_mut() = fake;
+    }));
+}
+
 #[test]
 fn a_volume_that_is_not_the_same_keeps_nothing_open() {
     let world = World::new(1, Limits::default());
@@ -326,17 +336,68 @@ fn a_volume_that_is_not_the_same_keeps_nothing_open() {
         let file = system.open(b"f", CREATE, 0o600).await.unwrap();
         system.sync().await.unwrap();
         world.die();
-        world.fake.borrow().0.borrow_mut().history += 1;
-        let fake = world.fake.borrow().after_power_failure();
-        world.bury();
-        *world.fake.borrow_mut() = fake;
-        assert_eq!(
-            read(&system, file, Some(0), 1).await,
-            Err(Error::BadDescriptor)
-        );
-        let opened = system.open(b"f", OpenFlags::READ, 0).await.unwrap();
-        assert_eq!(read(&system, opened, Some(0), 1).await, Ok(Vec::new()));
+        loses_its_history(&world);
+        let gone = read(&system, file, Some(0), 1).await;
+        assert_eq!(gone, Err(Error::BadDescriptor));
+        // Nor does the next instance find what this one has thrown away.
+        world.die();
+        let gone = read(&system, file, Some(0), 1).await;
+        assert_eq!(gone, Err(Error::BadDescriptor));
+        // Whoever opens a file now gets no number that somebody believes to be another file's.
+        let opened = system.open(b"g", CREATE, 0o600).await.unwrap();
+        assert_ne!(opened, file);
+        let gone = write(&system, file, None, b"for f").await;
+        assert_eq!(gone, Err(Error::BadDescriptor));
+        assert_eq!(read(&system, opened, Some(0), 9).await, Ok(Vec::new()));
+        world.die();
+        assert_eq!(read(&system, opened, Some(0), 9).await, Ok(Vec::new()));
     });
+}
+
+/// What was done and not answered is gone with all that was not synced: what the answer says is there.
+#[test]
+fn a_call_that_was_reverted_before_its_answer_is_made_again() {
+    let mut deaths = 0;
+    for store in 0..200 {
+        let world = World::new(1, Limits::default());
+        let system = world.client();
+        block_on(async {
+            system.mkdir(b"before", 0o700).await.unwrap();
+            system.sync().await.unwrap();
+            loses_its_history(&world);
+            world.kill(&[Death::Store(store)]);
+            system.mkdir(b"d", 0o700).await.unwrap();
+            if world.deaths.get() > 0 {
+                deaths += 1;
+                assert!(system.stat(b"d", true).await.is_ok(), "store {store}");
+            }
+            world.spare();
+        });
+    }
+    assert!(deaths > 10, "only {deaths} deaths");
+}
+
+#[test]
+fn what_is_opened_again_after_a_loss_is_open() {
+    let mut deaths = 0;
+    for store in 0..200 {
+        let world = World::new(1, Limits::default());
+        let system = world.client();
+        block_on(async {
+            put(&system, b"f", b"text").await.unwrap();
+            system.sync().await.unwrap();
+            loses_its_history(&world);
+            world.kill(&[Death::Store(store)]);
+            let file = system.open(b"f", OpenFlags::READ, 0).await.unwrap();
+            if world.deaths.get() > 0 {
+                deaths += 1;
+                let found = read(&system, file, Some(0), 9).await;
+                assert_eq!(found, Ok(b"text".to_vec()), "store {store}");
+            }
+            world.spare();
+        });
+    }
+    assert!(deaths > 10, "only {deaths} deaths");
 }
 
 #[test]

@@ -144,13 +144,35 @@ impl Journal {
             && remains.descriptors.is_empty())
     }
 
-    /// Throws away what is left of an earlier instance: the volume is not what it was about.
+    /// Whether an earlier instance has left anything, answers included.
+    pub fn has_left(&self) -> bool {
+        self.has_remains() || !self.answers.borrow().is_empty()
+    }
+
+    /// Throws away what is left of an earlier instance: the volume is not what it was about, or nobody knows.
+    /// The numbers of descriptors are others from now on, and no answer is given that may not be true any more: a
+    /// call that is asked again is carried out on what there is now.
     pub fn discard(&self) {
         let old = self.remains.take();
         if !old.descriptors.is_empty() {
             let count = old.descriptors.len();
             log::error!("{count} open files are lost: what is below is not what they were of");
+            self.tag.set(self.tag.get().wrapping_add(1));
         }
+        let (steps, changes) = (old.undo.len(), old.intents.len());
+        let deletions = old.deletions.len();
+        if steps + changes + deletions > 0 {
+            log::error!(
+                "given up: {steps} steps to take back, {changes} changes of files, {deletions} deletions; \
+                 should the volume be the same, half an operation stays"
+            );
+        }
+        // First what makes the rest void: should this instance die over it, the next one goes on with it.
+        self.store_header();
+        self.forget_answers(|_| true);
+        *self.last.borrow_mut() = Call::none();
+        self.names_committed.set(self.op.get());
+        self.store_commit();
         self.with(|tables| {
             for (id, ..) in &old.intents {
                 tables.calls.remove(*id);
@@ -162,7 +184,6 @@ impl Journal {
                 tables.descriptors.remove(*id);
             }
         });
-        self.settled();
     }
 
     /// What an earlier instance left was gone through, and its change of names taken back.

@@ -17,7 +17,6 @@ use crate::{
     file::FileNumber,
     naming::descriptors::DescriptorState,
     surviving::{Memory, RecordId},
-    transport::Message,
 };
 
 /// What the table of calls holds.
@@ -250,12 +249,7 @@ impl Journal {
                 undo_left.records.iter().map(|(id, _)| *id).collect(),
                 Vec::new(),
             )),
-            last: RefCell::new(last.unwrap_or(Call {
-                op: 0,
-                key: None,
-                answer: Message::new(),
-                effect: Effect::None,
-            })),
+            last: RefCell::new(last.unwrap_or_else(Call::none)),
             behind: Cell::new(None),
             answers: RefCell::new(BTreeMap::new()),
         };

@@ -212,6 +212,16 @@ impl CallRecord {
 }
 
 impl Call {
+    /// None.
+    pub fn none() -> Self {
+        Self {
+            op: 0,
+            key: None,
+            answer: Message::new(),
+            effect: Effect::None,
+        }
+    }
+
     fn put(&self, record: &mut Record<CALL_WORDS>) {
         let key = self.key.unwrap_or(CallKey {
             role: u64::MAX,
