@@ -5,18 +5,14 @@ use alloc::vec::Vec;
 use super::{
     Logical, RestartReason,
     copies::{Blame, blame},
-    entry::{COPIES_MAX, Copies, Copy},
+    entry::{COPIES_MAX, Copy},
     volume::Volume,
 };
 use crate::{
     Error, Result,
-    file::{Checkpoint, FileNumber, FileStore, Timestamp},
+    file::{Checkpoint, FileStore, Timestamp},
     point::{self, Point},
 };
-
-/// Files that may wait to have their copies made equal; beyond it the last checkpoint is the way
-/// to get them equal again.
-const UNEQUAL_MAX: usize = 1024;
 
 impl<S: FileStore> Logical<S> {
     /// Writes the mapping to all stores and has all of them take a checkpoint.
@@ -65,7 +61,6 @@ impl<S: FileStore> Logical<S> {
         volume: &Volume,
         checkpoint: Checkpoint,
     ) -> Result<Vec<(Copy, Error)>> {
-        self.make_equal_again(volume).await?;
         self.flush_mapping(volume).await?;
         point::pass(Point::MappingWritten);
         let stores = volume.mapping_copies();
@@ -113,30 +108,6 @@ impl<S: FileStore> Logical<S> {
             return Vec::new();
         }
         failures
-    }
-
-    /// No checkpoint may hold copies that differ.
-    async fn make_equal_again(&self, volume: &Volume) -> Result<()> {
-        let files: Vec<FileNumber> = volume.unequal.borrow().iter().copied().collect();
-        for file in files {
-            if let Some(entry) = self.find_entry(volume, file).await? {
-                let copies: Copies = volume.at_work(&entry.copies);
-                if let Some((&good, others)) = copies.split_first() {
-                    self.equalise(volume, good, others, 0..u64::MAX).await?;
-                }
-            }
-            volume.unequal.borrow_mut().remove(&file);
-        }
-        Ok(())
-    }
-
-    pub(super) fn remember_unequal(&self, volume: &Volume, file: FileNumber) {
-        let mut unequal = volume.unequal.borrow_mut();
-        if unequal.len() < UNEQUAL_MAX || unequal.contains(&file) {
-            unequal.insert(file);
-        } else {
-            self.stores.need_restart(RestartReason::Unequal);
-        }
     }
 }
 

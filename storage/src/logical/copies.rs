@@ -6,19 +6,15 @@
 //! without the copy or the store.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use futures_util::future::join_all;
 
-use super::{
-    Logical,
-    entry::{Copies, Copy},
-    volume::Volume,
-};
+use super::{Logical, RestartReason, entry::Copy, volume::Volume};
 use crate::{
     BLOCK_BYTES, Error, Result,
-    buffer::{Sink, Source},
     checksum::Checksum,
-    file::{AttributeChange, FileNumber, FileStore, Write},
+    file::{FileNumber, FileStore},
 };
 
 /// Whose fault an error is.
@@ -52,11 +48,11 @@ pub(super) struct Settled<T> {
     /// The copies that must be struck off the mapping, because they cannot be kept up.
     pub bad: Vec<Copy>,
     /// A copy that refused it, and why. Then those that took it must be undone.
-    pub refused: Option<(Copy, Error)>,
+    pub refused: Refused,
 }
 
-/// Bytes copied at a time when copies are made equal.
-pub(super) const EQUALISE_BYTES: usize = 16 * BLOCK_BYTES;
+/// A copy that refused a change, if there is one, and why.
+pub(super) type Refused = Option<(Copy, Error)>;
 
 impl<S: FileStore> Logical<S> {
     /// Calls all copies at once.
@@ -79,7 +75,7 @@ impl<S: FileStore> Logical<S> {
         &self,
         volume: &Volume,
         copy: Copy,
-        call: impl AsyncFn(&S, FileNumber) -> Result<T>,
+        mut call: impl AsyncFnMut(&S, FileNumber) -> Result<T>,
     ) -> Result<T> {
         let slot = volume.slot(copy.store).ok_or(Error::Device)?;
         self.stores
@@ -99,7 +95,7 @@ impl<S: FileStore> Logical<S> {
         mut call: impl AsyncFnMut(&S, FileNumber) -> Result<T>,
     ) -> Result<T> {
         let mut worst = Error::Device;
-        for copy in volume.reading_order(file, copies) {
+        for copy in volume.reading_order(copies) {
             let Some(slot) = volume.slot(copy.store) else {
                 continue;
             };
@@ -123,8 +119,14 @@ impl<S: FileStore> Logical<S> {
     }
 
     /// Draws the conclusions from a change on all copies: stores that failed are taken out if a
-    /// copy elsewhere is left. Fails if there is none, and then nothing is taken out.
-    pub(super) fn settle<T>(&self, volume: &Volume, outcomes: Outcomes<T>) -> Result<Settled<T>> {
+    /// copy elsewhere is left. Fails if there is none, and then nothing is taken out. A store that another
+    /// call has had taken out meanwhile says nothing.
+    pub(super) fn settle<T>(
+        &self,
+        volume: &Volume,
+        mut outcomes: Outcomes<T>,
+    ) -> Result<Settled<T>> {
+        outcomes.retain(|(copy, _)| volume.slot(copy.store).is_some());
         let alive = |outcome: &Result<T>| match outcome {
             Ok(_) => true,
             Err(error) => blame(*error) == Blame::Request,
@@ -158,125 +160,65 @@ impl<S: FileStore> Logical<S> {
         Ok(settled)
     }
 
-    /// Ends a change of a file on all of its copies. If one of them refused it, `range` (in bytes)
-    /// of the others becomes again what that copy has, and the refusal is returned.
+    /// Ends a change of `range` (in bytes) of a file on all of its copies. If one of them refused it, it is
+    /// taken back from the others, and the refusal is returned.
+    ///
+    /// Nobody may be at the file meanwhile: what somebody else has just written to one copy, and not yet to
+    /// another, would be taken back with it.
     pub(super) async fn finish(
         &self,
         volume: &Volume,
         file: FileNumber,
         outcomes: Outcomes<()>,
-        range: core::ops::Range<u64>,
+        range: Range<u64>,
     ) -> Result<()> {
-        let settled = self.settle(volume, outcomes)?;
-        for copy in settled.bad {
+        let Settled { done, bad, refused } = self.settle(volume, outcomes)?;
+        if bad.is_empty() && refused.is_none() {
+            return Ok(());
+        }
+        let _alone = volume.calls.write().await;
+        for copy in bad {
             self.strike_off(volume, file, copy).await?;
         }
-        let Some((good, error)) = settled.refused else {
-            return Ok(());
+        let Some((refuser, error)) = refused else {
+            // Whoever was alone before may have struck off those that took it.
+            let entry = self.entry(volume, file).await?;
+            let left = volume.at_work(&entry.copies);
+            let is_left = done.iter().any(|(copy, ())| left.contains(copy));
+            return if is_left { Ok(()) } else { Err(Error::Corrupt) };
         };
-        let taken: Copies = settled.done.iter().map(|&(copy, ())| copy).collect();
-        if !taken.is_empty() && self.equalise(volume, good, &taken, range).await.is_err() {
-            log::warn!(
-                "file {}: {error} on one copy, not undone on the others yet",
+        // Who refuses a write has not begun it; a truncation may stop half-way.
+        let may_differ = !done.is_empty() || range.end == u64::MAX;
+        if may_differ && self.undo(volume, file, refuser, range).await != Ok(true) {
+            log::error!(
+                "file {}: its copies differ and cannot be made equal",
                 file.0
             );
-            self.remember_unequal(volume, file);
+            return self.stores.end(RestartReason::Unequal).await;
         }
         Err(error)
     }
 
-    /// Strikes a copy that cannot be kept up off the mapping: the others go on without it.
+    /// Strikes a copy that cannot be kept up off the mapping: the others go on without it. The last one
+    /// stays.
     pub(super) async fn strike_off(
         &self,
         volume: &Volume,
         file: FileNumber,
         bad: Copy,
     ) -> Result<()> {
+        let mut entry = self.entry(volume, file).await?;
+        entry.copies.retain(|copy| *copy != bad);
+        if entry.copies.is_empty() {
+            return Ok(());
+        }
         log::error!(
             "file {}: its copy {} on part {} of the volume is lost; the others go on",
             file.0,
             bad.physical.0,
             bad.store
         );
-        let mut entry = self.entry(volume, file).await?;
-        entry.copies.retain(|copy| *copy != bad);
-        if !entry.copies.is_empty() {
-            self.put_entry(volume, file, &entry.encode()).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes `range` of the copies `others`, and their sizes and attributes, equal to `good`.
-    pub(super) async fn equalise(
-        &self,
-        volume: &Volume,
-        good: Copy,
-        others: &[Copy],
-        range: core::ops::Range<u64>,
-    ) -> Result<()> {
-        let attributes = self
-            .on_one(volume, good, async |s, file| s.getattr(file).await)
-            .await?;
-        let (size, modified_ns) = (attributes.size, attributes.modified_ns);
-        let whole = size
-            .checked_next_multiple_of(BLOCK_BYTES as u64)
-            .ok_or(Error::Corrupt)?;
-        let end = range.end.min(whole);
-        let mut offset = range.start - range.start % BLOCK_BYTES as u64;
-        let mut bytes = alloc::vec![0; EQUALISE_BYTES];
-        while offset < end {
-            let len = (end - offset).min(EQUALISE_BYTES as u64) as usize;
-            let len = len.next_multiple_of(BLOCK_BYTES);
-            let slot = volume.slot(good.store).ok_or(Error::Device)?;
-            let read = self
-                .stores
-                .call(slot, async |store| {
-                    store
-                        .read(good.physical, offset, Sink::local(&mut bytes[..len]))
-                        .await
-                })
-                .await?;
-            bytes[read.min(len)..].fill(0);
-            let checksums = checksums(volume, &bytes[..len]);
-            let data = Source::local(&bytes[..len]);
-            let outcomes = self
-                .on_all(volume, others, async |store, file| {
-                    let (data, checksums) = (data.clone(), &checksums[..]);
-                    store
-                        .write(Write {
-                            file,
-                            offset,
-                            data,
-                            checksums,
-                            size,
-                            modified_ns,
-                        })
-                        .await
-                })
-                .await;
-            self.all_or_out(volume, outcomes)?;
-            offset += len as u64;
-        }
-        let change = AttributeChange::to(&attributes);
-        let outcomes = self
-            .on_all(volume, others, async |store, file| {
-                store.truncate(file, size, modified_ns).await?;
-                store.setattr(file, &change).await
-            })
-            .await;
-        self.all_or_out(volume, outcomes)
-    }
-
-    /// For a change that makes copies equal to one that is good: stores that fail are taken out,
-    /// anything else is an error.
-    fn all_or_out(&self, volume: &Volume, outcomes: Outcomes<()>) -> Result<()> {
-        for (copy, outcome) in outcomes {
-            match outcome {
-                Err(error) if blame(error) == Blame::Store => volume.take_out(copy.store, error),
-                outcome => outcome?,
-            }
-        }
-        Ok(())
+        self.put_entry(volume, file, &entry.encode()).await
     }
 }
 

@@ -9,6 +9,7 @@
 //!   │ checkpoint   sync                           │   choose    which stores, which checkpoint
 //!   │ attach       format, attach                 │   volume    what is loaded
 //!   │ stores       calls, deaths                  │   resync    copies after a power failure
+//!   │ equal        copies that differ             │   tally     what was found of them
 //!   └─────────────────────────────────────────────┘
 //!        file store calls, physical numbers
 //! ```
@@ -27,11 +28,13 @@ mod checkpoint;
 mod choose;
 mod copies;
 mod entry;
+mod equal;
 mod mapping;
 mod mapping_io;
 mod resync;
 mod service;
 mod stores;
+mod tally;
 mod volume;
 
 use alloc::{rc::Rc, vec::Vec};

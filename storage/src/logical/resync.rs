@@ -16,27 +16,16 @@
 //! When all is equal a checkpoint is taken. From then on the stores go back to equal copies, and a
 //! caller that remembers what it wrote since need not have them compared again.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
-use super::{
-    Logical,
-    copies::EQUALISE_BYTES,
-    entry::{Copies, Copy},
-    volume::Volume,
-};
+use super::{Logical, entry::Copy, tally::Tally, volume::Volume};
 use crate::{
     BLOCK_BYTES, Error, Result,
-    buffer::Sink,
     file::{FileNumber, FileStore},
 };
 
 /// Most ranges that a store can report: more than its log has records.
 const RANGES_MAX: u64 = 1 << 16;
-/// Lost blocks that are named one by one in the log.
-const LOST_NAMED_MAX: u64 = 16;
-/// Lost blocks that are told to programs, so many at a time.
-const LOST_TOLD_MAX: u64 = 4096;
-const LOST_TOLD_AT_ONCE: usize = 16;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -46,46 +35,6 @@ struct Span {
     file: FileNumber,
     first: u64,
     end: u64,
-}
-
-/// What was done.
-#[derive(Default)]
-struct Tally {
-    blocks: u64,
-    rewritten: u64,
-    lost: u64,
-    /// Lost blocks of a file that have not been told.
-    untold: Vec<u64>,
-}
-
-impl Tally {
-    fn lose(&mut self, file: FileNumber, block: u64) {
-        self.lost += 1;
-        if self.lost <= LOST_NAMED_MAX {
-            log::error!(
-                "file {}, block {block}: no copy is whole; it reads as an error until it is \
-                 written",
-                file.0
-            );
-        }
-        if self.lost <= LOST_TOLD_MAX {
-            self.untold.push(block);
-        }
-        if self.untold.len() == LOST_TOLD_AT_ONCE {
-            self.tell(file);
-        }
-    }
-
-    /// Whoever knows names tells them; see the console's `lost`.
-    fn tell(&mut self, file: FileNumber) {
-        if !self.untold.is_empty() {
-            let (file, blocks) = (file.0, core::mem::take(&mut self.untold));
-            log::info!(
-                target: crate::EVENT,
-                r#"{{"event":"bad-blocks","file":{file},"blocks":{blocks:?}}}"#
-            );
-        }
-    }
 }
 
 impl<S: FileStore> Logical<S> {
@@ -102,14 +51,13 @@ impl<S: FileStore> Logical<S> {
             return Ok(());
         }
         let mut tally = Tally::default();
+        let mut blocks = 0;
         for span in merged(spans) {
             self.resynchronise_span(volume, span, &mut tally).await?;
+            blocks += span.end - span.first;
         }
         let Tally {
-            blocks,
-            rewritten,
-            lost,
-            ..
+            rewritten, lost, ..
         } = tally;
         log::info!(
             "resynchronised: {blocks} blocks that were being overwritten, {rewritten} copies \
@@ -179,109 +127,28 @@ impl<S: FileStore> Logical<S> {
         Ok(entry.and_then(|entry| entry.copies.contains(&copy).then_some(file)))
     }
 
+    /// A copy that refuses what another one has is struck off: it would say something else.
     async fn resynchronise_span(
         &self,
         volume: &Volume,
         span: Span,
         tally: &mut Tally,
     ) -> Result<()> {
-        let most = (EQUALISE_BYTES / BLOCK_BYTES) as u64;
-        let mut first = span.first;
-        while first < span.end {
-            let count = most.min(span.end - first);
-            // Stores and copies may have been taken out meanwhile.
-            let entry = self.entry(volume, span.file).await?;
-            let copies = volume.at_work(&entry.copies);
-            if !self.are_equal(volume, &copies, first, count).await {
-                for block in first..first + count {
-                    self.resynchronise_block(volume, span.file, &copies, block, tally)
-                        .await?;
-                }
-            }
-            tally.blocks += count;
-            first += count;
+        let file = span.file;
+        let entry = self.entry(volume, file).await?;
+        // Stores may have been taken out meanwhile.
+        let mut copies = volume.at_work(&entry.copies);
+        let mut blocks = span.first..span.end;
+        while let Some((copy, error)) = self
+            .equalise_blocks(volume, file, &mut copies, &mut blocks, tally)
+            .await?
+        {
+            log::error!("file {}, block {}: {error} on a copy", file.0, blocks.start);
+            self.strike_off(volume, file, copy).await?;
+            copies.retain(|it| *it != copy);
         }
-        tally.tell(span.file);
+        tally.tell(file);
         Ok(())
-    }
-
-    /// Whether all copies can be read here and are the same.
-    async fn are_equal(&self, volume: &Volume, copies: &Copies, first: u64, count: u64) -> bool {
-        let mut one = None;
-        for &copy in copies {
-            let Ok(content) = self.contents(volume, copy, first, count).await else {
-                return false;
-            };
-            if *one.get_or_insert_with(|| content.clone()) != content {
-                return false;
-            }
-        }
-        true
-    }
-
-    async fn resynchronise_block(
-        &self,
-        volume: &Volume,
-        file: FileNumber,
-        copies: &Copies,
-        block: u64,
-        tally: &mut Tally,
-    ) -> Result<()> {
-        let mut good = None;
-        let mut others = Copies::new();
-        for &copy in copies {
-            let content = self.contents(volume, copy, block, 1).await;
-            let differs = match (&good, content) {
-                (None, Ok(content)) => {
-                    good = Some((copy, content));
-                    false
-                }
-                (Some((_, good)), Ok(content)) => *good != content,
-                (_, Err(_)) => true,
-            };
-            if differs && others.push(copy).is_err() {
-                return Err(Error::Corrupt);
-            }
-        }
-        let Some((good, _)) = good else {
-            tally.lose(file, block);
-            return Ok(());
-        };
-        if others.is_empty() {
-            return Ok(());
-        }
-        tally.rewritten += others.len() as u64;
-        let range = block * BLOCK..(block + 1) * BLOCK;
-        if let Err(error) = self.equalise(volume, good, &others, range).await {
-            log::error!("file {}, block {block}: {error} on a copy", file.0);
-            for copy in others {
-                self.strike_off(volume, file, copy).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Blocks of one copy, zeros behind its end.
-    async fn contents(
-        &self,
-        volume: &Volume,
-        copy: Copy,
-        first: u64,
-        count: u64,
-    ) -> Result<Vec<u8>> {
-        let slot = volume.slot(copy.store).ok_or(Error::Device)?;
-        let mut bytes = vec![0; count as usize * BLOCK_BYTES];
-        let read = self
-            .stores
-            .call(slot, async |store| {
-                store
-                    .read(copy.physical, first * BLOCK, Sink::local(&mut bytes))
-                    .await
-            })
-            .await?;
-        let len = bytes.len();
-        bytes[read.min(len)..].fill(0);
-        Ok(bytes)
     }
 }
 

@@ -61,6 +61,7 @@ impl<S: FileStore> FileService for Logical<S> {
 
     async fn read(&self, file: FileNumber, offset: u64, mut data: Sink<'_>) -> Result<usize> {
         let volume = self.volume()?;
+        let _shared = volume.calls.read().await;
         let entry = self.entry(&volume, file).await?;
         self.on_any(&volume, file, &entry.copies, async |store, physical| {
             store.read(physical, offset, data.reborrow()).await
@@ -105,6 +106,7 @@ impl<S: FileStore> FileService for Logical<S> {
 
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
         let volume = self.volume()?;
+        let _shared = volume.calls.read().await;
         let entry = self.entry(&volume, file).await?;
         let attributes = self
             .on_any(&volume, file, &entry.copies, async |store, physical| {
@@ -248,6 +250,7 @@ impl<S: FileStore> Logical<S> {
 
     async fn delete_copies(&self, file: FileNumber) -> Result<()> {
         let volume = &*self.volume()?;
+        let _shared = volume.calls.read().await;
         let mut entry = self.entry(volume, file).await?;
         let copies = volume.at_work(&entry.copies);
         if !copies.is_empty() {
@@ -271,7 +274,6 @@ impl<S: FileStore> Logical<S> {
                 }
             }
         }
-        volume.unequal.borrow_mut().remove(&file);
         self.put_entry(volume, file, &[0; ENTRY_BYTES]).await
     }
 
@@ -283,9 +285,11 @@ impl<S: FileStore> Logical<S> {
         call: impl AsyncFn(&S, FileNumber) -> Result<()>,
     ) -> Result<()> {
         let volume = self.volume()?;
+        let shared = volume.calls.read().await;
         let entry = self.entry(&volume, file).await?;
         let copies = volume.at_work(&entry.copies);
         let outcomes = self.on_all(&volume, &copies, call).await;
+        drop(shared);
         self.finish(&volume, file, outcomes, range).await
     }
 

@@ -33,8 +33,8 @@ pub enum RestartReason {
     },
     /// A call that changes state was dropped before it ended: copies may differ.
     Abandoned,
-    /// The copies of too many files differ, because changes were refused by one store and could not
-    /// be undone on the others.
+    /// The copies of a file differ, because a change was refused by one store and could not be
+    /// undone on the others.
     Unequal,
     /// No store could take the checkpoint, or knows whether it did: what the disks hold is only
     /// known by reading them.
@@ -46,7 +46,7 @@ impl core::fmt::Display for RestartReason {
         match self {
             Self::StoreDied { slot } => write!(f, "file store {slot} died"),
             Self::Abandoned => f.write_str("a call was dropped before it ended"),
-            Self::Unequal => f.write_str("the copies of too many files differ"),
+            Self::Unequal => f.write_str("the copies of a file differ"),
             Self::SyncFailed => f.write_str("no file store could take the checkpoint"),
         }
     }

@@ -1,9 +1,6 @@
 //! What is known of a loaded volume: its stores, its checkpoint, its mapping.
 
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
-
-use hashbrown::HashSet;
+use core::cell::Cell;
 
 use super::{
     choose::{Part, bit},
@@ -29,9 +26,9 @@ pub(super) struct Volume {
     /// The last checkpoint that a store has taken or all have loaded.
     pub checkpoint: Cell<Timestamp>,
     pub mapping: Mapping,
-    /// Files whose copies may differ, because a change was refused by one of them and could not be
-    /// undone on the others.
-    pub unequal: RefCell<HashSet<FileNumber>>,
+    /// Shared by calls on files; alone is who makes copies of one equal that did not all take a change. One
+    /// for all files, because that is rare and short.
+    pub calls: async_lock::RwLock<()>,
     /// Counts reads, to spread them over the copies.
     turn: Cell<usize>,
 }
@@ -51,7 +48,7 @@ impl Volume {
             slots,
             checkpoint: Cell::new(checkpoint),
             mapping: Mapping::new(0),
-            unequal: RefCell::default(),
+            calls: async_lock::RwLock::new(()),
             turn: Cell::new(0),
         })
     }
@@ -112,11 +109,10 @@ impl Volume {
         Ok(Checkpoint { timestamp, present })
     }
 
-    /// The copies in the order in which to try to read them: another one first each time, except
-    /// that a file whose copies may differ is always read from the same one.
-    pub fn reading_order(&self, file: FileNumber, copies: &[Copy]) -> Vec<Copy> {
-        let mut order = Vec::from(&self.at_work(copies)[..]);
-        if order.len() > 1 && !self.unequal.borrow().contains(&file) {
+    /// The copies in the order in which to try to read them: another one first each time.
+    pub fn reading_order(&self, copies: &[Copy]) -> Copies {
+        let mut order = self.at_work(copies);
+        if order.len() > 1 {
             let turn = self.turn.get();
             self.turn.set(turn.wrapping_add(1));
             let first = turn % order.len();

@@ -4,13 +4,12 @@ use std::rc::Rc;
 
 use futures_executor::block_on;
 use futures_util::FutureExt;
-use memory::Call;
 use storage::{
     Error,
     file::{FileService, Resume, Timestamp},
 };
 
-use crate::*;
+use crate::{disk::Call, *};
 
 /// A volume on two disks whose file 1 holds 1; the checkpoint that has it.
 fn stored(disks: &[Rc<Disk>]) -> (Layer, u64) {

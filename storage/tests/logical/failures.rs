@@ -2,7 +2,6 @@
 
 use futures_executor::block_on;
 use futures_util::FutureExt;
-use memory::Call;
 use storage::{
     Error,
     buffer::Sink,
@@ -10,7 +9,7 @@ use storage::{
     logical::RestartReason,
 };
 
-use crate::*;
+use crate::{disk::Call, *};
 
 fn pair() -> (Vec<Rc<Disk>>, Layer) {
     let disks = disks(2);
@@ -218,24 +217,6 @@ fn a_full_store_refuses_for_all_copies() {
         try_write(&layer, 2, 2, &[4, 5], 4 * 4096).unwrap();
         assert_eq!(each_alone(&layer, &disks, 2), [[9, 2, 4, 5], [9, 2, 4, 5]]);
     }
-}
-
-/// The undo fails as well, at first: no checkpoint may hold the difference.
-#[test]
-fn copies_that_differ_are_in_no_checkpoint() {
-    let (disks, layer) = pair();
-    disks[0].fail(Call::Write, Error::NoSpace, 1);
-    // Store 1 takes the write, its undo is refused: twice, at once and at the sync.
-    disks[1].fail(Call::Read, Error::Device, 0);
-    disks[0].fail(Call::Read, Error::Device, 1);
-    assert_eq!(try_write(&layer, 1, 0, &[2], 4096), Err(Error::NoSpace));
-    let first = read(&layer, 1);
-    for _ in 0..4 {
-        assert_eq!(read(&layer, 1), first, "reads do not change their mind");
-    }
-    let alone = each_alone(&layer, &disks, 1);
-    assert_eq!(alone[0], alone[1]);
-    assert_eq!(alone[0], first);
 }
 
 #[test]

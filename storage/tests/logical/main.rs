@@ -3,14 +3,17 @@
 
 mod checkpoints;
 mod copies;
+mod disk;
+mod equal;
 mod failures;
 mod memory;
 mod random;
 
 use std::rc::Rc;
 
+use disk::Disk;
 use futures_executor::block_on;
-use memory::{Disk, Memory};
+use memory::Memory;
 use storage::{
     BLOCK_BYTES, Result,
     buffer::{Sink, Source},

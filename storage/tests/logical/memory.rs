@@ -1,11 +1,7 @@
 //! A file store in memory, for the tests of the logical layer: simple, with exact checkpoints,
 //! and with faults on request.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use storage::{
     BLOCK_BYTES, Error, Result,
@@ -17,123 +13,7 @@ use storage::{
     },
 };
 
-/// What a fault hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    Info,
-    Load,
-    Create,
-    Delete,
-    Read,
-    Write,
-    Setattr,
-    Sync,
-    Finish,
-}
-
-#[derive(Clone, Default)]
-struct File {
-    attributes: Attributes,
-    blocks: BTreeMap<u64, Rc<[u8]>>,
-}
-
-#[derive(Clone, Default)]
-struct State {
-    files: BTreeMap<u64, File>,
-}
-
-/// The next `times` calls fail, after `spared` that do not.
-struct Fault {
-    call: Call,
-    error: Error,
-    spared: u32,
-    times: u32,
-}
-
-/// What survives the store's process: its disk, and the faults the test has put on it.
-#[derive(Default)]
-pub struct Disk {
-    format: RefCell<Option<StoreFormat>>,
-    checkpoints: RefCell<Vec<(Checkpoint, State)>>,
-    faults: RefCell<Vec<Fault>>,
-    /// Blocks that read as corrupt, by physical file.
-    pub corrupt: RefCell<Vec<u64>>,
-    /// The checkpoint before the newest was lost, and not forgotten as it should be.
-    unfinished: Cell<bool>,
-    /// Blocks that files may have in all.
-    pub capacity: Cell<u64>,
-    pub reads: Cell<u32>,
-    pub calls: RefCell<Vec<Call>>,
-}
-
-impl Disk {
-    pub fn new() -> Rc<Self> {
-        let disk = Self::default();
-        disk.capacity.set(100_000);
-        Rc::new(disk)
-    }
-
-    /// The next `times` calls fail with `error`.
-    pub fn fail(&self, call: Call, error: Error, times: u32) {
-        self.fail_after(call, error, 0, times);
-    }
-
-    /// As [`Self::fail`], when `spared` calls have passed.
-    pub fn fail_after(&self, call: Call, error: Error, spared: u32, times: u32) {
-        self.faults.borrow_mut().push(Fault {
-            call,
-            error,
-            spared,
-            times,
-        });
-    }
-
-    pub fn heal(&self) {
-        self.faults.borrow_mut().clear();
-        self.corrupt.borrow_mut().clear();
-    }
-
-    /// The checkpoint before the newest is not there any more, by mistake.
-    pub fn lose_the_one_before(&self) {
-        let mut checkpoints = self.checkpoints.borrow_mut();
-        while checkpoints.len() > 1 {
-            checkpoints.remove(0);
-        }
-        self.unfinished.set(true);
-    }
-
-    /// An independent copy, as of now.
-    pub fn image(&self) -> Rc<Self> {
-        let copy = Self::new();
-        *copy.format.borrow_mut() = *self.format.borrow();
-        *copy.checkpoints.borrow_mut() = self.checkpoints.borrow().clone();
-        copy
-    }
-
-    /// Physical files at the last checkpoint, without the mapping.
-    pub fn files(&self) -> usize {
-        let checkpoints = self.checkpoints.borrow();
-        checkpoints
-            .last()
-            .map_or(0, |(_, state)| state.files.len() - 1)
-    }
-
-    fn enter(&self, call: Call) -> Result<()> {
-        self.calls.borrow_mut().push(call);
-        let mut faults = self.faults.borrow_mut();
-        let hit = faults
-            .iter_mut()
-            .find(|fault| fault.call == call && fault.times > 0);
-        hit.map_or(Ok(()), |fault| {
-            if fault.spared > 0 {
-                fault.spared -= 1;
-                return Ok(());
-            }
-            fault.times -= 1;
-            Err(fault.error)
-        })
-    }
-}
+use crate::disk::{Call, Disk, File, State};
 
 pub struct Memory {
     disk: Rc<Disk>,
@@ -199,7 +79,7 @@ impl FileStore for Memory {
     }
 
     async fn info(&self) -> Result<StoreInfo> {
-        self.disk.enter(Call::Info)?;
+        self.disk.enter(Call::Info).await?;
         let format = self.disk.format.borrow().ok_or(Error::NotFormatted)?;
         let checkpoints = self.disk.checkpoints.borrow();
         let newest = checkpoints.last().ok_or(Error::NotFormatted)?.0;
@@ -216,7 +96,7 @@ impl FileStore for Memory {
     }
 
     async fn load(&self, checkpoint: Timestamp) -> Result<()> {
-        self.disk.enter(Call::Load)?;
+        self.disk.enter(Call::Load).await?;
         let mut checkpoints = self.disk.checkpoints.borrow_mut();
         let found = checkpoints
             .iter()
@@ -228,7 +108,7 @@ impl FileStore for Memory {
     }
 
     async fn finish(&self, checkpoint: Timestamp) -> Result<()> {
-        self.disk.enter(Call::Finish)?;
+        self.disk.enter(Call::Finish).await?;
         let newest = self
             .disk
             .checkpoints
@@ -240,8 +120,9 @@ impl FileStore for Memory {
         Ok(())
     }
 
-    async fn resync_ranges(&self, _: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
-        Ok(heapless::Vec::new())
+    async fn resync_ranges(&self, skip: u64) -> Result<heapless::Vec<ResyncRange, 4>> {
+        let ranges = self.disk.ranges.borrow();
+        Ok(ranges.iter().skip(skip as usize).take(4).copied().collect())
     }
 
     async fn prewrite(&self, _: FileNumber, _: u64, _: &[Checksum]) -> Result<bool> {
@@ -249,7 +130,7 @@ impl FileStore for Memory {
     }
 
     async fn create(&self, attributes: &Attributes) -> Result<FileNumber> {
-        self.disk.enter(Call::Create)?;
+        self.disk.enter(Call::Create).await?;
         let mut state = self.state.borrow_mut();
         let files = &mut state.as_mut().ok_or(Error::NotLoaded)?.files;
         // Numbers that differ from store to store, so that a mix-up shows.
@@ -274,7 +155,7 @@ impl FileStore for Memory {
     }
 
     async fn delete(&self, file: FileNumber) -> Result<()> {
-        self.disk.enter(Call::Delete)?;
+        self.disk.enter(Call::Delete).await?;
         self.look(file, |_| ())?;
         if let Some(state) = self.state.borrow_mut().as_mut() {
             state.files.remove(&file.0);
@@ -284,7 +165,7 @@ impl FileStore for Memory {
     }
 
     async fn read(&self, file: FileNumber, offset: u64, mut data: Sink<'_>) -> Result<usize> {
-        self.disk.enter(Call::Read)?;
+        self.disk.enter(Call::Read).await?;
         self.disk.reads.set(self.disk.reads.get() + 1);
         if self.disk.corrupt.borrow().contains(&file.0) {
             // What a store may leave in the buffer before it notices.
@@ -309,7 +190,7 @@ impl FileStore for Memory {
     }
 
     async fn write(&self, write: Write<'_>) -> Result<()> {
-        self.disk.enter(Call::Write)?;
+        self.disk.enter(Call::Write).await?;
         let algorithm = self
             .disk
             .format
@@ -337,7 +218,9 @@ impl FileStore for Memory {
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
-        self.disk.enter(Call::Write)?;
+        self.disk.enter(Call::Write).await?;
+        let stopped = self.disk.stop_at.take();
+        let size = stopped.map_or(size, |blocks| blocks * BLOCK_BYTES as u64);
         self.change(file, &[], |file| {
             file.blocks.retain(|block, _| block * 4096 < size);
             if let Some(last) = file.blocks.get_mut(&(size / 4096)) {
@@ -350,26 +233,29 @@ impl FileStore for Memory {
             }
             file.attributes.size = size;
             file.attributes.modified_ns = modified_ns;
-        })
+        })?;
+        stopped.map_or(Ok(()), |_| Err(Error::NoMemory))
     }
 
     async fn getattr(&self, file: FileNumber) -> Result<Attributes> {
+        self.disk.enter(Call::Getattr).await?;
         self.look(file, |file| file.attributes)
     }
 
     async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
-        self.disk.enter(Call::Setattr)?;
+        self.disk.enter(Call::Setattr).await?;
         self.change(file, &[], |file| change.apply(&mut file.attributes))
     }
 
     async fn sync(&self, checkpoint: Checkpoint) -> Result<()> {
-        self.disk.enter(Call::Sync)?;
+        self.disk.enter(Call::Sync).await?;
         let state = self.state.borrow().clone().ok_or(Error::NotLoaded)?;
         let mut checkpoints = self.disk.checkpoints.borrow_mut();
         if let Some((last, _)) = checkpoints.last() {
             assert!(checkpoint.timestamp > last.timestamp, "time goes forward");
         }
         checkpoints.push((checkpoint, state));
+        self.disk.ranges.borrow_mut().clear();
         let surplus = checkpoints.len().saturating_sub(2);
         checkpoints.drain(..surplus);
         Ok(())

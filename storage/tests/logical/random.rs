@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use futures_executor::block_on;
 use futures_util::FutureExt;
-use memory::Call;
 use storage::{Error, file::FileService};
 
-use crate::*;
+use crate::{disk::Call, *};
 
 /// Numbers that look random: splitmix64.
 struct Random(u64);
