@@ -54,7 +54,11 @@ fn a_small_file_costs_one_create_and_later_one_write() {
     );
     assert_eq!(rig.below.calls("truncate"), 0);
     assert_eq!(rig.below.calls("read"), 0);
-    assert_eq!(rig.cache.statistics().checksums, 12, "written, sent down, and read");
+    assert_eq!(
+        rig.cache.statistics().checksums,
+        12,
+        "written, sent down, and read"
+    );
     assert_eq!(rig.stored(file).unwrap(), data);
     rig.no_violations();
 }
