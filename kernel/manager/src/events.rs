@@ -87,6 +87,12 @@ pub fn power_cut(time_ns: u64, task: &str, settled: Settled) -> String {
     )
 }
 
+/// Injection `number` had its time, and nobody was there for it.
+#[must_use]
+pub fn missed(time_ns: u64, number: u32) -> String {
+    format!(r#"{{"event":"missed","time_ns":{time_ns},"number":{number}}}"#)
+}
+
 /// A task was taken out for good.
 #[must_use]
 pub fn stopped(time_ns: u64, task: &str, reason: &str) -> String {

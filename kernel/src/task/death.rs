@@ -164,7 +164,8 @@ impl Kernel {
         report.last_words[..len].copy_from_slice(&task.last_words[..len]);
         report.last_words_len = len as u64;
         task.report = Some(Box::new(report));
-        if reason.cause == Cause::Exit && reason.address == 0 {
+        // The manager is never done, and nobody else tells of its end.
+        if reason.cause == Cause::Exit && reason.address == 0 && role != MANAGER {
             return;
         }
         // What somebody wanted is no error; who killed for a reason of its own says so itself.

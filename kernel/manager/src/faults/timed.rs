@@ -5,6 +5,7 @@ use alloc::{rc::Rc, vec::Vec};
 use abi::{Cause, Fault, Order, When};
 use manager::{
     control::{KILLS_MAX, Progress, Series, Target},
+    events,
     injection::{TaskFault, What},
 };
 use runtime::{manage, time};
@@ -12,7 +13,10 @@ use stack::Role;
 use storage::{Error, Result};
 
 use super::{Active, choose};
-use crate::{kills, stack_of_tasks::Tasks};
+use crate::{
+    kills,
+    stack_of_tasks::{Tasks, tell},
+};
 
 impl Tasks {
     /// Has the fault happen to its target, or to one of all.
@@ -55,6 +59,10 @@ impl Tasks {
             // Nobody there just now is no reason to end.
             if self.strike(active, fault, u64::MAX).is_err() {
                 active.misses += 1;
+                if fault.every_ms == 0 {
+                    // It is in the list no more, as if it had happened.
+                    tell(&events::missed(time::now_ns(), number));
+                }
             }
             self.note_series(active, true);
             let goes_on = fault.every_ms > 0 && active.left() != Some(0);

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use storage::faulty::Settled;
 
-use crate::events::{EVENT_BYTES_MAX, answering, death, power_cut, recovery, restart, stopped};
+use crate::events::{
+    EVENT_BYTES_MAX, answering, death, missed, power_cut, recovery, restart, stopped,
+};
 
 const NAME: &str = "a-name-of-31-bytes-is-the-limit";
 const CAUSE: &str = "touched memory that is not its own";
@@ -54,6 +56,8 @@ fn events_have_the_members_that_are_documented() {
         (&event["event"], &event["restarts"]),
         (&"restart".into(), &3.into())
     );
+    let expected = serde_json::json!({ "event": "missed", "time_ns": 7, "number": 3 });
+    assert_eq!(parsed(&missed(7, 3)), expected);
     let settled = Settled {
         unflushed: 24,
         kept: 9,

@@ -211,8 +211,8 @@ async fn check(context: &Context<'_>, preset: usize) -> Outcome {
     }
     Err(Failure(match verified.errors.first.first() {
         Some(first) => format!(
-            "verify: {} errors, the first: {first}",
-            verified.errors.count
+            "verify: {} errors ({} wrong, {} missing, {} extra), the first: {first}",
+            verified.errors.count, verified.wrong, verified.missing, verified.extra
         ),
         None => "verify: stopped".into(),
     }))
