@@ -41,5 +41,5 @@ pub use self::monitor::Monitor;
 pub use self::prepare::Prepared;
 pub use self::request::Request;
 pub use self::restarts::{Recoveries, Restarts, Times};
-pub use self::running::{End, Guest, succeeded};
+pub use self::running::{Condition, End, Guest, succeeded};
 pub use self::write_log::WriteLog;

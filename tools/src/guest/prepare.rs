@@ -1,6 +1,7 @@
 //! What every guest needs: QEMU, the guest's programs, the archive.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
 
 use super::build::{self, Program};
 use super::{Accelerator, Archive, Description, Machine};
@@ -62,6 +63,27 @@ impl Prepared {
             accelerator: Accelerator::Tcg,
             debug_exit: true,
         })
+    }
+
+    /// What was built, by its hash: kernel and programs, whatever stack they are of.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn build(&self) -> Result<String> {
+        let mut programs: Vec<&Program> = self.built.programs.iter().collect();
+        programs.sort_by(|one, other| one.name.cmp(&other.name));
+        let paths = programs.iter().map(|program| &program.path);
+        let mut digest = Sha256::new();
+        for path in paths.chain([&self.built.kernel]) {
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            digest.update(Sha256::digest(&bytes));
+        }
+        let digest = digest.finalize();
+        Ok(digest
+            .iter()
+            .take(6)
+            .map(|it| format!("{it:02x}"))
+            .collect())
     }
 
     /// What the described stack runs.

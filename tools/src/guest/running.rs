@@ -27,6 +27,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long what an ended QEMU has said may take to arrive.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long QEMU may take to its end after its lines have closed.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
 /// Console lines shown with an error.
 const TAIL_LINES: usize = 40;
 
@@ -36,6 +39,20 @@ pub struct End {
     /// QEMU's exit status. The guest sets it through its debug exit device: `2 n + 1`.
     pub status: ExitStatus,
 }
+
+/// How it is with a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It runs.
+    Running,
+    /// It has ended in good order: the stack could not go on, and said why.
+    GaveUp,
+    /// It has ended otherwise, or reset itself.
+    Ended,
+}
+
+/// The status of a machine whose stack could not go on: that of the manager (`docs/manager.md`), as QEMU has it.
+const GAVE_UP_STATUS: i32 = 35;
 
 /// The unikernel running in QEMU. Dropping it ends QEMU.
 ///
@@ -48,6 +65,7 @@ pub struct Guest {
     pub(super) monitor: Monitor,
     pub(super) inbox: Arc<Inbox>,
     complaints: Complaints,
+    has_reset_itself: bool,
     _folder: TempFolder,
     _stays_on_its_thread: PhantomData<*const ()>,
 }
@@ -91,6 +109,7 @@ impl Guest {
             child,
             inbox,
             complaints,
+            has_reset_itself: false,
             _folder: folder,
             _stays_on_its_thread: PhantomData,
         })
@@ -235,10 +254,20 @@ impl Guest {
                 format!("the guest ended ({how}) while {doing}")
             }
             Arrival::Reset { .. } | Arrival::Event(_) => {
+                self.has_reset_itself = true;
                 format!("the guest reset itself while {doing}")
             }
         };
         self.failure(what).into()
+    }
+
+    /// How it is, after somebody waited in vain: of a guest that has ended QEMU may take a moment to say so.
+    pub fn condition(&mut self) -> Condition {
+        match self.wait_end(END_LIMIT) {
+            Ok(Some(end)) if end.status.code() == Some(GAVE_UP_STATUS) => Condition::GaveUp,
+            Ok(None) if !self.has_reset_itself => Condition::Running,
+            _ => Condition::Ended,
+        }
     }
 
     /// QEMU's control line, for what is done to the machine.
@@ -279,7 +308,7 @@ impl Guest {
     }
 
     fn how_it_ended(&mut self) -> String {
-        let how = match self.wait_end(Duration::from_secs(2)) {
+        let how = match self.wait_end(END_LIMIT) {
             Ok(Some(end)) if end.status.success() => "the machine was switched off".into(),
             Ok(Some(end)) => describe(end.status),
             _ => "its serial line closed".into(),

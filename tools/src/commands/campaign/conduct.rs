@@ -1,19 +1,19 @@
 //! Conducting a campaign: who makes which experiment, and when it ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::experiment::{Kind, perform};
+use super::experiment::{Kind, perform, settle};
 use super::progress::Progress;
 use super::record::{Identity, Outcome, Record};
 use super::results::Results;
-use super::rig::{Rig, Workshop};
+use super::rig::{MEMORY_MIB, Rig, Workshop};
 use super::summary;
 use crate::Failure;
 use crate::cli::campaign::Experiments;
@@ -30,6 +30,9 @@ const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 /// Experiments in a row that the host may spoil before the campaign stops.
 const HARNESS_MAX: u32 = 3;
+
+/// How often one experiment may be spoilt before it is left.
+const SPOILT_MAX: u32 = 3;
 
 /// A campaign as it was asked for.
 pub struct Campaign<'a> {
@@ -73,12 +76,13 @@ impl Campaign<'_> {
     fn workshop(&self) -> Result<(Workshop, Ui)> {
         let ui = Ui::new(false);
         let prepared = Prepared::new(&ui)?;
-        let machine = prepared.machine(self.stack, 512)?;
+        let machine = prepared.machine(self.stack, MEMORY_MIB)?;
         let accelerator = prepared.accelerator(self.experiments.accel, &machine, &ui);
         let workshop = Workshop {
             accelerator,
             stack: self.stack.into(),
             description: self.description.clone(),
+            build: prepared.build()?,
             prepared,
         };
         Ok((workshop, ui))
@@ -89,7 +93,7 @@ impl Campaign<'_> {
         kind: &dyn Kind,
         identity: &Identity,
         workshop: &Workshop,
-        mut results: Results,
+        results: Results,
         ui: Ui,
     ) -> Result<()> {
         let path = self.path()?;
@@ -101,10 +105,9 @@ impl Campaign<'_> {
         ui.note(&format!("results go to {}", path.display()));
         let _asks = AskFirst::new();
         let mut progress = Progress::new(ui, &format!("{} campaign", self.name), wanted);
-        let queue = Queue {
-            numbers: Mutex::new(numbers),
-            stop: AtomicBool::new(false),
-        };
+        let queue = Queue::new(numbers);
+        // None after it could not be written to.
+        let mut results = Some(results);
         let outcome = std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             for _ in 0..self.jobs(wanted) {
@@ -135,8 +138,9 @@ impl Campaign<'_> {
                 } else {
                     0
                 };
-                if let Err(error) = results.add(&record) {
+                if let Some(Err(error)) = results.as_mut().map(|results| results.add(&record)) {
                     queue.stop();
+                    results = None;
                     outcome = Err(error.into());
                 } else if spoilt >= HARNESS_MAX {
                     queue.stop();
@@ -183,19 +187,38 @@ impl Campaign<'_> {
     }
 }
 
-/// Experiments that nobody has begun.
+/// Experiments that nobody has begun, and those that the host has spoilt.
 struct Queue {
     numbers: Mutex<VecDeque<u64>>,
+    /// How often each was spoilt.
+    spoilt: Mutex<BTreeMap<u64, u32>>,
     stop: AtomicBool,
 }
 
 impl Queue {
+    fn new(numbers: VecDeque<u64>) -> Self {
+        Self {
+            numbers: Mutex::new(numbers),
+            spoilt: Mutex::default(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
     fn next(&self) -> Option<u64> {
         if self.stop.load(Ordering::Relaxed) {
             return None;
         }
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        numbers.pop_front()
+        lock(&self.numbers).pop_front()
+    }
+
+    /// Has an experiment that the host has spoilt done again, at the end, unless it always is.
+    fn put_back(&self, number: u64) {
+        let mut spoilt = lock(&self.spoilt);
+        let times = spoilt.entry(number).or_default();
+        *times += 1;
+        if *times < SPOILT_MAX {
+            lock(&self.numbers).push_back(number);
+        }
     }
 
     fn stop(&self) {
@@ -203,9 +226,12 @@ impl Queue {
     }
 
     fn left(&self) -> usize {
-        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        numbers.len()
+        lock(&self.numbers).len()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One thread: a rig, and experiment after experiment on it.
@@ -223,8 +249,16 @@ fn work(
             return;
         }
     };
-    while let Some(number) = queue.next() {
-        let record = perform(kind, identity, number, &mut rig);
+    let mut next = queue.next();
+    while let Some(number) = next {
+        let mut record = perform(kind, identity, number, &mut rig);
+        if record.outcome == Outcome::Harness {
+            queue.put_back(number);
+        }
+        next = queue.next();
+        if next.is_none() {
+            settle(&mut record, &mut rig);
+        }
         // Nobody hears it any more if the campaign has failed.
         let _ = records.send(Ok(record));
     }
@@ -233,11 +267,33 @@ fn work(
 /// One experiment, to be looked at.
 fn only(kind: &dyn Kind, identity: &Identity, number: u64, workshop: &Workshop) -> Result<()> {
     let mut rig = Rig::new(workshop)?;
-    let record = perform(kind, identity, number, &mut rig);
+    let mut record = perform(kind, identity, number, &mut rig);
+    settle(&mut record, &mut rig);
     ui::print(&serde_json::to_string_pretty(&record)?);
     match record.outcome {
         Outcome::Recovered | Outcome::StoppedAsDocumented => Ok(()),
         Outcome::Harness => Err(Failure::Host(record.why.unwrap_or_default()).into()),
         Outcome::VisibleFailure => Err(Failure::Check(record.why.unwrap_or_default()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_spoils_is_done_again_and_not_for_ever() {
+        let queue = Queue::new([1, 2].into());
+        assert_eq!(queue.next(), Some(1));
+        queue.put_back(1);
+        assert_eq!((queue.next(), queue.next()), (Some(2), Some(1)));
+        queue.put_back(1);
+        assert_eq!(queue.left(), 1);
+        assert_eq!(queue.next(), Some(1));
+        queue.put_back(1);
+        assert_eq!(queue.next(), None);
+        queue.put_back(2);
+        queue.stop();
+        assert_eq!((queue.next(), queue.left()), (None, 1));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use stack::{Role, Stack};
 
+use super::deaths::Ordered;
 use super::faults::Injection;
 use super::heard::Heard;
 use super::load::Plan;
@@ -25,7 +27,8 @@ pub trait Kind: Sync {
     /// where the documents say so.
     ///
     /// # Errors
-    /// [`Failure::Check`] and [`Failure::Guest`] are Galago's fault, anything else the host's.
+    /// [`Failure::Check`], [`Failure::Guest`] and [`Told`](super::subject::Told) are Galago's fault, anything else
+    /// the host's.
     fn carry_out(&self, choices: &Choices, top: &str, rig: &mut Rig<'_>) -> Result<Documented>;
 }
 
@@ -50,6 +53,10 @@ pub struct Choices {
     pub setting: Setting,
     /// The guest must have just booted.
     pub fresh: bool,
+    /// Who is to die.
+    pub deaths: Ordered,
+    /// What is there afterwards is read from the disks, too, by another boot.
+    pub is_read_back: bool,
     /// What is typed for it, if it is a fault of a task or a disk.
     pub injection: Option<Injection>,
 }
@@ -88,24 +95,23 @@ fn perform_once(
     rig: &mut Rig<'_>,
 ) -> Record {
     let choices = kind.choose(number, attempt);
-    let result = carry_out(kind, &choices, number, rig);
+    let result = rig
+        .ready(choices.setting, choices.fresh)
+        .map(drop)
+        .and_then(|()| kind.carry_out(&choices, &format!("/e{number}"), rig));
+    let kept = match &result {
+        // Who hangs is not asked.
+        Err(error) if !is_hosts(error) && !is_guests_end(error) => rig.check_kept().err(),
+        _ => None,
+    };
     let heard = rig.heard();
     // A machine that was cut off was struck.
     let struck = choices.target == MACHINE || heard.has_struck(&choices.target);
-    let result = result.and_then(|documented| {
-        no_death_of_its_own(&choices.target, &heard)?;
-        match (&documented, heard.losses.first()) {
-            (Some(seen), _) if !struck => {
-                let what = format!("though the fault did not strike: {seen}");
-                Err(Failure::Check(what).into())
-            }
-            (None, Some(loss)) => Err(Failure::Check(format!("the cache lost {loss}")).into()),
-            _ => Ok(documented),
-        }
-    });
+    let result = judged(result, &choices, (&heard, struck), rig.stack());
     let mut record = Record {
         number,
         identity: identity.clone(),
+        build: rig.build().to_owned(),
         workload: choices.plan.describe(),
         recovery_ns: heard
             .recovery_of(&choices.target)
@@ -138,7 +144,8 @@ fn perform_once(
         } else {
             Outcome::VisibleFailure
         };
-        record.why = Some(format!("{error:#}"));
+        let kept = kept.map_or(String::new(), |kept| format!("; and {kept:#}"));
+        record.why = Some(format!("{error:#}{kept}"));
         record.last_words = heard.words;
         record.console = match error.downcast_ref() {
             Some(Failure::Guest { tail, .. }) => tail.clone(),
@@ -149,29 +156,140 @@ fn perform_once(
     record
 }
 
-fn carry_out(
-    kind: &dyn Kind,
-    choices: &Choices,
-    number: u64,
-    rig: &mut Rig<'_>,
-) -> Result<Documented> {
-    let subject = rig.ready(choices.setting, choices.fresh)?;
-    subject.heard = Heard::default();
-    kind.carry_out(choices, &format!("/e{number}"), rig)
+/// Whether the guest hangs, or is gone.
+fn is_guests_end(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Failure::Guest { .. }))
 }
 
-/// Nobody may die but the target, those who are ended with it, and `logical`, which ends itself when a
-/// store is gone (docs/manager.md).
-fn no_death_of_its_own(target: &str, heard: &Heard) -> Result<()> {
-    const ENDED_WITH: [&str; 3] = ["killed", "injected kill", "exit: status 75"];
-    let own = heard
-        .deaths
-        .iter()
-        .find(|(task, words)| task != target && !ENDED_WITH.iter().any(|it| words.starts_with(it)));
-    match own {
-        Some((task, words)) => {
-            Err(Failure::Check(format!("{task} died of its own: {words}")).into())
+/// What an experiment came to, with all that was heard.
+fn judged(
+    result: Result<Documented>,
+    choices: &Choices,
+    (heard, struck): (&Heard, bool),
+    stack: &Stack,
+) -> Result<Documented> {
+    let unheard = heard.unheard;
+    let deaf =
+        || anyhow!("{unheard} events were dropped on their way: nobody knows what they told");
+    let documented = match result {
+        // A death that nobody heard of is waited for in vain.
+        Err(error) if unheard > 0 && is_guests_end(&error) => {
+            return Err(deaf().context(format!("{error:#}")));
         }
+        result => result?,
+    };
+    let check = |wrong: Option<String>| match wrong {
+        Some(what) => Err(Failure::Check(what)),
         None => Ok(()),
+    };
+    check(choices.deaths.unordered(&choices.target, heard, stack))?;
+    let may_show = documented.is_some();
+    let is_application = |name: &String| {
+        let mut tasks = stack.tasks.iter();
+        tasks.any(|task| task.name == *name && task.role == Role::Application)
+    };
+    let stopped = heard
+        .stopped
+        .iter()
+        .find(|it| !may_show && !is_application(it));
+    check(stopped.map(|task| format!("{task} was taken out of the stack")))?;
+    let seen = documented.as_ref().filter(|_| !struck);
+    check(seen.map(|seen| format!("though the fault did not strike: {seen}")))?;
+    let loss = heard.losses.first().filter(|_| !may_show);
+    check(loss.map(|loss| format!("the cache lost {loss}")))?;
+    if unheard > 0 {
+        return Err(deaf());
+    }
+    Ok(documented)
+}
+
+/// Ends a thread's work: what nobody touches must be there after its last experiment, too.
+pub fn settle(record: &mut Record, rig: &mut Rig<'_>) {
+    let result = rig.finish();
+    let heard = rig.heard();
+    let unordered = Ordered::None.unordered(&record.target, &heard, rig.stack());
+    let wrong = match (result, unordered) {
+        (Err(error), _) => Some((format!("{error:#}"), is_hosts(&error))),
+        (Ok(()), Some(died)) => Some((died, false)),
+        (Ok(()), None) => None,
+    };
+    let Some((wrong, is_hosts)) = wrong else {
+        return;
+    };
+    record.outcome = record.outcome.max(match is_hosts {
+        true => Outcome::Harness,
+        false => Outcome::VisibleFailure,
+    });
+    let why = record
+        .why
+        .take()
+        .map_or(String::new(), |why| format!("{why}; "));
+    record.why = Some(format!("{why}after the last experiment: {wrong}"));
+    record.last_words = heard.words;
+    record.console = rig.console();
+    rig.discard();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::campaign::random::Random;
+    use crate::guest::{Description, Event};
+    use crate::host::project::Project;
+
+    /// How a kill of `cache` ends of which this was heard, and nothing seen.
+    fn judged_of(lines: &[&str], documented: Option<&str>, struck: bool) -> Result<Documented> {
+        let project = Project::find().expect("tests run in a checkout");
+        let mirror = Description::read(&project, "mirror").expect("a stack");
+        let mut random = Random::new(1, 0);
+        let plan = Plan::brief(&mut random);
+        let choices = Choices {
+            moment: Moment::within(&mut random, &plan),
+            plan,
+            fault: "kill".into(),
+            target: "cache".into(),
+            setting: Setting::default(),
+            fresh: false,
+            deaths: Ordered::Kill,
+            is_read_back: false,
+            injection: None,
+        };
+        let mut heard = Heard::default();
+        for line in lines {
+            heard.note(&Event::parse(line).expect("an event"));
+        }
+        let result = Ok(documented.map(str::to_owned));
+        judged(result, &choices, (&heard, struck), &mirror.stack)
+    }
+
+    const DEATH: &str =
+        r#"{"event":"death","task":"cache","cause":"injected kill","reason":"at 0x5"}"#;
+
+    #[test]
+    fn nobody_noticed_only_if_nothing_was_told_either() {
+        assert!(judged_of(&[DEATH], None, true).is_ok_and(|it| it.is_none()));
+        for told in [
+            r#"{"event":"death","task":"naming","cause":"panic","reason":"at 5"}"#,
+            r#"{"event":"stopped","task":"virtio-blk.1","reason":"crashed too often"}"#,
+            r#"{"event":"loss","file":5,"page":6}"#,
+        ] {
+            let error = judged_of(&[DEATH, told], None, true).unwrap_err();
+            assert!(!is_hosts(&error), "{told}");
+        }
+        let done = r#"{"event":"stopped","task":"postmark","reason":"is done"}"#;
+        assert!(judged_of(&[DEATH, done], None, true).is_ok());
+    }
+
+    #[test]
+    fn what_is_documented_needs_a_fault_that_struck() {
+        assert!(judged_of(&[DEATH], Some("an error"), true).is_ok());
+        assert!(judged_of(&[], Some("an error"), false).is_err());
+    }
+
+    #[test]
+    fn an_experiment_of_which_something_was_not_heard_is_the_hosts() {
+        let lost = r#"{"event":"lost","records":3}"#;
+        let error = judged_of(&[DEATH, lost], None, true).unwrap_err();
+        assert!(is_hosts(&error), "{error:#}");
     }
 }

@@ -3,6 +3,8 @@
 use abi::Fault;
 use stack::{MANAGER, Role};
 
+use super::deaths::Ordered;
+use super::documented::Shows;
 use super::random::Random;
 use super::targets::Targets;
 use crate::Failure;
@@ -71,11 +73,23 @@ pub struct Injection {
     pub is_timed: bool,
     /// What else the console is told.
     pub parameters: String,
-    /// An error, or an orderly stop, may be seen.
-    pub may_show: bool,
+    /// What may be seen.
+    pub shows: Shows,
 }
 
 impl Injection {
+    /// Whom the fault ends, by the documents.
+    pub fn deaths(&self) -> Ordered {
+        let goes_on = GOES_ON.iter().any(|fault| fault.name() == self.fault);
+        match self.of_disk {
+            true => Ordered::None,
+            // Of the manager's own nobody knows that the trap was a kill.
+            false if self.fault == Fault::Kill.name() && self.target != MANAGER => Ordered::Kill,
+            false if goes_on => Ordered::Damage,
+            false => Ordered::Stop,
+        }
+    }
+
     /// What to type.
     pub fn command(&self) -> String {
         let (fault, place) = self.fault.split_once(' ').unwrap_or((&self.fault, ""));
@@ -110,16 +124,19 @@ impl Faults {
             for target in &targets.names {
                 let expendable = role(target) == Some(Role::Application);
                 let console = role(target) == Some(Role::Console);
+                let goes_on = GOES_ON.contains(fault);
+                let hangs = goes_on || HANGS.contains(fault);
                 all.push(Injection {
                     fault: fault.name().into(),
                     target: target.clone(),
                     of_disk: false,
                     is_timed: expendable || console,
                     parameters: String::new(),
-                    may_show: GOES_ON.contains(fault)
-                        || expendable
-                        || target == MANAGER
-                        || (console && HANGS.contains(fault)),
+                    shows: match () {
+                        () if expendable || (console && hangs) => Shows::Silence,
+                        () if goes_on => Shows::Errors,
+                        () => Shows::Nothing,
+                    },
                 });
             }
         }
@@ -207,7 +224,11 @@ fn of_disk(fault: &str, disk: &str, disks: usize) -> Injection {
         is_timed: false,
         parameters: String::new(),
         // With another disk there is another copy.
-        may_show: disks == 1 && fault != "slow",
+        shows: if disks == 1 && fault != "slow" {
+            Shows::Errors
+        } else {
+            Shows::Nothing
+        },
     }
 }
 
@@ -244,6 +265,21 @@ mod tests {
             let it = faults.choose(number, 0, &mut Random::new(1, number));
             assert!(seen.insert((it.fault, it.target)), "{number}");
         }
+        let find = |fault: &str, target: &str| {
+            let found = |it: &&Injection| it.fault == fault && it.target == target;
+            faults.all.iter().find(found).expect("there")
+        };
+        let shows = |fault: &str, target: &str| find(fault, target).shows;
+        let deaths = |fault: &str, target: &str| find(fault, target).deaths();
+        assert_eq!(shows("panic", "manager"), Shows::Nothing);
+        assert_eq!(shows("deadlock", "cache"), Shows::Nothing);
+        assert_eq!(shows("bit-flip", "manager"), Shows::Errors);
+        assert_eq!(shows("deadlock", "console"), Shows::Silence);
+        assert_eq!(shows("dead", "faulty.0"), Shows::Nothing);
+        assert_eq!(deaths("kill", "cache"), Ordered::Kill);
+        assert_eq!(deaths("panic", "cache"), Ordered::Stop);
+        assert_eq!(deaths("bit-flip", "cache"), Ordered::Damage);
+        assert_eq!(deaths("dead", "faulty.0"), Ordered::None);
         let some = Faults::by_type(&words(&["lost-write"]), &stack).expect("faults");
         assert_eq!(some.count(), 20);
         let first = some.choose(0, 0, &mut Random::new(1, 0)).command();

@@ -39,8 +39,13 @@ pub struct Heard {
     pub words: Vec<String>,
     /// The console began anew.
     pub consoles: u32,
-    /// The manager died: the kernel's log says so.
-    pub manager_died: bool,
+    /// From power-on until the volume was mounted, nanoseconds of the guest's time, at the last boot.
+    pub mounted_ns: Option<u64>,
+    /// Injections whose one time came when nobody was there.
+    pub missed: u64,
+    /// What was told and not heard: records that the console had no room to send, arrivals that nobody read, lines
+    /// that say nothing.
+    pub unheard: u64,
 }
 
 impl Heard {
@@ -50,11 +55,10 @@ impl Heard {
         let number = |name: &str| event.number(name).unwrap_or(0);
         let is = |name: &str| event.get(name).is_some_and(|it| *it == true);
         match event.kind() {
-            "death" if self.deaths.len() < KEPT_MAX => {
-                let words = format!("{}: {}", text("cause"), text("reason"));
-                self.deaths.push((text("task"), words));
-            }
-            "death" => self.deaths_more += 1,
+            "death" => self.note_death(
+                text("task"),
+                format!("{}: {}", text("cause"), text("reason")),
+            ),
             "recovery" if self.recoveries.len() < KEPT_MAX => {
                 self.recoveries.push((text("task"), number("duration_ns")));
             }
@@ -94,7 +98,13 @@ impl Heard {
             }
             "load" => self.penultimate |= is("penultimate"),
             "stopped" => keep(&mut self.stopped, text("task")),
-            "ready" => self.consoles += u32::from(is("restart")),
+            "ready" => {
+                self.consoles += u32::from(is("restart"));
+                self.mounted_ns = event.number("mounted_ns");
+            }
+            "missed" => self.missed += 1,
+            "lost" => self.unheard += number("records").max(number("count")).max(1),
+            "garbled" => self.unheard += 1,
             "log" => self.note_log(event),
             "done" => {
                 let told = event.get("result").and_then(|it| it["checkpoint"].as_u64());
@@ -104,10 +114,20 @@ impl Heard {
         }
     }
 
+    fn note_death(&mut self, task: String, words: String) {
+        if self.deaths.len() < KEPT_MAX {
+            self.deaths.push((task, words));
+        } else {
+            self.deaths_more += 1;
+        }
+    }
+
     fn note_log(&mut self, event: &Event) {
         let text = |name: &str| event.text(name).unwrap_or_default();
-        let died = text("text").starts_with("died: ");
-        self.manager_died |= died && text("task") == stack::MANAGER;
+        // Who tells of deaths cannot tell of its own; the kernel's log does.
+        if let (Some(words), stack::MANAGER) = (text("text").strip_prefix("died: "), text("task")) {
+            self.note_death(stack::MANAGER.into(), words.to_owned());
+        }
         if matches!(text("level"), "error" | "warn") {
             keep(
                 &mut self.words,
@@ -120,7 +140,6 @@ impl Heard {
     pub fn has_died(&self, task: &str) -> bool {
         let told = self.deaths.iter().any(|(name, _)| name == task);
         told || (task == "console" && self.consoles > 0)
-            || (task == stack::MANAGER && self.manager_died)
     }
 
     /// Whether what was injected into this target has happened.
@@ -153,6 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_told_and_not_heard_is_counted() {
+        let mut heard = Heard::default();
+        heard.note(&Event::parse(r#"{"event":"lost","records":3}"#).expect("an event"));
+        assert_eq!(heard.unheard, 3);
+        heard.note(&Event::lost(2));
+        heard.note(&Event::garbled("half a li"));
+        assert_eq!(heard.unheard, 6);
+    }
+
+    #[test]
     fn what_tasks_tell_is_understood() {
         let mut heard = Heard::default();
         for line in [
@@ -175,14 +204,20 @@ mod tests {
             r#"{"event":"log","level":"warn","task":"logical","text":"odd"}"#,
             r#"{"event":"log","level":"info","task":"logical","text":"even"}"#,
             r#"{"event":"log","level":"info","task":"manager","text":"died: injected kill at 5"}"#,
+            r#"{"event":"stopped","task":"virtio-blk.1","reason":"crashed too often"}"#,
+            r#"{"event":"missed","number":3}"#,
         ] {
             heard.note(&Event::parse(line).expect("an event"));
         }
         assert_eq!(
             heard.deaths,
-            [("cache".to_owned(), "panic: at 5".to_owned())]
+            [
+                ("cache".to_owned(), "panic: at 5".to_owned()),
+                ("manager".to_owned(), "injected kill at 5".to_owned())
+            ]
         );
-        assert!(heard.manager_died);
+        assert_eq!((heard.missed, heard.unheard), (1, 0));
+        assert_eq!(heard.stopped, ["virtio-blk.1"]);
         assert_eq!(heard.recovery_of("cache"), Some(7));
         assert_eq!(heard.below_again_ns, Some(8));
         let longest = heard.replay.expect("a replay");

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use abi::Fault;
 use anyhow::Result;
+use serde_json::Value;
 use stack::MANAGER;
 
+use super::documented::{Seen, Shows};
 use super::experiment::{Choices, Documented, Kind};
 use super::faults::{Faults, Injection};
 use super::kill::wait_for_manager;
@@ -13,13 +15,18 @@ use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
 use super::rig::{Rig, Setting, is_hosts};
-use super::subject::{LIMIT, Subject};
+use super::subject::{LIMIT, Subject, Told, succeeded};
 use super::targets::Targets;
 use crate::cli::campaign::Experiments;
-use crate::guest::succeeded;
 
 /// The task that answers.
 const CONSOLE: &str = "console";
+
+/// The task that judges what PostMark left.
+const POSTMARK: &str = "postmark";
+
+/// How soon a manager that has died is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long it is asked nothing, so that no question is lost with it. Its faults come within 50 ms.
 const QUIET: Duration = Duration::from_millis(500);
@@ -51,15 +58,17 @@ impl Kind for Inject {
         // Programs see every answer; PostMark's is one in the end.
         let plan = match injection.target.as_str() {
             _ if self.brief => Plan::brief(&mut random),
-            "postmark" => Plan::postmark(&mut random, 1),
+            POSTMARK => Plan::postmark(&mut random, 1).with_a_sync(&mut random),
             _ => Plan::files(&mut random),
         };
         Choices {
-            moment: Moment::within(&mut random, &plan),
+            moment: Moment::within(&mut random, &plan).with_a_sync(&mut random),
             fault: injection.fault.clone(),
             target: injection.target.clone(),
             setting: Setting::for_number(self.seed, number, self.brief),
             fresh: false,
+            deaths: injection.deaths(),
+            is_read_back: false,
             plan,
             injection: Some(injection),
         }
@@ -75,30 +84,25 @@ impl Kind for Inject {
         let outcome = self.suffer(choices, injection, (&mut load, top), rig);
         let documented = match outcome {
             Ok(()) => None,
-            Err(error) if !injection.may_show || is_hosts(&error) => return Err(error),
             Err(error) => {
-                // Loud. What was synced must be there all the same.
                 let subject = rig.subject()?;
-                let is_deaf = injection.target == CONSOLE;
-                if subject.heard.hits == 0 && (is_deaf || take_back(subject, injection).is_err()) {
-                    // Who cannot be asked suffers from something.
-                    subject.heard.hits += 1;
+                let seen = Seen::by(&error, subject);
+                // What a damaged PostMark says of its own files another boot is to say again.
+                let is_judges = seen == Seen::Wrong && injection.target == POSTMARK;
+                if is_hosts(&error) || !(is_judges || injection.shows.allows(seen)) {
+                    return Err(error);
                 }
-                rig.kill_qemu()?;
-                let subject = rig.subject()?;
-                // A cache that says it gave up what was not synced had programs go on from before it.
-                if !subject.heard.lost_all {
-                    load.verify_after_cut(subject)
-                        .map_err(|lost| lost.context(format!("after {error:#}")))?;
-                }
-                rig.check_kept()?;
-                let losses = subject_losses(rig);
-                Some(format!("{error:#}{losses}"))
+                note_hits(seen, injection, subject)?;
+                self.look_again(injection, &load, rig)
+                    .map_err(|lost| lost.context(format!("after {error:#}")))?;
+                Some(format!("{error:#}{}", losses(rig)))
             }
         };
-        // What it left in memory or on a disk must not be taken for the next one's.
-        let struck = rig.subject()?.heard.has_struck(&injection.target);
-        if struck && (injection.of_disk || injection.may_show) {
+        let heard = &rig.subject()?.heard;
+        let struck = heard.has_struck(&injection.target);
+        // What it left in memory or on a disk must not be taken for the next one's; nor an end that is still to come.
+        let lingers = !heard.has_died(&injection.target);
+        if struck && (injection.of_disk || injection.shows > Shows::Nothing || lingers) {
             rig.discard_after();
             return Ok(documented);
         }
@@ -129,16 +133,31 @@ impl Inject {
         if target == MANAGER {
             wait_for_manager(subject)?;
         }
-        load.verify(subject, target == "postmark")?;
+        load.verify(subject, target == POSTMARK)?;
         if injection.of_disk {
             // What the disks hold, and not what the cache does.
             subject.run("sync")?;
-            let heard = &mut subject.heard;
-            subject
-                .guest
-                .restart("reset", LIMIT, |event| heard.note(event))?;
+            subject.reset()?;
             subject.run("mount")?;
             load.verify(subject, false)?;
+        }
+        let is_slow = injection.fault == "slow";
+        if is_slow || !(injection.of_disk || injection.shows > Shows::Nothing) {
+            subject.is_whole()?;
+        }
+        rig.check_kept()
+    }
+
+    /// After something loud: what was synced must be there all the same, on a guest that boots from what the
+    /// disks hold.
+    fn look_again(&self, injection: &Injection, load: &Load, rig: &mut Rig<'_>) -> Result<()> {
+        let in_place = rig.setting().in_place;
+        rig.kill_qemu()?;
+        let subject = rig.subject()?;
+        // A cache that says it gave up what was not synced had programs go on from before it; what a damaged PostMark
+        // has written is its own.
+        if !subject.heard.lost_all && injection.target != POSTMARK {
+            load.verify_after_cut(subject, in_place)?;
         }
         rig.check_kept()
     }
@@ -191,7 +210,7 @@ impl Inject {
             };
             load.take(&event)?;
             if let Some(done) = event.done(order) {
-                succeeded("inject", done)?;
+                succeeded(&injection.command(), done)?;
                 ordered = true;
             }
             if subject.heard.consoles > consoles {
@@ -204,25 +223,64 @@ impl Inject {
     }
 }
 
-/// Ends it, and notes how often it struck: what never did shows nothing.
-fn take_back(subject: &mut Subject, injection: &Injection) -> Result<()> {
-    let listed = subject.run("inject list")?;
-    let listed = listed["injections"].as_array().cloned().unwrap_or_default();
-    let removed = subject.run("inject off all")?["removed"].as_u64();
-    // What waits in a task for its one time is in the list no more when that has come.
-    if !injection.of_disk && removed == Some(0) {
-        subject.heard.hits += 1;
+/// Notes how often it struck, after an error that documents allow.
+fn note_hits(seen: Seen, injection: &Injection, subject: &mut Subject) -> Result<()> {
+    let of_console = injection.target == CONSOLE;
+    match seen {
+        // Nobody is there to be asked.
+        Seen::GaveUp | Seen::Ended => {}
+        // Who would be asked is who suffers from it.
+        Seen::Silence if of_console => subject.heard.hits += 1,
+        Seen::Error | Seen::Wrong | Seen::Silence => match take_back(subject, injection) {
+            Err(error) if of_console && Seen::by(&error, subject) == Seen::Silence => {
+                subject.heard.hits += 1;
+            }
+            taken => taken?,
+        },
     }
-    let hits = listed.iter().filter_map(|it| it["hits"].as_u64());
-    subject.heard.hits += hits.sum::<u64>();
     Ok(())
 }
 
+/// Ends it, and notes how often it struck: what never did shows nothing.
+fn take_back(subject: &mut Subject, injection: &Injection) -> Result<()> {
+    let listed = ask(subject, injection, "inject list")?;
+    let listed = listed["injections"].as_array().cloned().unwrap_or_default();
+    let removed = ask(subject, injection, "inject off all")?["removed"].as_u64();
+    let heard = &mut subject.heard;
+    // What waits for its one time is in the list no more when that has come; nor if nobody was there for it, which
+    // is told, or if the list died with the manager.
+    let has_come = removed == Some(0) && heard.missed == 0 && !heard.has_died(MANAGER);
+    if !injection.of_disk && has_come {
+        heard.hits += 1;
+    }
+    let hits = listed.iter().filter_map(|it| it["hits"].as_u64());
+    heard.hits += hits.sum::<u64>();
+    Ok(())
+}
+
+/// The result of a command to the manager. If that is the target, a question may end with it, and is put again.
+fn ask(subject: &mut Subject, injection: &Injection, command: &str) -> Result<Value> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match subject.run(command) {
+            Err(error)
+                if injection.target == MANAGER
+                    && error.is::<Told>()
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(ASK_AGAIN);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// What the cache said it had lost.
-fn subject_losses(rig: &mut Rig<'_>) -> String {
-    let losses = rig.subject().map(|it| it.heard.losses.join(", "));
-    match losses {
-        Ok(losses) if !losses.is_empty() => format!(" (lost: {losses})"),
+fn losses(rig: &mut Rig<'_>) -> String {
+    match rig.subject() {
+        Ok(subject) if !subject.heard.losses.is_empty() => {
+            format!(" (lost: {})", subject.heard.losses.join(", "))
+        }
         _ => String::new(),
     }
 }

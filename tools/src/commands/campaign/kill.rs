@@ -10,13 +10,15 @@ use anyhow::Result;
 use stack::{MANAGER, Role};
 use storage::point::Point;
 
+use super::deaths::Ordered;
+use super::documented::Shows;
 use super::experiment::{Choices, Documented, Kind};
 use super::faults::Injection;
 use super::load::Plan;
 use super::moment::Moment;
 use super::random::Random;
 use super::rig::{Rig, Setting};
-use super::subject::{LIMIT, Subject};
+use super::subject::{LIMIT, Subject, succeeded};
 use super::targets::Targets;
 use crate::Failure;
 use crate::cli::campaign::Experiments;
@@ -25,6 +27,9 @@ use crate::guest::Description;
 /// One experiment in so many is on a guest just booted, and longer: for some time after a crash the cache
 /// keeps its log short, so only then is it long.
 const LONG_ONE_IN: u64 = 10;
+
+/// After one kill in so many what is there is read from the disks, too, and not only from the cache.
+const READ_BACK_ONE_IN: u64 = 20;
 
 /// How much longer.
 const LONG_SCALE: u64 = 12;
@@ -107,9 +112,11 @@ impl Kind for Kill {
         let occasion = program.and_then(|program| occasion(&mut random, program));
         Choices {
             moment,
+            is_read_back: Random::new(!self.seed, number).one_in(READ_BACK_ONE_IN),
             fault: "kill".into(),
             setting: Setting::for_number(self.seed, number, self.brief),
             fresh: long,
+            deaths: Ordered::Kill,
             plan,
             injection: occasion.map(|parameters| Injection {
                 fault: "kill".into(),
@@ -117,7 +124,7 @@ impl Kind for Kill {
                 of_disk: false,
                 is_timed: false,
                 parameters,
-                may_show: false,
+                shows: Shows::Nothing,
             }),
             target,
         }
@@ -127,20 +134,19 @@ impl Kind for Kill {
         let target = choices.target.as_str();
         let subject = rig.subject()?;
         let mut load = choices.plan.begin(subject, top)?;
-        let sync = choices.moment.wait(subject, &mut load)?;
+        choices.moment.wait(subject, &mut load)?;
         let command = match &choices.injection {
             Some(injection) => injection.command(),
             None => format!("kill {target}"),
         };
         let order = subject.guest.start(&command)?;
+        let mut is_ordered = false;
         // One that waits may come during the work, or be brought about when that is over.
         let mut has_come = choices.injection.is_none();
-        // Who lost its console is not told how its sync ended.
-        let mut waits_for: Vec<u64> = sync.filter(|_| target != "console").into_iter().collect();
         let deadline = Instant::now() + LIMIT;
         let mut consoles = 0;
         loop {
-            if load.is_over() && waits_for.is_empty() {
+            if load.is_over() && is_ordered {
                 if !has_come {
                     if !subject.has_come(top)? {
                         subject.run("inject off all")?;
@@ -162,17 +168,13 @@ impl Kind for Kill {
                 return Err(subject.guest.failure(what).into());
             };
             load.take(&event)?;
-            for id in waits_for.iter().copied().chain([order]) {
-                if let Some(done) = event.done(id).filter(|done| !done.ok) {
-                    let command = if id == order { &command } else { "sync" };
-                    let reason = done.error.unwrap_or_default();
-                    let what = format!("`{command}` failed: {reason}");
-                    return Err(Failure::Check(what).into());
-                }
+            if let Some(done) = event.done(order) {
+                succeeded(&command, done)?;
+                is_ordered = true;
             }
-            waits_for.retain(|id| event.done(*id).is_none());
             if subject.heard.consoles > consoles {
                 consoles = subject.heard.consoles;
+                is_ordered = true;
                 load.answers_are_lost(subject)?;
             }
         }
@@ -180,6 +182,14 @@ impl Kind for Kill {
             wait_for_manager(subject)?;
         }
         load.verify(subject, target == "postmark")?;
+        subject.is_whole()?;
+        if choices.is_read_back {
+            subject.run("sync")?;
+            subject.reset()?;
+            load.verify(subject, target == "postmark")?;
+            rig.check_kept()?;
+        }
+        let subject = rig.subject()?;
         load.remove(subject)?;
         Ok(None)
     }

@@ -3,17 +3,13 @@
 use anyhow::Result;
 
 use super::files::Files;
-use super::power_cut::exists;
+use super::postmark::Postmark;
 use super::random::Random;
-use super::subject::Subject;
-use crate::Failure;
-use crate::guest::{Done, Event};
+use super::subject::{Subject, succeeded};
+use crate::guest::Event;
 
 /// Milliseconds that a file or a transaction of PostMark takes, about.
 const OPERATION_MS: f64 = 1.3;
-
-/// Has what is verified be read a file at a call: every byte of it, with as few calls as that takes.
-pub const WHOLE_FILES: &str = "read=32k";
 
 /// What is to be done, before it is begun.
 #[derive(Clone, Debug)]
@@ -23,6 +19,8 @@ pub enum Plan {
         files: u64,
         transactions: u64,
         seed: u64,
+        /// A small one is done and synced before.
+        synced: bool,
     },
     /// So many operations of programs.
     Files { operations: u64, random: Random },
@@ -40,7 +38,16 @@ impl Plan {
             files: files.max(files_min),
             transactions,
             seed: random.below(1 << 31),
+            synced: false,
         }
+    }
+
+    /// In half of the cases of PostMark, after another one that is synced when it begins.
+    pub fn with_a_sync(mut self, random: &mut Random) -> Self {
+        if let Self::Postmark { synced, .. } = &mut self {
+            *synced = random.one_in(2);
+        }
+        self
     }
 
     /// Chooses a mixture.
@@ -86,175 +93,155 @@ impl Plan {
             Self::Postmark {
                 files,
                 transactions,
+                synced,
                 ..
-            } => format!("postmark, {files} files, {transactions} transactions"),
+            } => {
+                let after = if *synced {
+                    ", after one that is synced"
+                } else {
+                    ""
+                };
+                format!("postmark, {files} files, {transactions} transactions{after}")
+            }
             Self::Files { operations, .. } => format!("{operations} file operations"),
         }
     }
 
     /// Begins it, below `top`.
     pub fn begin(&self, subject: &mut Subject, top: &str) -> Result<Load> {
-        Ok(match self {
+        let work = match self {
             Self::Postmark {
                 files,
                 transactions,
                 seed,
+                synced,
             } => {
-                let parameters = format!(
-                    "files={files} transactions={transactions} size=4k-28k subdirectories=4 \
-                     seed={seed} location={top} keep=true"
-                );
-                let id = subject
-                    .guest
-                    .start(&format!("bench postmark {parameters}"))?;
-                Load::Postmark(Postmark {
-                    parameters,
-                    top: top.to_owned(),
-                    id,
-                    done: None,
-                })
+                let size = format!("files={files} transactions={transactions} seed={seed}");
+                Work::Postmark(Postmark::begin(subject, top, &size, *synced)?)
             }
-            Self::Files { operations, random } => Load::Files(Files::begin(
+            Self::Files { operations, random } => Work::Files(Files::begin(
                 subject,
                 top,
                 &mut random.clone(),
                 *operations,
             )?),
+        };
+        Ok(Load {
+            work,
+            syncs: Vec::new(),
         })
     }
 }
 
-/// PostMark at work.
-pub struct Postmark {
-    parameters: String,
-    top: String,
-    id: u64,
-    done: Option<Done>,
-}
-
-impl Postmark {
-    /// Looks whether what is there is right, where a part of it may be missing.
-    fn verify_found(&self, subject: &mut Subject) -> Result<()> {
-        if exists(subject, &self.top)? {
-            self.verify(subject, "found ")?;
-        }
-        Ok(())
-    }
-
-    fn verify(&self, subject: &mut Subject, check: &str) -> Result<()> {
-        let command = format!("verify postmark {check}{} {WHOLE_FILES}", self.parameters);
-        subject.run(&command).map(drop)
-    }
-
-    /// Files with blocks that cannot be read are counted and removed; the others must be right.
-    fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
-        let mut unreadable = 0;
-        if subject.heard.resync.is_some_and(|resync| resync.bad > 0) && exists(subject, &self.top)?
-        {
-            for line in subject.output(&format!("blocks {}", self.top))? {
-                let bad = line.matches('!').count() as u64;
-                if bad > 0 {
-                    unreadable += bad;
-                    let name = line.rsplit(' ').next().unwrap_or_default();
-                    subject.run(&format!("rm {}/{name}", self.top))?;
-                }
-            }
-        }
-        self.verify_found(subject)?;
-        Ok(unreadable)
-    }
-}
-
-/// What is going on.
-pub enum Load {
-    /// PostMark.
+enum Work {
     Postmark(Postmark),
-    /// A mixture.
     Files(Files),
+}
+
+/// What is going on, and syncs beside it.
+pub struct Load {
+    work: Work,
+    /// Syncs that were not answered yet, and what was known to be done when they began.
+    syncs: Vec<(u64, Vec<usize>)>,
 }
 
 impl Load {
     /// Begins what is next.
     pub fn go_on(&mut self, subject: &mut Subject) -> Result<()> {
-        match self {
-            Self::Postmark(_) => Ok(()),
-            Self::Files(files) => files.go_on(subject),
+        match &mut self.work {
+            Work::Postmark(_) => Ok(()),
+            Work::Files(files) => files.go_on(subject),
         }
+    }
+
+    /// Begins a sync. When it is answered, what is done now must be on the disks.
+    pub fn sync(&mut self, subject: &mut Subject) -> Result<()> {
+        let known = match &self.work {
+            Work::Postmark(_) => Vec::new(),
+            Work::Files(files) => files.known(),
+        };
+        self.syncs.push((subject.guest.start("sync")?, known));
+        Ok(())
+    }
+
+    /// Whether a sync was begun and not answered.
+    pub fn syncs(&self) -> bool {
+        !self.syncs.is_empty()
     }
 
     /// Operations that were begun.
     pub fn begun(&self) -> u64 {
-        match self {
-            Self::Postmark(_) => 0,
-            Self::Files(files) => files.begun(),
+        match &self.work {
+            Work::Postmark(_) => 0,
+            Work::Files(files) => files.begun(),
         }
     }
 
     /// Takes an event.
+    ///
+    /// # Errors
+    /// [`Told`](super::subject::Told) if it is an error that an operation or a sync was answered with;
+    /// [`Failure::Check`](crate::Failure::Check) if a file held what it must not hold.
     pub fn take(&mut self, event: &Event) -> Result<()> {
-        match self {
-            Self::Postmark(postmark) => {
-                if let Some(done) = event.done(postmark.id) {
-                    postmark.done = Some(done);
-                }
+        let ended = |(id, _): &(u64, Vec<usize>)| event.done(*id).is_some();
+        if let Some(index) = self.syncs.iter().position(ended) {
+            let (id, known) = self.syncs.swap_remove(index);
+            if let Some(done) = event.done(id) {
+                succeeded("sync", done)?;
+            }
+            if let Work::Files(files) = &mut self.work {
+                files.are_synced(known);
+            }
+        }
+        match &mut self.work {
+            Work::Postmark(postmark) => {
+                postmark.take(event);
                 Ok(())
             }
-            Self::Files(files) => files.take(event),
+            Work::Files(files) => files.take(event),
         }
     }
 
-    /// The console died.
+    /// The console died: who waited for its syncs is not told how they ended.
     pub fn answers_are_lost(&mut self, subject: &mut Subject) -> Result<()> {
-        match self {
-            Self::Postmark(_) => Ok(()),
-            Self::Files(files) => files.answers_are_lost(subject),
+        self.syncs.clear();
+        match &mut self.work {
+            Work::Postmark(_) => Ok(()),
+            Work::Files(files) => files.answers_are_lost(subject),
         }
     }
 
-    /// Whether it has come to its end.
+    /// Whether it has come to its end, with all syncs.
     pub fn is_over(&self) -> bool {
-        match self {
-            Self::Postmark(postmark) => postmark.done.is_some(),
-            Self::Files(files) => files.is_over(),
-        }
-    }
-
-    /// Looks whether it went well and everything is there. `cut_short`: PostMark's own task was killed, so
-    /// that it could not come to its end.
-    pub fn verify(&self, subject: &mut Subject, cut_short: bool) -> Result<()> {
-        match self {
-            Self::Postmark(postmark) => {
-                let done = postmark.done.as_ref();
-                let failed = done.filter(|done| !done.ok).map(|done| {
-                    let reason = done.error.clone().unwrap_or_default();
-                    format!("PostMark failed: {reason}")
-                });
-                match failed {
-                    // It may have died before it had made a directory.
-                    Some(_) if cut_short => postmark.verify_found(subject),
-                    Some(failed) => Err(Failure::Check(failed).into()),
-                    None => postmark.verify(subject, ""),
-                }
+        self.syncs.is_empty()
+            && match &self.work {
+                Work::Postmark(postmark) => postmark.is_over(),
+                Work::Files(files) => files.is_over(),
             }
-            Self::Files(files) => files.verify(subject),
+    }
+
+    /// Looks whether it went well and everything is there. `cut_short`: PostMark's own task was killed.
+    pub fn verify(&self, subject: &mut Subject, cut_short: bool) -> Result<()> {
+        match &self.work {
+            Work::Postmark(postmark) => postmark.verify(subject, cut_short),
+            Work::Files(files) => files.verify(subject),
         }
     }
 
-    /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there.
-    /// Returns how many blocks cannot be read that were being overwritten.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
-        match self {
-            Self::Postmark(postmark) => postmark.verify_after_cut(subject),
-            Self::Files(files) => files.verify_after_cut(subject),
+    /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there. With
+    /// `in_place`, blocks may be newer than that. Returns how many blocks cannot be read that were being overwritten.
+    pub fn verify_after_cut(&self, subject: &mut Subject, in_place: bool) -> Result<u64> {
+        match &self.work {
+            Work::Postmark(postmark) => postmark.verify_after_cut(subject),
+            Work::Files(files) => files.verify_after_cut(subject, in_place),
         }
     }
 
     /// Removes what it left.
     pub fn remove(self, subject: &mut Subject) -> Result<()> {
-        match self {
-            Self::Postmark(postmark) if !exists(subject, &postmark.top)? => Ok(()),
-            Self::Postmark(postmark) => subject.run(&format!("rm -r {}", postmark.top)).map(drop),
-            Self::Files(files) => files.remove(subject),
+        match self.work {
+            Work::Postmark(postmark) => postmark.remove(subject),
+            Work::Files(files) => files.remove(subject),
         }
     }
 }

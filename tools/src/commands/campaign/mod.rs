@@ -10,6 +10,8 @@
 //! ```
 
 mod conduct;
+mod deaths;
+mod documented;
 mod experiment;
 mod faults;
 mod files;
@@ -18,6 +20,7 @@ mod inject;
 mod kill;
 mod load;
 mod moment;
+mod postmark;
 mod power_cut;
 mod progress;
 mod random;

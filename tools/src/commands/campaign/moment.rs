@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::load::{Load, Plan};
 use super::random::Random;
 use super::subject::{LIMIT, Subject};
-use crate::guest::{Event, succeeded};
 
 /// One moment in so many is in a sync, which is where it is difficult.
 const IN_SYNC_ONE_IN: u64 = 4;
@@ -29,6 +28,8 @@ pub struct Moment {
     in_sync: bool,
     /// so long after that.
     delay: Duration,
+    /// What was done by this operation is synced before.
+    synced: Option<u64>,
 }
 
 impl Moment {
@@ -44,7 +45,15 @@ impl Moment {
             } else {
                 OPERATION_US
             })),
+            synced: None,
         }
+    }
+
+    /// In half of the cases, with a sync some operations before, which is answered by then.
+    pub fn with_a_sync(mut self, random: &mut Random) -> Self {
+        let synced = random.below(self.operations + 1);
+        self.synced = (self.operations > 0 && random.one_in(2)).then_some(synced);
+        self
     }
 
     /// In words.
@@ -54,16 +63,24 @@ impl Moment {
             (0, before) => format!("{} ms", ms(before)),
             (count, _) => format!("{count} operations"),
         };
+        if let Some(synced) = self.synced {
+            words += &format!(", synced after {synced}");
+        }
         words.push_str(if self.in_sync { ", in a sync" } else { "" });
         format!("after {words} and {} ms", ms(self.delay))
     }
 
-    /// Lets the load go on until it has come. Returns the number of the sync, if one is under way then.
-    pub fn wait(self, subject: &mut Subject, load: &mut Load) -> Result<Option<u64>> {
+    /// Lets the load go on until it has come.
+    pub fn wait(self, subject: &mut Subject, load: &mut Load) -> Result<()> {
         let mut due = None;
+        let mut synced = self.synced;
         loop {
             load.go_on(subject)?;
-            if load.begun() >= self.operations {
+            if synced.is_some_and(|synced| load.begun() >= synced) {
+                synced = None;
+                load.sync(subject)?;
+            }
+            if load.begun() >= self.operations && (self.synced.is_none() || !load.syncs()) {
                 due.get_or_insert_with(|| Instant::now() + self.before);
             }
             if load.is_over() || due.is_some_and(|due| due <= Instant::now()) {
@@ -71,31 +88,24 @@ impl Moment {
             }
             attend(subject, load, due)?;
         }
-        let mut sync = None;
         if self.in_sync {
-            sync = Some(subject.guest.start("sync")?);
+            load.sync(subject)?;
         }
         let due = Instant::now() + self.delay;
         while Instant::now() < due {
             load.go_on(subject)?;
-            if let Some(event) = attend(subject, load, Some(due))?
-                && let Some(done) = sync.and_then(|id| event.done(id))
-            {
-                succeeded("sync", done)?;
-                sync = None;
-            }
+            attend(subject, load, Some(due))?;
         }
-        Ok(sync)
+        Ok(())
     }
 }
 
-/// Hands the next event to the load, and returns it; waits for none longer than until `due`.
-fn attend(subject: &mut Subject, load: &mut Load, due: Option<Instant>) -> Result<Option<Event>> {
+/// Hands the next event to the load; waits for none longer than until `due`.
+fn attend(subject: &mut Subject, load: &mut Load, due: Option<Instant>) -> Result<()> {
     let event = subject.event("the work", due.unwrap_or_else(|| Instant::now() + LIMIT))?;
-    match &event {
-        Some(event) => load.take(event)?,
-        None if due.is_some() => {}
-        None => return Err(subject.guest.failure("the work hangs".into()).into()),
+    match event {
+        Some(event) => load.take(&event),
+        None if due.is_some() => Ok(()),
+        None => Err(subject.guest.failure("the work hangs".into()).into()),
     }
-    Ok(event)
 }

@@ -3,18 +3,18 @@
 //! A cut at any moment meets disks that have nothing in hand, mostly: what is written waits in the cache. So most
 //! cuts are at a point of a sync or of a write-back, where disks have much that is not flushed.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use storage::point::Point;
 
+use super::deaths::Ordered;
+use super::documented::Shows;
 use super::experiment::{Choices, Documented, Kind, MACHINE};
 use super::faults::Injection;
 use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
 use super::rig::{Rig, Setting};
-use super::subject::{LIMIT, Subject};
+use super::subject::{LIMIT, Told, whole};
 use crate::Failure;
 use crate::cli::campaign::{Experiments, How};
 use crate::guest::{Description, Event};
@@ -114,11 +114,16 @@ impl PowerCut {
         }
         let subject = rig.subject()?;
         let (guest, heard) = (&mut subject.guest, &mut subject.heard);
+        let mut wrong = Ok(());
         guest.restart(&self.command(parameters), LIMIT, |event: &Event| {
             heard.note(event);
             // An operation may fail as the power is gone; what was answered before counts.
-            let _ = load.take(event);
-        })
+            let taken = load.take(event);
+            if wrong.is_ok() && taken.as_ref().is_err_and(|error| !error.is::<Told>()) {
+                wrong = taken;
+            }
+        })?;
+        wrong
     }
 }
 
@@ -127,10 +132,10 @@ impl Kind for PowerCut {
         let mut random = Random::attempt(self.seed, number, attempt);
         let plan = match random.below(3) {
             _ if self.brief => Plan::brief(&mut random),
-            0 => Plan::postmark(&mut random, 1),
+            0 => Plan::postmark(&mut random, 1).with_a_sync(&mut random),
             _ => Plan::files(&mut random),
         };
-        let moment = Moment::within(&mut random, &plan);
+        let moment = Moment::within(&mut random, &plan).with_a_sync(&mut random);
         // Which of the sectors that were not flushed are on the medium follows from the seed.
         let seed = format!("seed={}", random.below(1 << 32));
         let parameters = if self.points.is_empty() || random.one_in(AT_A_MOMENT_ONE_IN) {
@@ -144,6 +149,8 @@ impl Kind for PowerCut {
             target: MACHINE.into(),
             setting: Setting::for_number(self.seed, number, self.brief),
             fresh: false,
+            deaths: Ordered::AtPoint,
+            is_read_back: false,
             plan,
             injection: Some(Injection {
                 fault: "power-cut".into(),
@@ -151,7 +158,7 @@ impl Kind for PowerCut {
                 of_disk: true,
                 is_timed: false,
                 parameters,
-                may_show: false,
+                shows: Shows::Nothing,
             }),
         }
     }
@@ -168,15 +175,17 @@ impl Kind for PowerCut {
         self.cut(parameters, &mut load, rig)?;
         let subject = rig.subject()?;
         let before = subject.heard.checkpoint;
-        let begun = Instant::now();
-        let after = subject.run("mount")?["checkpoint"].as_u64().unwrap_or(0);
-        let mounted_ns = begun.elapsed().as_nanos() as u64;
-        subject.heard.recoveries.push((MACHINE.into(), mounted_ns));
+        if let Some(ns) = subject.heard.mounted_ns {
+            subject.heard.recoveries.push((MACHINE.into(), ns));
+        }
+        let mounted = subject.run("mount")?;
+        whole(&mounted)?;
+        let after = mounted["checkpoint"].as_u64().unwrap_or(0);
         if after < before {
             let what = format!("checkpoint {after}, and there was {before}");
             return Err(Failure::Check(what).into());
         }
-        let unreadable = load.verify_after_cut(subject)?;
+        let unreadable = load.verify_after_cut(subject, choices.setting.in_place)?;
         let lost = subject.heard.resync.map_or(0, |resync| resync.bad);
         if unreadable > lost {
             let what = format!("{unreadable} blocks cannot be read, of which {lost} were told");
@@ -186,16 +195,9 @@ impl Kind for PowerCut {
         let subject = rig.subject()?;
         // It must be a volume like any other.
         subject.run("sync")?;
-        if exists(subject, top)? {
-            load.remove(subject)?;
-        }
+        load.remove(subject)?;
         Ok((unreadable > 0).then(|| format!("{unreadable} blocks that were being overwritten")))
     }
-}
-
-/// Whether there is anything of this name.
-pub fn exists(subject: &mut Subject, path: &str) -> Result<bool> {
-    Ok(subject.command(&format!("stat {path}"))?.ok)
 }
 
 #[cfg(test)]

@@ -111,6 +111,9 @@ pub struct Record {
     /// The campaign.
     #[serde(flatten)]
     pub identity: Identity,
+    /// What was booted, by its hash.
+    #[serde(default)]
+    pub build: String,
     /// What was done meanwhile.
     pub workload: String,
     /// What was injected.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::record::{Identity, Outcome, Record};
@@ -64,7 +64,7 @@ impl Results {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options.read(true).append(true).create(true);
         let mut file = options.open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -88,7 +88,6 @@ impl Results {
         }
         let bytes = whole as u64;
         file.set_len(bytes).map_err(failed)?;
-        file.seek(SeekFrom::End(0)).map_err(failed)?;
         let done = records
             .iter()
             .filter(|record| record.outcome != Outcome::Harness)
@@ -100,6 +99,12 @@ impl Results {
             bytes,
             done,
         })
+    }
+
+    /// Takes half a line away. Whoever opens the file next would, too.
+    fn take_back(&self) {
+        // What is written next goes to the end, wherever that is.
+        let _ = self.file.set_len(self.bytes);
     }
 
     /// Whether this experiment has been done.
@@ -119,8 +124,7 @@ impl Results {
         line.push('\n');
         let written = self.file.write_all(line.as_bytes());
         if let Err(error) = written {
-            // Half a line would be taken away by whoever opens the file next, too.
-            let _ = self.file.set_len(self.bytes);
+            self.take_back();
             return Err(failed(error));
         }
         self.bytes += line.len() as u64;
@@ -148,6 +152,7 @@ pub mod tests {
         Record {
             number,
             identity: identity(),
+            build: "a1".into(),
             workload: "postmark".into(),
             fault: "kill".into(),
             target: "logical".into(),
@@ -201,6 +206,24 @@ pub mod tests {
                 .expect("written");
             assert_eq!(std::fs::read(&path).expect("there"), whole);
         }
+    }
+
+    #[test]
+    fn a_line_that_was_written_by_half_leaves_no_gap() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kills.jsonl");
+        let mut results = Results::open(&path, &identity()).expect("made");
+        results
+            .add(&record(0, Outcome::Recovered))
+            .expect("written");
+        results.file.write_all(b"{\"number\":1,").expect("written");
+        results.take_back();
+        results
+            .add(&record(1, Outcome::Recovered))
+            .expect("written");
+        let (records, _) = read(&std::fs::read(&path).expect("there")).expect("whole lines");
+        let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
+        assert_eq!(numbers, [0, 1]);
     }
 
     #[test]

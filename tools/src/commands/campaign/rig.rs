@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
+use stack::Stack;
 
 use super::heard::Heard;
-use super::load::WHOLE_FILES;
+use super::postmark::WHOLE_FILES;
 use super::random::Random;
-use super::subject::{LIMIT, Subject};
+use super::subject::{LIMIT, Subject, Told};
 use crate::Failure;
 use crate::guest::{Accelerator, Description, Disk, Guest, Machine, Prepared, with_argument};
 use crate::host::folder::TempFolder;
@@ -17,11 +18,10 @@ use crate::host::images;
 const DISK_BYTES: u64 = 512 << 20;
 
 /// Memory of a guest in MiB.
-const MEMORY_MIB: u32 = 512;
+pub const MEMORY_MIB: u32 = 512;
 
 /// Files that are there and synced before the first experiment, to be found as they were after the last.
-const KEPT: &str =
-    "postmark files=100 transactions=100 size=4k-28k location=/kept seed=7 keep=true";
+const KEPT: &str = "files=100 transactions=100 size=4k-28k location=/kept seed=7 keep=true";
 
 /// Experiments on one volume, before another one is made.
 const EXPERIMENTS_MAX: u32 = 200;
@@ -66,6 +66,8 @@ pub struct Workshop {
     pub stack: String,
     /// What is in it.
     pub description: Description,
+    /// What is booted, by its hash.
+    pub build: String,
 }
 
 impl Workshop {
@@ -98,6 +100,8 @@ pub struct Rig<'a> {
     folder: TempFolder,
     setting: Setting,
     subject: Option<Subject>,
+    /// What guests told that are gone.
+    heard: Heard,
     /// The images hold a volume.
     formatted: bool,
     /// Whatever is on them may be damaged.
@@ -114,6 +118,7 @@ impl<'a> Rig<'a> {
             folder: TempFolder::new(target, "campaign-")?,
             setting: Setting::default(),
             subject: None,
+            heard: Heard::default(),
             formatted: false,
             spoilt: false,
             experiments: 0,
@@ -127,7 +132,7 @@ impl<'a> Rig<'a> {
             self.discard();
         }
         if self.experiments >= EXPERIMENTS_MAX {
-            self.check_kept()?;
+            self.power_off()?;
             self.discard();
         }
         if setting != self.setting || fresh {
@@ -136,6 +141,7 @@ impl<'a> Rig<'a> {
         self.setting = setting;
         if self.subject.is_none() {
             self.boot()?;
+            self.subject()?.is_whole()?;
         }
         self.experiments += 1;
         self.subject()
@@ -147,13 +153,34 @@ impl<'a> Rig<'a> {
         subject.with_context(|| "no guest runs".to_owned())
     }
 
-    /// What the guest told since the experiment began, to be told once.
+    /// What guests told since this was last asked, those included that are gone.
     pub fn heard(&mut self) -> Heard {
-        let heard = self
-            .subject
-            .as_mut()
-            .map(|it| std::mem::take(&mut it.heard));
-        heard.unwrap_or_default()
+        std::mem::take(match &mut self.subject {
+            Some(subject) => &mut subject.heard,
+            None => &mut self.heard,
+        })
+    }
+
+    /// What is booted, by its hash.
+    pub fn build(&self) -> &str {
+        &self.workshop.build
+    }
+
+    /// The stack.
+    pub fn stack(&self) -> &Stack {
+        &self.workshop.description.stack
+    }
+
+    /// The setting of the guest that runs.
+    pub fn setting(&self) -> Setting {
+        self.setting
+    }
+
+    /// Takes the guest away; what it told stays.
+    fn take_guest(&mut self) -> Option<Guest> {
+        let Subject { guest, heard } = self.subject.take()?;
+        self.heard = heard;
+        Some(guest)
     }
 
     /// The end of the guest's console.
@@ -174,8 +201,10 @@ impl<'a> Rig<'a> {
             images::ensure(image, DISK_BYTES)?;
         }
         let machine = self.workshop.machine(self.setting, &images)?;
-        let mut subject = Subject::new(Guest::boot(&machine, None)?);
-        let ready = subject.guest.wait_ready(LIMIT);
+        let guest = Guest::boot(&machine, None)?;
+        let subject = Subject::new(guest, std::mem::take(&mut self.heard));
+        let subject = self.subject.insert(subject);
+        let ready = subject.wait_ready();
         if !self.formatted {
             // Nothing has been done to it: then it is not what is looked for here.
             ready.map_err(|error| anyhow!("no guest comes up: {error:#}"))?;
@@ -187,40 +216,45 @@ impl<'a> Rig<'a> {
         } else {
             subject.run("format yes")?;
             subject.run("mount")?;
-            subject.run(&format!("bench {KEPT}"))?;
+            subject.run(&format!("bench postmark {KEPT}"))?;
             subject.run("sync")?;
         }
         self.formatted = true;
-        self.subject = Some(subject);
         Ok(())
     }
 
-    /// Ends the guest as a user would. Every file is on the disks then.
+    /// Ends the guest as a user would, after a look at the files that nobody touches. Every file is on the disks then.
     pub fn power_off(&mut self) -> Result<()> {
-        match self.subject.take() {
-            Some(subject) => subject.guest.power_off(LIMIT, |_| {}),
-            None => Ok(()),
-        }
+        self.check_kept()?;
+        let Some(guest) = self.take_guest() else {
+            return Ok(());
+        };
+        let heard = &mut self.heard;
+        guest.power_off(LIMIT, |event| heard.note(event))
     }
 
     /// Kills QEMU and boots again from the images as they are. What was heard stays heard.
     pub fn kill_qemu(&mut self) -> Result<()> {
-        let heard = self.heard();
-        self.subject = None;
-        self.boot()?;
-        let subject = self.subject()?;
-        subject.heard = heard;
-        Ok(())
+        drop(self.take_guest());
+        self.boot()
     }
 
     /// Looks whether the files that nobody touches are as they were.
     pub fn check_kept(&mut self) -> Result<()> {
         match &mut self.subject {
             Some(subject) => subject
-                .run(&format!("verify {KEPT} {WHOLE_FILES}"))
-                .map(drop),
+                .verify_postmark(&format!("{KEPT} {WHOLE_FILES}"))
+                .with_context(|| "the files that nobody touches".to_owned()),
             None => Ok(()),
         }
+    }
+
+    /// The last look, when no experiment is to come.
+    pub fn finish(&mut self) -> Result<()> {
+        if self.spoilt {
+            self.discard();
+        }
+        self.power_off()
     }
 
     /// Has guest and images thrown away before the next experiment, but for what was heard.
@@ -230,7 +264,7 @@ impl<'a> Rig<'a> {
 
     /// Throws guest and images away.
     pub fn discard(&mut self) {
-        self.subject = None;
+        drop(self.take_guest());
         self.formatted = false;
         self.spoilt = false;
         self.experiments = 0;
@@ -243,10 +277,11 @@ impl<'a> Rig<'a> {
 
 /// Whether the host is to blame.
 pub fn is_hosts(error: &anyhow::Error) -> bool {
-    !matches!(
+    let of_guest = matches!(
         error.downcast_ref(),
         Some(Failure::Guest { .. } | Failure::Check(_))
-    )
+    );
+    !of_guest && !error.is::<Told>()
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Targets {
         match target {
             // Who tells of deaths cannot tell of its own, and who passes that on must be there.
             "console" => heard.consoles > 0,
-            MANAGER => heard.manager_died,
+            MANAGER => heard.has_died(MANAGER),
             _ => heard.recovery_of(target).is_some(),
         }
     }

@@ -5,6 +5,7 @@
 //! what is in a tree from the operations alone.
 
 mod contents;
+mod moment;
 mod operation;
 mod program;
 mod state;
@@ -12,6 +13,7 @@ mod survey;
 
 use anyhow::Result;
 
+use self::moment::Left;
 use self::program::Program;
 use super::random::Random;
 use super::subject::Subject;
@@ -68,11 +70,23 @@ impl Files {
             if self.programs[index].waits() {
                 continue;
             }
-            let known = self.programs.iter().map(Program::known).collect();
+            let known = self.known();
             self.programs[index].go_on(&mut subject.guest, known)?;
             self.begun += 1;
         }
         Ok(())
+    }
+
+    /// The last state that each program knows to have been reached.
+    pub fn known(&self) -> Vec<usize> {
+        self.programs.iter().map(Program::known).collect()
+    }
+
+    /// A sync was answered that began when this was known: that is on the disks.
+    pub fn are_synced(&mut self, known: Vec<usize>) {
+        for (program, state) in self.programs.iter_mut().zip(known) {
+            program.is_synced(state);
+        }
     }
 
     /// Whether everything has been done.
@@ -83,14 +97,12 @@ impl Files {
     /// Hands an event to the program that waits for it.
     ///
     /// # Errors
-    /// [`Failure::Check`] if an operation failed, or a file held what it must not hold.
+    /// [`Told`](super::subject::Told) if an operation failed; [`Failure::Check`] if a file held what it must
+    /// not hold.
     pub fn take(&mut self, event: &Event) -> Result<()> {
         for index in 0..self.programs.len() {
             if let Some(known) = self.programs[index].take(event)? {
-                // A sync: what was done by all when it began is on the disks.
-                for (program, state) in self.programs.iter_mut().zip(known) {
-                    program.is_synced(state);
-                }
+                self.are_synced(known);
             }
         }
         Ok(())
@@ -119,15 +131,35 @@ impl Files {
     }
 
     /// Looks, after the machine was cut off, whether everything is there that was synced, and nothing that
-    /// never was. Returns how many blocks cannot be read that were being overwritten.
+    /// never was; and whether all programs find what was there at one moment. With `in_place`, blocks may be newer.
+    /// Returns how many blocks cannot be read that were being overwritten.
     ///
     /// # Errors
     /// [`Failure::Check`] names what is not.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
-        let programs = self.programs.iter();
-        programs
-            .map(|program| program.verify_after_cut(subject))
-            .sum()
+    pub fn verify_after_cut(&self, subject: &mut Subject, in_place: bool) -> Result<u64> {
+        let known = |program: usize, state| self.programs[program].known_before(state);
+        let programs = || self.programs.iter();
+        // Mostly every block is of the same state, and that is soon told.
+        let whole: Vec<Vec<Left>> = programs()
+            .map(|program| program.left_whole(subject))
+            .collect::<Result<_>>()?;
+        if whole.iter().all(|left| !left.is_empty()) && moment::find(&whole, known).is_ok() {
+            return Ok(0);
+        }
+        let left: Vec<Vec<Left>> = programs()
+            .map(|program| program.left_by_block(subject, in_place))
+            .collect::<Result<_>>()?;
+        let moment = moment::find(&left, known).map_err(|it| {
+            let (ahead, behind) = (&self.programs[it.ahead], &self.programs[it.behind]);
+            wrong(format!(
+                "{} is as after `{}`, which began when {} had been answered `{}`, and that is not there",
+                ahead.top,
+                ahead.command_of(it.state),
+                behind.top,
+                behind.command_of(it.needed)
+            ))
+        })?;
+        Ok(moment.iter().map(|left| left.unreadable).sum())
     }
 
     /// Removes all of it.

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 
+use super::moment::Left;
 use super::operation::Operation;
 use super::state::State;
+use super::survey::Hashes;
 use super::wrong;
 use crate::commands::campaign::random::Random;
-use crate::commands::campaign::subject::Subject;
+use crate::commands::campaign::subject::{Subject, succeeded};
 use crate::guest::{Event, Guest};
 
 /// What the program has asked for and not been answered.
@@ -14,8 +16,6 @@ struct Asked {
     id: u64,
     command: String,
     operation: Operation,
-    /// For a sync, the states of all programs when it began.
-    known: Vec<usize>,
 }
 
 /// A program.
@@ -25,8 +25,8 @@ pub struct Program {
     random: Random,
     /// All states so far, by time; the operation under way has added its own.
     states: Vec<State>,
-    /// The operation that led to each state.
-    commands: Vec<String>,
+    /// The operation that led to each state, and the states of all programs that were known when it began.
+    commands: Vec<(String, Vec<usize>)>,
     /// The last one that is known to have been reached.
     reached: usize,
     /// The last one that is known to be on the disks.
@@ -41,7 +41,7 @@ impl Program {
             top,
             random,
             states: vec![State::default()],
-            commands: vec!["nothing".into()],
+            commands: vec![("nothing".into(), Vec::new())],
             reached: 0,
             synced: 0,
             asked: None,
@@ -72,6 +72,16 @@ impl Program {
         &self.states[self.reached]
     }
 
+    /// The operation that led to a state.
+    pub fn command_of(&self, state: usize) -> &str {
+        &self.commands[state].0
+    }
+
+    /// The states of all programs that were known when that operation began.
+    pub fn known_before(&self, state: usize) -> &[usize] {
+        &self.commands[state].1
+    }
+
     /// Does the next operation. `known` is what all programs know.
     pub fn go_on(&mut self, guest: &mut Guest, known: Vec<usize>) -> Result<()> {
         let operation = Operation::choose(&mut self.random, &self.states[self.reached]);
@@ -79,12 +89,12 @@ impl Program {
         let id = guest.start(&command)?;
         let after = self.state().after(&operation);
         self.states.extend(after);
-        self.commands.resize(self.states.len(), command.clone());
+        self.commands
+            .resize(self.states.len(), (command.clone(), known));
         self.asked = Some(Asked {
             id,
             command,
             operation,
-            known,
         });
         Ok(())
     }
@@ -100,20 +110,17 @@ impl Program {
             return Ok(None);
         };
         let command = &asked.command;
-        if !done.ok {
-            let reason = done.error.unwrap_or_default();
-            return Err(wrong(format!("`{command}` failed: {reason}")));
-        }
+        let result = succeeded(command, done)?;
         self.reached = self.states.len() - 1;
         match &asked.operation {
             Operation::Read { path } => {
                 let expected = self.state().hash_of(path);
-                if done.result["sha256"].as_str() != expected.as_deref() {
+                if result["sha256"].as_str() != expected.as_deref() {
                     return Err(wrong(format!("`{command}`: not what was written")));
                 }
                 Ok(None)
             }
-            Operation::Sync => Ok(Some(asked.known)),
+            Operation::Sync => Ok(Some(self.known_before(self.reached).to_owned())),
             _ => Ok(None),
         }
     }
@@ -150,35 +157,60 @@ impl Program {
             return Ok(());
         }
         let lines = subject.output(&format!("blocks {}", self.top))?;
-        let differences = self.state().compare(&lines, &[]).differences;
+        let differences = self
+            .state()
+            .compare(&lines, &[], &mut Hashes::default())
+            .differences;
         Err(wrong(format!("{}: {}", self.top, differences.join("; "))))
     }
 
-    /// Looks whether a state is there that is not older than what was synced. Blocks may be of a later
-    /// one: what was overwritten in place after the last checkpoint. Those of them that cannot be read are
-    /// counted.
-    pub fn verify_after_cut(&self, subject: &mut Subject) -> Result<u64> {
+    /// The states that are what is there after the machine was cut off, not older than what was synced; none if it
+    /// differs in a block.
+    pub fn left_whole(&self, subject: &mut Subject) -> Result<Vec<Left>> {
         // It is an error where a block cannot be read.
-        let hash = subject.command(&format!("sha256 {}", self.top))?.result;
-        let mut possible = self.synced..self.states.len();
-        if possible.any(|state| hash["sha256"] == self.states[state].checksum()) {
-            return Ok(0);
-        }
+        let found = subject.command(&format!("sha256 {}", self.top))?.result;
+        let as_found = |state: &usize| found["sha256"] == self.states[*state].checksum();
+        let states = (self.synced..self.states.len()).filter(as_found);
+        let left = |state| Left {
+            state,
+            unreadable: 0,
+        };
+        Ok(states.map(left).collect())
+    }
+
+    /// The states that may be what is there, block for block. With
+    /// `in_place`, blocks may be of a later one, written over since the checkpoint; those of them that cannot be
+    /// read are counted.
+    ///
+    /// # Errors
+    /// [`Failure::Check`](crate::Failure::Check) if there is none.
+    pub fn left_by_block(&self, subject: &mut Subject, in_place: bool) -> Result<Vec<Left>> {
         let lines = subject.output(&format!("blocks {}", self.top))?;
-        let mut nearest: Option<Vec<String>> = None;
-        for index in self.synced..self.states.len() {
-            let found = self.states[index].compare(&lines, &self.states[index + 1..]);
-            if found.differences.is_empty() {
-                return Ok(found.unreadable);
-            }
+        let mut hashes = Hashes::default();
+        let (mut left, mut nearest): (_, Option<Vec<String>>) = (Vec::new(), None);
+        for state in self.synced..self.states.len() {
+            let later = if in_place {
+                &self.states[state + 1..]
+            } else {
+                &[]
+            };
+            let found = self.states[state].compare(&lines, later, &mut hashes);
             let fewer = |other: &Vec<String>| found.differences.len() < other.len();
-            if nearest.as_ref().is_none_or(fewer) {
+            if found.differences.is_empty() {
+                left.push(Left {
+                    state,
+                    unreadable: found.unreadable,
+                });
+            } else if nearest.as_ref().is_none_or(fewer) {
                 nearest = Some(found.differences);
             }
         }
+        if !left.is_empty() {
+            return Ok(left);
+        }
         let nearest = nearest.unwrap_or_default().join("; ");
         let since = self.commands[self.synced..].iter();
-        let mut since: Vec<&str> = since.map(String::as_str).collect();
+        let mut since: Vec<&str> = since.map(|(command, _)| command.as_str()).collect();
         since.dedup();
         Err(wrong(format!(
             "{}: no state since the last sync; of the nearest: {nearest}; operations since: {}",

@@ -1,6 +1,6 @@
 //! What `blocks` shows of a tree, against what is known of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -70,6 +70,21 @@ fn block(bytes: &[u8], index: usize, size: usize) -> Vec<u8> {
     block
 }
 
+/// Hashes of blocks that were computed already: states share the contents that they have in common. Good for as long
+/// as these live.
+#[derive(Debug, Default)]
+pub struct Hashes(BTreeMap<(*const Vec<u8>, usize, usize), String>);
+
+impl Hashes {
+    /// That of a block, as it reads in a file of `size` bytes.
+    fn of(&mut self, bytes: &Rc<Vec<u8>>, index: usize, size: usize) -> &str {
+        let key = (Rc::as_ptr(bytes), index, size);
+        self.0
+            .entry(key)
+            .or_insert_with(|| hash(&block(bytes, index, size)))
+    }
+}
+
 /// What a comparison found.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -82,13 +97,13 @@ pub struct Found {
 impl State {
     /// Compares what `lines` show with this state. A block may also be as in a `later` state; one that a
     /// later state has otherwise was being overwritten, and it may be that it cannot be read.
-    pub fn compare(&self, lines: &[String], later: &[Self]) -> Found {
+    pub fn compare(&self, lines: &[String], later: &[Self], hashes: &mut Hashes) -> Found {
         let (mut differences, mut unreadable) = (Vec::new(), 0);
         let mut seen = BTreeSet::new();
         for text in lines {
             match Line::parse(text) {
                 Some(line) => {
-                    differences.extend(self.difference(&line, later, &mut unreadable));
+                    differences.extend(self.difference(&line, (later, hashes), &mut unreadable));
                     seen.insert(line.name.to_owned());
                 }
                 None => differences.push(format!("a line that says nothing: {text}")),
@@ -107,7 +122,12 @@ impl State {
         }
     }
 
-    fn difference(&self, line: &Line<'_>, later: &[Self], unreadable: &mut u64) -> Option<String> {
+    fn difference(
+        &self,
+        line: &Line<'_>,
+        versions: (&[Self], &mut Hashes),
+        unreadable: &mut u64,
+    ) -> Option<String> {
         let name = line.name;
         match (self.find(name), line.kind) {
             (None, _) => Some(format!("{name} should not be there")),
@@ -115,7 +135,7 @@ impl State {
             (Some(Node::Link(target)), "l") => (line.target != Some(target.as_str()))
                 .then(|| format!("{name} points to {:?}, not to {target}", line.target)),
             (Some(Node::File(file)), "f") => {
-                self.difference_of_file(*file, line, later, unreadable)
+                self.difference_of_file(*file, line, versions, unreadable)
             }
             (Some(_), kind) => Some(format!("{name} is of kind {kind}")),
         }
@@ -125,7 +145,7 @@ impl State {
         &self,
         file: u32,
         line: &Line<'_>,
-        later: &[Self],
+        (later, hashes): (&[Self], &mut Hashes),
         unreadable: &mut u64,
     ) -> Option<String> {
         let name = line.name;
@@ -138,18 +158,18 @@ impl State {
             ));
         }
         for (index, found) in line.blocks.iter().enumerate() {
-            let read = |bytes: &Rc<Vec<u8>>| block(bytes, index, line.size as usize);
-            let mut versions = later
-                .iter()
-                .filter_map(|state| state.content(file))
-                .map(read);
-            let own = read(bytes);
+            let size = line.size as usize;
+            let own = hashes.of(bytes, index, size).to_owned();
+            if own == *found {
+                continue;
+            }
+            let mut versions = later.iter().filter_map(|state| state.content(file));
             if *found == "!" {
-                if !versions.any(|version| version != own) {
+                if !versions.any(|version| hashes.of(version, index, size) != own) {
                     return Some(format!("{name}: block {index} cannot be read"));
                 }
                 *unreadable += 1;
-            } else if hash(&own) != *found && !versions.any(|version| hash(&version) == *found) {
+            } else if !versions.any(|version| hashes.of(version, index, size) == *found) {
                 return Some(format!(
                     "{name}: block {index} holds what was never written to it"
                 ));
@@ -189,10 +209,18 @@ mod tests {
     fn what_is_there_is_told_from_what_is_not() {
         let state = last(&State::default(), &file(1, 0, 9000));
         let shown = lines(&state);
-        assert!(state.compare(&shown, &[]).differences.is_empty());
+        assert!(
+            state
+                .compare(&shown, &[], &mut Hashes::default())
+                .differences
+                .is_empty()
+        );
         let told = |lines: &[&str]| {
             let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-            state.compare(&lines, &[]).differences.join("; ")
+            state
+                .compare(&lines, &[], &mut Hashes::default())
+                .differences
+                .join("; ")
         };
         assert!(told(&[]).contains("a is missing"));
         assert!(told(&[&shown[0], "d 0 - b"]).contains("b should not be there"));
@@ -211,7 +239,9 @@ mod tests {
         let later = [second.clone(), third.clone()];
         let shown = lines(&second);
         let differences = |state: &State, lines: &[String], later: &[State]| {
-            state.compare(lines, later).differences
+            state
+                .compare(lines, later, &mut Hashes::default())
+                .differences
         };
         assert!(
             differences(&first, &shown, &later).is_empty(),
@@ -223,7 +253,11 @@ mod tests {
         );
         // The first two blocks were overwritten since, the third one was not.
         let torn = shown[0].replacen(&shown[0][7..23], "!", 1);
-        let found = first.compare(std::slice::from_ref(&torn), &later[..1]);
+        let found = first.compare(
+            std::slice::from_ref(&torn),
+            &later[..1],
+            &mut Hashes::default(),
+        );
         assert_eq!(
             (found.differences.len(), found.unreadable),
             (0, 1),

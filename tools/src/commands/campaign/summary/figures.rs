@@ -1,6 +1,6 @@
 //! The figures of a campaign.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -81,6 +81,8 @@ pub struct Class {
 pub struct Figures {
     /// What was typed, for each campaign.
     pub campaigns: Vec<String>,
+    /// What was booted, by hash; two and more if it was built anew in between.
+    pub builds: BTreeSet<String>,
     /// Experiments.
     pub experiments: u64,
     /// Those in which the fault never struck.
@@ -131,6 +133,7 @@ impl Figures {
         };
         Self {
             campaigns,
+            builds: records.iter().map(|it| it.build.clone()).collect(),
             experiments: records.len() as u64,
             missed: missed(&records),
             outcomes: outcomes(&records),
@@ -156,15 +159,23 @@ impl Figures {
         self.outcomes.get(&outcome).copied().unwrap_or(0)
     }
 
-    /// An error if anything was visible.
+    /// An error if anything was visible, or is not done.
     ///
     /// # Errors
-    /// [`Failure::Check`] counts what was.
+    /// [`Failure::Check`] counts what was visible, [`Failure::Host`] what the host has spoilt.
     pub fn verdict(&self) -> Result<()> {
-        match self.count(Outcome::VisibleFailure) {
-            0 => Ok(()),
-            count => {
-                let what = format!("{count} of {} experiments failed visibly", self.experiments);
+        let all = self.experiments;
+        match (
+            self.count(Outcome::VisibleFailure),
+            self.count(Outcome::Harness),
+        ) {
+            (0, 0) => Ok(()),
+            (0, count) => {
+                let what = format!("{count} of {all} experiments are to be done again");
+                Err(Failure::Host(what).into())
+            }
+            (count, _) => {
+                let what = format!("{count} of {all} experiments failed visibly");
                 Err(Failure::Check(what).into())
             }
         }
@@ -279,8 +290,13 @@ mod tests {
         let mut missed = record(11, Outcome::Recovered);
         missed.struck = false;
         merged.add(missed);
+        let mut spoilt = Merged::default();
+        spoilt.add(record(0, Outcome::Harness));
+        let undone = Figures::of(&spoilt).verdict().unwrap_err().to_string();
+        assert!(undone.contains("to be done again"), "{undone}");
         let figures = Figures::of(&merged);
         assert_eq!((figures.experiments, figures.missed), (12, 1));
+        assert_eq!(figures.builds.len(), 1);
         assert_eq!(figures.count(Outcome::Recovered), 10);
         assert_eq!((figures.penultimate, figures.replays_skipped), (1, 1));
         let rows: Vec<_> = figures.rows.iter().map(|row| row.target.as_str()).collect();

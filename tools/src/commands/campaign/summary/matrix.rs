@@ -1,4 +1,4 @@
-//! How experiments ended, as a table in Markdown: what `docs/faults.md` shows is what this prints.
+//! How experiments ended, as a table in Markdown; `docs/faults.md` says how to read it.
 //!
 //! ```text
 //!   | fault | cache | logical | twinfs.0 | never struck |

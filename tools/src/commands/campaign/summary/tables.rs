@@ -114,6 +114,15 @@ impl Figures {
         if self.duplicates > 0 {
             writeln!(f, "{} records were there twice", self.duplicates)?;
         }
+        if self.builds.len() > 1 {
+            let builds: Vec<&str> = self.builds.iter().map(String::as_str).collect();
+            let line = format!(
+                "not all are of one build, but of {}: {}",
+                builds.len(),
+                builds.join(", ")
+            );
+            writeln!(f, "{}", style(line).yellow())?;
+        }
         for line in &self.disagreements {
             writeln!(f, "{} {line}", style("differs:").yellow())?;
         }
