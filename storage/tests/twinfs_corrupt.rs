@@ -7,8 +7,9 @@ use std::{cell::RefCell, rc::Rc};
 use futures_executor::block_on;
 use storage::{
     Error,
+    block::ram::Operation,
     buffer::{Lent, LentMemory, Side, Sink, SinkSegment},
-    file::{FileNumber, FileStore, Usage},
+    file::{Checkpoint, FileNumber, FileStore, Timestamp, Usage},
     twinfs::Config,
 };
 use twinfs_support::*;
@@ -45,8 +46,17 @@ fn corrupt_answers(model: &Model, store: &Store, what: &str) -> usize {
     corrupt
 }
 
-/// A disk with two checkpoints of several kinds of files, and what they hold.
-fn damaged_later() -> (Disk, Model, Model) {
+/// Who takes part in a checkpoint: this store, or all three of the volume.
+const ALONE: u32 = 0b010;
+const ALL: u32 = 0b111;
+
+/// A disk with two checkpoints of several kinds of files, and what they hold. Of the second all is said that
+/// makes it the only one: `present` took part, and have it.
+fn damaged_later(present: u32) -> (Disk, Model) {
+    let checkpoint = |timestamp| Checkpoint {
+        timestamp: Timestamp(timestamp),
+        present,
+    };
     let disk = disk(8);
     let mut pair = Pair {
         store: fresh(&disk, Config::default(), 16),
@@ -58,11 +68,13 @@ fn damaged_later() -> (Disk, Model, Model) {
         pair.step();
     }
     block_on(pair.store.sync(checkpoint(2))).unwrap();
-    let first = pair.model.clone();
     for _ in 0..30 {
         pair.step();
     }
     block_on(pair.store.sync(checkpoint(3))).unwrap();
+    if checkpoint(3).has_way_back() {
+        block_on(pair.store.finish(Timestamp(3))).unwrap();
+    }
     let blocks: usize = pair
         .model
         .files
@@ -70,28 +82,29 @@ fn damaged_later() -> (Disk, Model, Model) {
         .map(|file| file.blocks.len())
         .sum();
     assert!(blocks > 100, "{blocks}");
-    (disk, first, pair.model)
+    (disk, pair.model)
 }
 
 type Damage = fn(&mut [u8], &[u8]);
 
+const DAMAGES: [(&str, Damage); 4] = [
+    ("one bit", |block, _| block[2000] ^= 4),
+    ("zeros", |block, _| block.fill(0)),
+    ("torn", |block, other| {
+        block[2048..].copy_from_slice(&other[2048..])
+    }),
+    ("misdirected", |block, other| block.copy_from_slice(other)),
+];
+
 #[test]
 fn damage_to_any_block_is_noticed_or_does_not_matter() {
-    let (disk, first, second) = damaged_later();
-    let damages: [(&str, Damage); 4] = [
-        ("one bit", |block, _| block[2000] ^= 4),
-        ("zeros", |block, _| block.fill(0)),
-        ("torn", |block, other| {
-            block[2048..].copy_from_slice(&other[2048..])
-        }),
-        ("misdirected", |block, other| block.copy_from_slice(other)),
-    ];
+    let (disk, model) = damaged_later(ALONE);
     let image = disk.peek(0, 8 << 20);
     let live: Vec<usize> = (0..2048)
         .filter(|at| image[at * 4096..][..4096].iter().any(|&b| b != 0))
         .collect();
-    let data: usize = second.files.values().map(|file| file.blocks.len()).sum();
-    for (name, damage) in damages {
+    let data: usize = model.files.values().map(|file| file.blocks.len()).sum();
+    for (name, damage) in DAMAGES {
         let mut noticed = 0;
         for (index, &block) in live.iter().enumerate() {
             let other = live[(index + 7) % live.len()];
@@ -101,19 +114,11 @@ fn damage_to_any_block_is_noticed_or_does_not_matter() {
             disk.poke(block as u64 * 8, &bytes);
             let what = format!("{name}, block {block}");
             let store = store(&disk, Config::default());
-            let info = match block_on(store.info()) {
-                Ok(info) => info,
-                Err(error) => panic!("{what}: {error}"),
-            };
-            block_on(store.load(info.newest.timestamp)).unwrap();
-            let model = match info.newest.timestamp.0 {
-                3 => &second,
-                2 => &first,
-                other => panic!("{what}: checkpoint {other}"),
-            };
-            let corrupt = corrupt_answers(model, &store, &what);
-            let older = info.newest.timestamp.0 == 2 || info.previous.is_none();
-            noticed += usize::from(corrupt > 0 || older);
+            let info = block_on(store.info()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            // Nobody ever goes back behind a sync that has returned.
+            assert_eq!(info.newest.timestamp, Timestamp(3), "{what}");
+            block_on(store.load(Timestamp(3))).unwrap();
+            noticed += usize::from(corrupt_answers(&model, &store, &what) > 0);
             // Whatever it is, files can be deleted and the store goes on.
             if block % 5 == 0 {
                 for &number in model.files.keys().filter(|&&number| number > 1) {
@@ -122,7 +127,7 @@ fn damage_to_any_block_is_noticed_or_does_not_matter() {
                         Err(error) => panic!("{what}: file {number}: {error}"),
                     }
                 }
-                let next = checkpoint(info.newest.timestamp.0 + 1);
+                let next = checkpoint(4);
                 block_on(store.sync(next)).unwrap_or_else(|error| panic!("{what}: {error}"));
             }
         }
@@ -131,6 +136,65 @@ fn damage_to_any_block_is_noticed_or_does_not_matter() {
             "{name}: {noticed} of {} noticed, {data} are data",
             live.len()
         );
+    }
+}
+
+/// Whatever becomes of one of the two roots, the other is that of the same checkpoint, and it goes on. Whatever
+/// becomes of both, it is an error.
+#[test]
+fn damage_to_a_root_never_undoes_a_sync() {
+    for present in [ALONE, ALL] {
+        let (disk, model) = damaged_later(present);
+        let places = [0, 256];
+        for (name, damage) in DAMAGES
+            .into_iter()
+            .map(|(name, it)| (name, Some(it)))
+            .chain([("bad sector", None)])
+        {
+            for bad in [&places[..1], &places[1..], &places] {
+                let disk = Rc::new(disk.snapshot());
+                for &place in bad {
+                    let mut bytes = disk.peek(place * 8, 4096);
+                    let Some(damage) = damage else { continue };
+                    damage(&mut bytes, &[0xa5; 4096]);
+                    disk.poke(place * 8, &bytes);
+                }
+                if damage.is_none() {
+                    let bad = bad.to_vec();
+                    disk.fault(move |operation| match operation {
+                        Operation::Read { sector, .. } if bad.contains(&(sector / 8)) => {
+                            Err(Error::Device)
+                        }
+                        _ => Ok(()),
+                    });
+                }
+                let what = format!("{name}, {bad:?}, {present:b} took part");
+                let store = store(&disk, Config::default());
+                let info = block_on(store.info());
+                if bad.len() > 1 {
+                    assert!(info.is_err(), "{what}: {info:?}");
+                    continue;
+                }
+                let info = info.unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!((info.newest.timestamp, info.previous), (Timestamp(3), None));
+                block_on(store.load(Timestamp(3))).unwrap();
+                model.compare(&store, &what);
+                // A write makes it sound again.
+                disk.heal();
+                let mut pair = Pair {
+                    store,
+                    model: model.clone(),
+                    random: Random(3),
+                    blocks_max: 30,
+                };
+                (0..20).for_each(|_| pair.step());
+                let other = twinfs_support::store(&disk, Config::default());
+                let roots = places.map(|place| disk.peek(place * 8, 4096));
+                assert!(roots[0] == roots[1], "{what}");
+                block_on(other.load(Timestamp(3))).unwrap();
+                model.compare(&other, &what);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!   checksums, bottom up: children before parents, each block once       in memory
 //!   write all dirty blocks to their unstable twins, sorted, joined       many in flight
 //!   FLUSH      everything that the root refers to is on the medium
-//!   write the root to the twin of its timestamp
+//!   write the root to the twin of its timestamp, and of one store over the root before (see `epoch`)
 //!   FLUSH      the root is on the medium
 //! ```
 //!
@@ -92,13 +92,13 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             };
             Ok(Box::new(root.encode()))
         })?;
-        self.disk
-            .write(
-                Root::place(checkpoint.timestamp),
-                Source::local(&*root_block),
-            )
-            .await?;
+        self.bring_root_home().await?;
+        let home = Root::place(checkpoint.timestamp);
+        self.disk.write(home, Source::local(&*root_block)).await?;
         point::pass(Point::RootWritten);
+        if !checkpoint.has_way_back() {
+            self.copy_root(checkpoint.timestamp, &root_block).await?;
+        }
         self.disk.flush().await?;
         point::pass(Point::RootFlushed);
         guard.done();

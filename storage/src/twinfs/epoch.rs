@@ -15,18 +15,21 @@
 //! anybody. A copy says that its checkpoint is finished on all stores: who has one is not left out for the
 //! sake of who has none. And it is the root where a disk has lost that.
 //!
-//! A checkpoint in which one store took part is finished everywhere when it is finished here. The one
-//! before is never offered, and there is no copy.
+//! A checkpoint in which one store took part is finished everywhere when it is finished here, and the one
+//! before is never offered. Its copy is written with the root, before the same flush: a disk writes a
+//! sector whole or not at all, so whatever a power failure leaves, there is a root of this checkpoint
+//! or of the one before. Once the sync has returned there are two, and none of the one before, which
+//! would pass for the newest where that is damaged.
 //!
 //! What all stores have loaded is finished, too, and they are told so. Otherwise, should another store come
 //! back that lacks it, it would be gone back behind although somebody has seen it.
 
-use super::{TwinFs, fetch::block_buffer, root::Root};
+use super::{TwinFs, cache::Block, fetch::block_buffer, root::Root};
 use crate::{
     Error, Result,
     block::BlockDevice,
     buffer::Source,
-    file::{Checkpoint, Timestamp},
+    file::Timestamp,
     point::{self, Point},
 };
 
@@ -46,11 +49,12 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             return Ok(());
         }
         let _alone = self.opening.lock().await;
-        let newest = self.with(|volume| Ok((!volume.writing).then_some(volume.root.checkpoint)))?;
-        let Some(newest) = newest else { return Ok(()) };
+        if self.with(|volume| Ok(volume.writing))? {
+            return Ok(());
+        }
         // A copy that is given up may still reach the medium, when another root is there.
         let guard = self.fail_if_dropped();
-        let ended = self.end_way_back(newest).await;
+        let ended = self.end_way_back().await;
         guard.done();
         ended?;
         self.with(|volume| {
@@ -59,28 +63,41 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         })
     }
 
-    async fn end_way_back(&self, newest: Checkpoint) -> Result<()> {
-        let (root_block, at_home) = self.with(|volume| {
+    async fn end_way_back(&self) -> Result<()> {
+        let (newest, root_block) = self.with(|volume| {
             volume.previous = None;
-            Ok((volume.root_block.clone(), volume.at_home))
+            let newest = volume.root.checkpoint.timestamp;
+            Ok((newest, volume.root_block.clone()))
         })?;
-        if newest.has_way_back() {
-            let home = Root::place(newest.timestamp);
-            if !at_home {
-                // The next root goes where its copy is.
-                self.disk.write(home, Source::local(&*root_block)).await?;
-                self.disk.flush().await?;
-                self.with(|volume| {
-                    volume.at_home = true;
-                    Ok(())
-                })?;
-            }
-            let before = Timestamp(newest.timestamp.0.wrapping_sub(1));
-            let other = Root::place(before);
-            self.disk.write(other, Source::local(&*root_block)).await?;
-            point::pass(Point::RootCopied);
-        }
+        self.bring_root_home().await?;
+        self.copy_root(newest, &root_block).await?;
         self.disk.flush().await
+    }
+
+    /// The next root goes where the copy of the newest is: it must not be the only one.
+    pub(super) async fn bring_root_home(&self) -> Result<()> {
+        let lost = self.with(|volume| {
+            let place = Root::place(volume.root.checkpoint.timestamp);
+            Ok((!volume.at_home).then(|| (place, volume.root_block.clone())))
+        })?;
+        let Some((home, root_block)) = lost else {
+            return Ok(());
+        };
+        self.disk.write(home, Source::local(&*root_block)).await?;
+        self.disk.flush().await?;
+        self.with(|volume| {
+            volume.at_home = true;
+            Ok(())
+        })
+    }
+
+    /// Writes a root over the one before; durable after the next flush.
+    pub(super) async fn copy_root(&self, timestamp: Timestamp, root_block: &Block) -> Result<()> {
+        let before = Timestamp(timestamp.0.wrapping_sub(1));
+        let place = Root::place(before);
+        self.disk.write(place, Source::local(root_block)).await?;
+        point::pass(Point::RootCopied);
+        Ok(())
     }
 
     /// Makes zeros of a root block; durable after the next flush.

@@ -27,7 +27,7 @@ struct Roots {
     /// The other, if it is the checkpoint before, stores may have to return to it, and the blocks
     /// that it points to are there.
     previous: Option<Box<Root>>,
-    /// The newest is there a second time, as all stores have it, or there is only one store.
+    /// The newest is there a second time, as all stores have it, or only one took part in it.
     finished: bool,
     /// It is at its own place.
     at_home: bool,
@@ -210,10 +210,6 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         }
         let root = Root::decode(&block, blocks).map(Box::new);
         Ok(root.and_then(|root| {
-            let at_home = Root::place(root.checkpoint.timestamp) == ROOT_BLOCKS[place];
-            if !at_home && !root.checkpoint.has_way_back() {
-                return Err(NoRoot::Damaged);
-            }
             if root.layout.has_twins() != self.config.twins {
                 return Err(NoRoot::Twins);
             }

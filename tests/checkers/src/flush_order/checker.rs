@@ -103,6 +103,10 @@ impl Checker {
                     self.breach(format!(
                         "a sync returned checkpoint {checkpoint}, whose root is not on the medium"
                     ));
+                } else if newest == Some(*checkpoint) && !self.is_copied() {
+                    self.breach(format!(
+                        "a sync returned checkpoint {checkpoint}, whose root is on the medium once only"
+                    ));
                 }
                 self.synced = self.synced.max(*checkpoint);
             }
@@ -185,7 +189,10 @@ impl Checker {
             RootPlace::Copy(root) => {
                 self.counts.erasures += 1;
                 let newest = self.newest_flushed().map(|held| held.root.sum);
-                if newest != Some(root.sum) {
+                // That of one store goes with the root: whichever arrives, the checkpoint is whole.
+                let goes_with_it = root.present.count_ones() == 1
+                    && self.held.iter().any(|held| held.root.sum == root.sum);
+                if newest != Some(root.sum) && !goes_with_it {
                     let timestamp = root.timestamp;
                     self.breach(format!(
                         "the root of checkpoint {timestamp} is copied, and is not the newest on the medium"
@@ -285,6 +292,13 @@ impl Checker {
             .iter()
             .filter(flushed)
             .max_by_key(|held| held.root.timestamp)
+    }
+
+    /// Whether the root of that is on the medium a second time.
+    fn is_copied(&self) -> bool {
+        let newest = self.newest_flushed().map(|held| held.root.sum);
+        let is_copy = |&place: &u64| matches!(self.at(place), RootPlace::Copy(root) if Some(root.sum) == newest);
+        ROOT_PLACES.iter().any(is_copy)
     }
 
     /// After a flush: a root that cannot be there is no checkpoint any more; nor is one before the newest that is

@@ -96,15 +96,18 @@ fn root_place(event: &Event) -> Option<u64> {
 fn roots(events: &[Event]) -> Vec<usize> {
     let is_write = |at: usize| matches!(events[at], Event::Write { .. });
     let all = (4..events.len()).filter(|&at| root_place(&events[at]).is_some());
-    // One disk of several copies the root before the sync returns.
-    let is_synced = |at: usize| match &events[at] {
-        Event::Write { sector, .. } if ROOT_PLACES.contains(&(sector / 8)) => {
-            matches!(events[at + 2], Event::Synced(_))
-        }
-        event => matches!(event, Event::Synced(_)),
+    // The copy, and two flushes if it is one disk of several, else one.
+    let is_synced = |root: usize| {
+        let after = events[root + 1..].iter();
+        let until_synced = after.take_while(|event| !matches!(event, Event::Synced(_)));
+        let is_of_root = |event: &Event| match event {
+            Event::Write { sector, .. } => ROOT_PLACES.contains(&(sector / 8)),
+            _ => true,
+        };
+        until_synced.clone().count() <= 3 && until_synced.clone().all(is_of_root)
     };
     let roots: Vec<usize> = all
-        .filter(|at| is_write(at - 2) && is_synced(at + 2))
+        .filter(|at| is_write(at - 2) && is_synced(*at))
         .collect();
     assert!(roots.len() >= 8, "{} checkpoints", roots.len());
     roots
@@ -131,12 +134,14 @@ fn a_flush_left_out_before_a_root_or_after_it_is_found() {
                 let mut without = events.clone();
                 without.remove(root - 1);
                 found(&without, "is not on the medium");
+                // One store copies its root before the flush.
+                let after = root + 3 - disks;
                 assert!(
-                    matches!(events[root + 1], Event::Flush { .. }),
+                    matches!(events[after], Event::Flush { .. }),
                     "a flush after the root"
                 );
                 let mut without = events.clone();
-                without.remove(root + 1);
+                without.remove(after);
                 let expected = ["whose root is not on", "is not the newest on"][disks - 1];
                 found(&without, expected);
             }
@@ -190,6 +195,26 @@ fn the_flush_of_a_copied_root_left_out_is_found() {
     });
 }
 
+/// A root whose sync returned is on the medium twice, or damage to it would pass for a sync that never was.
+#[test]
+fn a_root_that_is_not_copied_is_found() {
+    on_a_large_stack(|| {
+        for disks in [1, 2] {
+            let events = &run(disks, 2)[0];
+            for root in roots(events) {
+                let is_copy = |&at: &usize| match (&events[root], &events[at]) {
+                    (Event::Write { data: root, .. }, Event::Write { data, .. }) => data == root,
+                    _ => false,
+                };
+                let copy = (root + 1..root + 3).find(is_copy).expect("a copy");
+                let mut without = events.clone();
+                without.remove(copy);
+                found(&without, "on the medium once only");
+            }
+        }
+    });
+}
+
 /// What is overwritten in place is announced for the newest checkpoint. One before it, to which a crash may still lead
 /// back, has no record of it.
 #[test]
@@ -201,7 +226,8 @@ fn an_overwrite_that_only_the_newest_checkpoint_can_tell_is_found() {
             for root in roots(events) {
                 assert!(matches!(events[root + 4], Event::Synced(_)));
                 let mut without = events.clone();
-                without.drain(root + 2..root + 4);
+                // The copy, its flush, and that the sync returned.
+                without.drain(root + 2..root + 5);
                 let (mut checker, mut before) = (Checker::new([]), 0);
                 for event in &without {
                     before = checker.counts.overwrites;
@@ -226,12 +252,10 @@ fn a_root_erased_after_its_sync_is_found_unless_the_volume_is_made_anew() {
             let events = &run(disks, 2)[0];
             for root in roots(events) {
                 let newest = root_place(&events[root]).expect("a root");
-                // Of several disks, without the copy: the checkpoint before can be loaded, and is.
-                let synced = &events[root + 2 * disks];
-                assert!(matches!(synced, Event::Synced(_)));
+                let synced = root + 2 + disks;
+                assert!(matches!(events[synced], Event::Synced(_)));
                 let erased = |places: &[u64]| {
-                    let mut erased = events[..root + 2].to_vec();
-                    erased.push(synced.clone());
+                    let mut erased = events[..=synced].to_vec();
                     erased.extend(places.iter().map(|place| Event::Write {
                         sector: place * 8,
                         data: vec![0; 4096].into(),
@@ -258,7 +282,9 @@ fn a_flush_that_did_not_wait_is_found() {
                 found(&early, "is not on the medium");
                 early[root - 1] = Event::Flush { late: 0 };
                 assert_eq!(check(&early).1, [""; 0]);
-                early[root + 1] = Event::Flush { late: 1 };
+                // What came before it is the root, of one store with its copy.
+                let after = 3 - disks;
+                early[root + after] = Event::Flush { late: after };
                 let expected = ["whose root is not on", "is not the newest on"][disks - 1];
                 found(&early, expected);
             }
@@ -282,7 +308,7 @@ fn a_block_used_again_too_early_is_found() {
             sector: *sector,
             data: vec![0x5a; 4096].into(),
         };
-        let mut early = events[..last + 2].to_vec();
+        let mut early = events[..last + 3].to_vec();
         early.push(other);
         found(&early, "is overwritten");
     });

@@ -45,7 +45,7 @@ pub enum RootPlace {
     Bad(&'static str),
     /// A checkpoint.
     Root(Box<Root>),
-    /// A copy of the root of a checkpoint, over that of the one before: all stores have it.
+    /// A copy of the root of a checkpoint, over that of the one before: all who took part have it.
     Copy(Box<Root>),
 }
 
@@ -84,8 +84,7 @@ impl Root {
             Ok(root) if ROOT_PLACES[(root.timestamp % 2) as usize] == place => {
                 RootPlace::Root(Box::new(root))
             }
-            Ok(root) if root.present.count_ones() > 1 => RootPlace::Copy(Box::new(root)),
-            Ok(_) => RootPlace::Bad("a root block at the other's place"),
+            Ok(root) => RootPlace::Copy(Box::new(root)),
             Err(why) => RootPlace::Bad(why),
         }
     }
