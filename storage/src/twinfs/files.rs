@@ -7,6 +7,7 @@ use super::{
     file_tree::{FILE_BYTES_MAX, inode_pointer, span},
     inode::{INODE_POINTERS, pointer_offset},
     layout::INODE_BYTES,
+    plan::PartOf,
     pointer::{POINTER_BYTES, POINTERS_PER_BLOCK, Pointer},
     volume::{Step, Stop, Volume},
 };
@@ -60,7 +61,8 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         let old = self.run(|volume| Ok(volume.inode(file)?.2.size)).await?;
         if size < old {
             self.shrink(file, size.div_ceil(BLOCK_BYTES as u64)).await?;
-            self.clear_tail(file, size, modified_ns).await?;
+            self.clear_tail(file, size, modified_ns, PartOf::Cut)
+                .await?;
         }
         self.run(|volume| {
             let (slot, offset, mut attributes) = volume.inode(file)?;
@@ -79,6 +81,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         file: FileNumber,
         size: u64,
         modified_ns: u64,
+        part: PartOf,
     ) -> Result<()> {
         let block = BLOCK_BYTES as u64;
         let used = (size % block) as usize;
@@ -109,7 +112,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             size,
             modified_ns,
         };
-        self.write_blocks(&write, true).await
+        self.write_blocks(&write, part).await
     }
 
     /// Frees everything from block `keep` of the file on.

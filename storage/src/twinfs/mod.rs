@@ -67,6 +67,7 @@ use core::cell::{Cell, RefCell};
 
 use async_lock::{Mutex, RwLock, RwLockReadGuard};
 
+use self::plan::PartOf;
 use crate::{
     Error, Result,
     block::BlockDevice,
@@ -271,7 +272,7 @@ impl<D: BlockDevice, C: Clock> FileStore for TwinFs<D, C> {
     /// pieces of that size.
     async fn write(&self, write: Write<'_>) -> Result<()> {
         let _order = self.begin_change().await?;
-        self.write_blocks(&write, false).await
+        self.write_blocks(&write, PartOf::Write).await
     }
 
     async fn truncate(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {

@@ -80,8 +80,20 @@ pub struct Request {
     pub count: u64,
     /// Bytes that the file has afterwards, at least.
     pub size: u64,
-    /// The write is a part of making the file shorter.
-    pub shrinking: bool,
+    /// What it is a part of.
+    pub part: PartOf,
+}
+
+/// What a write is a part of. Clearing what lies behind the end of a file may take from the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartOf {
+    /// A call of a client.
+    Write,
+    /// Making a file shorter: what is cleared must be as it was if a crash makes the file that long again.
+    Cut,
+    /// Loading: the checkpoint has nothing there, so it can be cleared where it is. That takes no room: what was
+    /// written since the checkpoint will be written again, and found room once.
+    Load,
 }
 
 impl Volume {
@@ -97,10 +109,10 @@ impl Volume {
             return Err(Error::BadArgument.into());
         }
         let protected = attributes.class.protected;
-        let purpose = match (request.shrinking, protected) {
-            (true, _) => Purpose::Shrink,
-            (_, true) => Purpose::Metadata,
-            _ => Purpose::Data,
+        let purpose = match (request.part, protected) {
+            (PartOf::Cut | PartOf::Load, _) => Purpose::Shrink,
+            (PartOf::Write, true) => Purpose::Metadata,
+            (PartOf::Write, false) => Purpose::Data,
         };
         let kind = self.kind_of_blocks(protected, &request);
         self.check_room((slot, offset), &request, kind, purpose)?;
@@ -213,13 +225,11 @@ impl Volume {
         if protected {
             return BlockKind::Protected;
         }
-        // What is cleared behind the end of a file must be as it was if the file is that long again.
-        let in_place = !request.shrinking
-            && match self.overwrite {
-                Overwrite::Relocate => false,
-                Overwrite::InPlace => self.overwrites.has_room(request.count),
-                Overwrite::Unlogged => true,
-            };
+        let in_place = match (request.part, self.overwrite) {
+            (PartOf::Cut, _) | (PartOf::Write, Overwrite::Relocate) => false,
+            (_, Overwrite::Unlogged) => true,
+            (PartOf::Load, _) | (_, Overwrite::InPlace) => self.overwrites.has_room(request.count),
+        };
         if in_place {
             BlockKind::InPlace
         } else {

@@ -12,7 +12,9 @@
 //! behind it, so that another crash finds the same and more.
 //!
 //! The file has the size of the checkpoint. Of a version that was written when the file was longer, what
-//! lies beyond is cleared, to another place, or it would turn up when the file grows.
+//! lies beyond is cleared, or it would turn up when the file grows: where it is, announced in the log
+//! like any overwrite, and so without room. Only if the log is full it goes to another place, and if there
+//! is none either, the block is an error. No checkpoint is refused for that.
 //!
 //! The log is untrusted, as everything on a disk: records of no file, of no block or of a protected
 //! file are passed over, and whatever a record says, a read returns what it verified.
@@ -26,6 +28,7 @@ use super::{
     file_tree::Found,
     io,
     layout::LOG_BLOCKS,
+    plan::PartOf,
     pointer::Pointer,
     record::{self, Record},
     volume::{Step, Volume},
@@ -185,9 +188,19 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                     pointer,
                     attributes,
                 }),
-                Err(Error::NotLoaded) => return Err(Error::NotLoaded),
                 // What cannot be found by the file's own tree cannot be read by it either.
-                Ok(None) | Err(_) => tally.passed_over += 1,
+                Ok(None) | Err(Error::Corrupt | Error::NotFound | Error::TooBig) => {
+                    tally.passed_over += 1;
+                }
+                // Another time it may be found, and then the log must still be there.
+                Err(error) => {
+                    let (file, block) = (claim.file().0, claim.block());
+                    log::error!(
+                        "file {file}, block {block}: was being overwritten, and where it is cannot be read: \
+                         {error}; nothing is loaded"
+                    );
+                    return Err(error);
+                }
             }
         }
         known.sort_unstable_by_key(|known| known.pointer.block);
@@ -210,20 +223,57 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             .zip(readable)
             .collect();
         all.sort_unstable_by_key(|((known, _), _)| (known.claim.file(), known.claim.block()));
+        let mut longer = Vec::new();
         for ((known, block), readable) in all {
-            self.decide(&known, readable.then_some(block), tally)
-                .await?;
+            if self
+                .decide(&known, readable.then_some(block), tally)
+                .await?
+            {
+                longer.push(known);
+            }
+        }
+        // Together: what they announce shares a block of the log and a flush.
+        let cleared = longer.iter().map(|known| self.clear_behind_end(known));
+        for lost in join_all(cleared).await {
+            if lost? {
+                tally.newer = tally.newer.saturating_sub(1);
+                tally.lost += 1;
+            }
         }
         Ok(())
     }
 
-    /// Decides what a block contains; `content` is `None` if it cannot be read.
+    /// Clears what a block has behind the end of its file. True if that could not be done, and the block is lost.
+    async fn clear_behind_end(&self, known: &Claimed<'_>) -> Result<bool> {
+        let (file, attributes) = (known.claim.file(), &known.attributes);
+        let (size, modified_ns) = (attributes.size, attributes.modified_ns);
+        let cleared = self.clear_tail(file, size, modified_ns, PartOf::Load).await;
+        let lost = cleared == Err(Error::NoSpace);
+        if lost {
+            let block = known.claim.block();
+            log::error!(
+                "file {} (logical {}), block {block}: there is no room to clear what it has behind the end of \
+                 the file, and it is lost",
+                file.0,
+                attributes.logical.0
+            );
+            self.run(|volume| volume.spoil(file, block)).await?;
+        } else {
+            cleared?;
+            self.run(|volume| volume.set_changed(file, attributes.changed_ns))
+                .await?;
+        }
+        Ok(lost)
+    }
+
+    /// Decides what a block contains; `content` is `None` if it cannot be read. Whether it has something
+    /// behind the end of the file.
     async fn decide(
         &self,
         known: &Claimed<'_>,
         content: Option<&[u8]>,
         tally: &mut Tally,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let Claimed {
             claim,
             pointer,
@@ -268,13 +318,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         }
         let used = (attributes.size - block * BLOCK_BYTES as u64).min(BLOCK_BYTES as u64) as usize;
         let longer = content.is_some_and(|content| content[used..].iter().any(|&byte| byte != 0));
-        if version.is_some() && longer {
-            self.clear_tail(file, attributes.size, attributes.modified_ns)
-                .await?;
-            self.run(|volume| volume.set_changed(file, attributes.changed_ns))
-                .await?;
-        }
-        Ok(())
+        Ok(version.is_some() && longer)
     }
 }
 

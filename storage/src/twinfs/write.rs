@@ -14,7 +14,7 @@
 //! | a hole | a free block, or pair if the file is protected |
 //! | protected, not modified since the checkpoint | its other twin |
 //! | unprotected, of the checkpoint, `Overwrite::Relocate` | a free block; the old one is held until the next checkpoint |
-//! | unprotected, of the checkpoint, `Overwrite::InPlace` | where it is, once its checksum is in the log; as above if the log is full |
+//! | unprotected, of the checkpoint, `Overwrite::InPlace` | where it is, once its checksum is in the log; as above if the log is full, or if a file is cut within it |
 //! | modified or taken since the checkpoint | where it is |
 //!
 //! Until the commit no pointer has changed, so a write that fails leaves the file as it was and gives
@@ -27,7 +27,7 @@ use super::{
     TwinFs,
     file_tree::FILE_BYTES_MAX,
     io,
-    plan::{Plan, Request, Target},
+    plan::{PartOf, Plan, Request, Target},
 };
 use crate::{BLOCK_BYTES, Error, Result, block::BlockDevice, checksum::Checksum, file::Write};
 
@@ -36,7 +36,7 @@ const PLAN_BLOCKS_MAX: u64 = 1024;
 
 impl<D: BlockDevice, C> TwinFs<D, C> {
     /// [`crate::file::FileStore::write`], with the order already held.
-    pub(super) async fn write_blocks(&self, write: &Write<'_>, shrinking: bool) -> Result<()> {
+    pub(super) async fn write_blocks(&self, write: &Write<'_>, part: PartOf) -> Result<()> {
         let block = BLOCK_BYTES as u64;
         let blocks = write.checksums.len() as u64;
         let end = write
@@ -65,7 +65,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                 first,
                 count,
                 size,
-                shrinking,
+                part,
             };
             let data = write
                 .data
