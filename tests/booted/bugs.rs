@@ -5,8 +5,8 @@
 
 use galago::guest::Guest;
 
-use crate::bed::{number, power_off, run};
-use crate::every_fault::{GOES_ON, attempt, bed, content_of, lives};
+use crate::bed::{power_off, run};
+use crate::every_fault::{GOES_ON, attempt, bed, content_of, has_struck, lives};
 
 /// Rounds of work in which a bug must come to its moment, and that it is then given to show.
 const ROUNDS_MAX: u32 = 60;
@@ -32,13 +32,6 @@ fn bugs(guest: &mut Guest) -> Vec<Bug> {
         }
     };
     bugs.iter().map(bug).collect()
-}
-
-/// Whether nothing waits any more: it happened, or is a rule that has acted.
-fn has_struck(guest: &mut Guest) -> bool {
-    let listed = run(guest, "inject list");
-    let mut listed = listed["injections"].as_array().expect("a list").iter();
-    listed.all(|it| number(it, "hits") > 0)
 }
 
 /// What was wrong: nothing, or an error that was told.
