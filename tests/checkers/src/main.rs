@@ -15,9 +15,6 @@ use checkers::{
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
-/// Bytes that fuzzing may ever have.
-const PROCESS_BYTES_MAX: usize = 512 << 20;
-
 /// Room for the futures of the whole stack, nested one in the other.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -32,11 +29,15 @@ fn main() -> ExitCode {
         Some("check-order") => serde_json::from_str(&options)
             .map(|options| flush_order::check_logs(&options, |event| report::print(&event))),
         Some("fuzz-images") => serde_json::from_str(&options).map(|options| {
-            // What the runs check themselves comes first; this ends the process.
-            let _ = MEMORY.set_limit(PROCESS_BYTES_MAX);
+            let memory = hostile_images::Memory {
+                allocated: || MEMORY.allocated(),
+                limit: |bytes| {
+                    let limited = MEMORY.set_limit(bytes);
+                    limited.expect("it is more than there is");
+                },
+            };
             let tell = |event| report::print(&event);
-            let fuzz =
-                move || hostile_images::fuzz(&options, || MEMORY.allocated(), tell).summary();
+            let fuzz = move || hostile_images::fuzz(&options, memory, tell).summary();
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
             let thread = thread.spawn(fuzz).expect("a thread");
             let summary = thread.join();

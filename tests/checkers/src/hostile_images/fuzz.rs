@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     collections::HashSet,
+    fmt,
     rc::Rc,
     sync::{
         Arc,
@@ -29,12 +30,20 @@ use crate::{
 
 /// Failures after which nothing more is tried.
 const FAILURES_MAX: u64 = 10;
-/// Bytes that one run may have at a time: the caches of a mirror, and as much again.
+/// Bytes that one run may have whenever a call has ended: the caches of a mirror, and as much again.
 const RUN_BYTES_MAX: usize = 96 << 20;
+/// Bytes that it may have within a call. Beyond them the allocator refuses, and that ends the process.
+const RUN_BYTES_PEAK: usize = 2 * RUN_BYTES_MAX;
 /// How long a run may take; it takes milliseconds.
 const RUN_LIMIT: Duration = Duration::from_secs(30);
-/// Runs between two words about how far it is.
-const RUNS_BETWEEN: u64 = 50;
+/// The memory of the process.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// How many bytes it has.
+    pub allocated: fn() -> usize,
+    /// Has the allocator refuse what would make it more than so many.
+    pub limit: fn(usize),
+}
 
 /// What to do.
 #[derive(Clone, Debug, Deserialize)]
@@ -124,8 +133,9 @@ fn failure(run: u64, what: String) -> Event {
     }
 }
 
-/// Tries images. `allocated` tells how many bytes the process has.
-pub fn fuzz(options: &Options, allocated: fn() -> usize, mut tell: impl FnMut(Event)) -> Outcome {
+/// Tries images. Each is told before it is tried: whoever finds the process ended knows by which.
+pub fn fuzz(options: &Options, memory: Memory, mut tell: impl FnMut(Event)) -> Outcome {
+    let allocated = memory.allocated;
     let volumes = Volume::all();
     let watchdog = Watchdog::begin(|run| {
         report::print(&failure(
@@ -146,7 +156,13 @@ pub fn fuzz(options: &Options, allocated: fn() -> usize, mut tell: impl FnMut(Ev
             break;
         }
         watchdog.0.store(run, Ordering::Relaxed);
+        tell(Event::Progress {
+            done: outcome.runs,
+            total,
+            text: format!("image {run}, {} failed", outcome.failures),
+        });
         let before = allocated();
+        (memory.limit)(before.saturating_add(RUN_BYTES_PEAK));
         let most = Rc::new(Cell::new(0));
         let seen = most.clone();
         let bounds = move || {
@@ -168,19 +184,27 @@ pub fn fuzz(options: &Options, allocated: fn() -> usize, mut tell: impl FnMut(Ev
         }
         outcome.runs += 1;
         outcome.bytes_max = outcome.bytes_max.max(most.get());
-        if outcome.runs.is_multiple_of(RUNS_BETWEEN) {
-            tell(Event::Progress {
-                done: outcome.runs,
-                total,
-                text: format!("up to image {run}, {} failed", outcome.failures),
-            });
-        }
     }
     outcome
 }
 
+/// An image: which disk of which volume, and what was done to it.
+pub struct Case {
+    volume: usize,
+    disk: usize,
+    /// The mutations, in order.
+    pub done: Vec<Mutation>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { volume, disk, done } = self;
+        write!(f, "volume {volume}, disk {disk}, {done:?}")
+    }
+}
+
 /// The image of this number: what was done to it, and what came of that.
-pub fn one(volumes: &[Volume], run: u64, bounds: &dyn Fn()) -> (String, Result<Found, String>) {
+pub fn one(volumes: &[Volume], run: u64, bounds: &dyn Fn()) -> (Case, Result<Found, String>) {
     let mut random = Random::new(run);
     let number = random.below(volumes.len() as u64) as usize;
     let volume = &volumes[number];
@@ -212,7 +236,11 @@ pub fn one(volumes: &[Volume], run: u64, bounds: &dyn Fn()) -> (String, Result<F
     };
     disks[which] = image.disk;
     let held: Disks = disks.into_iter().map(Some).collect();
-    let case = format!("volume {number}, disk {which}, {done:?}");
+    let case = Case {
+        volume: number,
+        disk: which,
+        done,
+    };
     let work = || {
         exercise(
             &held,

@@ -18,7 +18,7 @@ mod spoil;
 mod using;
 mod volume;
 
-pub use fuzz::{Options, Outcome, fuzz};
+pub use fuzz::{Memory, Options, Outcome, fuzz};
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,9 @@ use storage::vfs::FileSystem as _;
 use tests::stack::{TestClock, on_a_large_stack};
 
 use super::{
-    fuzz::{Options, fuzz, one},
+    fuzz::{Memory, Options, fuzz, one},
     image::Image,
+    mutate::MUTATIONS,
     using::exercise,
     volume::Volume,
 };
@@ -33,10 +34,20 @@ const RUNS: std::ops::Range<u64> = 0..60;
 fn images_of_fixed_seeds_do_no_harm() {
     on_a_large_stack(|| {
         let volumes = Volume::all();
+        let (mut done, mut mounted, mut right, mut errors) = (Vec::new(), 0, 0, 0);
         for run in RUNS.chain(FOUND_ONCE) {
             let (case, result) = one(&volumes, run, &|| {});
-            assert!(result.is_ok(), "image {run}, {case}: {result:?}");
+            let found = result.unwrap_or_else(|what| panic!("image {run}, {case}: {what}"));
+            mounted += u64::from(found.mounted);
+            right += found.right;
+            errors += found.errors;
+            done.extend(case.done);
         }
+        for mutation in MUTATIONS {
+            assert!(done.contains(&mutation), "{mutation:?} is in no image");
+        }
+        let told = format!("{mounted} mounted, {right} parts compared, {errors} errors");
+        assert!(mounted > 30 && right > 100 && errors > 100, "{told}");
     });
 }
 
@@ -119,10 +130,14 @@ fn a_volume_has_overwrites_that_no_checkpoint_knows() {
 fn memory_without_bound_is_found() {
     static BYTES: OnceLock<AtomicUsize> = OnceLock::new();
     on_a_large_stack(|| {
-        let allocated = || {
-            BYTES
-                .get_or_init(AtomicUsize::default)
-                .fetch_add(1 << 20, Ordering::Relaxed)
+        static LIMIT: AtomicUsize = AtomicUsize::new(0);
+        let memory = Memory {
+            allocated: || {
+                BYTES
+                    .get_or_init(AtomicUsize::default)
+                    .fetch_add(1 << 20, Ordering::Relaxed)
+            },
+            limit: |bytes| LIMIT.store(bytes, Ordering::Relaxed),
         };
         let options = Options {
             seed: 0,
@@ -130,10 +145,13 @@ fn memory_without_bound_is_found() {
             minutes: None,
         };
         let mut told = Vec::new();
-        let outcome = fuzz(&options, allocated, |event| told.push(format!("{event:?}")));
+        let outcome = fuzz(&options, memory, |event| told.push(format!("{event:?}")));
         assert_eq!(outcome.failures, 1, "{told:?}");
+        // Before it is tried, should the allocator end it.
+        assert!(told[0].contains("image 0, 0 failed"), "{told:?}");
+        assert_eq!(LIMIT.load(Ordering::Relaxed), 192 << 20);
         assert!(
-            told[0].contains("MiB for one image") && told[0].contains("--seed 0"),
+            told[1].contains("MiB for one image") && told[1].contains("--seed 0"),
             "{told:?}"
         );
     });
