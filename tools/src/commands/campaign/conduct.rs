@@ -1,20 +1,19 @@
 //! Conducting a campaign: who makes which experiment, and when it ends.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::experiment::{Kind, perform, settle};
 use super::progress::Progress;
+use super::queue::Queue;
 use super::record::{Identity, Outcome, Record};
 use super::results::Results;
-use super::rig::{MEMORY_MIB, Rig, Workshop};
+use super::rig::Rig;
 use super::summary;
+use super::workshop::{MEMORY_MIB, Workshop};
 use crate::Failure;
 use crate::cli::campaign::Experiments;
 use crate::guest::{Description, Prepared};
@@ -30,9 +29,6 @@ const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 /// Experiments in a row that the host may spoil before the campaign stops.
 const HARNESS_MAX: u32 = 3;
-
-/// How often one experiment may be spoilt before it is left.
-const SPOILT_MAX: u32 = 3;
 
 /// A campaign as it was asked for.
 pub struct Campaign<'a> {
@@ -98,7 +94,7 @@ impl Campaign<'_> {
     ) -> Result<()> {
         let path = self.path()?;
         let shard = self.experiments.shard;
-        let numbers: VecDeque<u64> = (0..self.experiments.count)
+        let numbers: Vec<u64> = (0..self.experiments.count)
             .filter(|&number| shard.has(number) && !results.has(number))
             .collect();
         let wanted = numbers.len() as u64;
@@ -187,53 +183,6 @@ impl Campaign<'_> {
     }
 }
 
-/// Experiments that nobody has begun, and those that the host has spoilt.
-struct Queue {
-    numbers: Mutex<VecDeque<u64>>,
-    /// How often each was spoilt.
-    spoilt: Mutex<BTreeMap<u64, u32>>,
-    stop: AtomicBool,
-}
-
-impl Queue {
-    fn new(numbers: VecDeque<u64>) -> Self {
-        Self {
-            numbers: Mutex::new(numbers),
-            spoilt: Mutex::default(),
-            stop: AtomicBool::new(false),
-        }
-    }
-
-    fn next(&self) -> Option<u64> {
-        if self.stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        lock(&self.numbers).pop_front()
-    }
-
-    /// Has an experiment that the host has spoilt done again, at the end, unless it always is.
-    fn put_back(&self, number: u64) {
-        let mut spoilt = lock(&self.spoilt);
-        let times = spoilt.entry(number).or_default();
-        *times += 1;
-        if *times < SPOILT_MAX {
-            lock(&self.numbers).push_back(number);
-        }
-    }
-
-    fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    fn left(&self) -> usize {
-        lock(&self.numbers).len()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One thread: a rig, and experiment after experiment on it.
 fn work(
     kind: &dyn Kind,
@@ -274,26 +223,5 @@ fn only(kind: &dyn Kind, identity: &Identity, number: u64, workshop: &Workshop) 
         Outcome::Recovered | Outcome::StoppedAsDocumented => Ok(()),
         Outcome::Harness => Err(Failure::Host(record.why.unwrap_or_default()).into()),
         Outcome::VisibleFailure => Err(Failure::Check(record.why.unwrap_or_default()).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_host_spoils_is_done_again_and_not_for_ever() {
-        let queue = Queue::new([1, 2].into());
-        assert_eq!(queue.next(), Some(1));
-        queue.put_back(1);
-        assert_eq!((queue.next(), queue.next()), (Some(2), Some(1)));
-        queue.put_back(1);
-        assert_eq!(queue.left(), 1);
-        assert_eq!(queue.next(), Some(1));
-        queue.put_back(1);
-        assert_eq!(queue.next(), None);
-        queue.put_back(2);
-        queue.stop();
-        assert_eq!((queue.next(), queue.left()), (None, 1));
     }
 }

@@ -11,7 +11,8 @@ use super::heard::Heard;
 use super::load::Plan;
 use super::moment::Moment;
 use super::record::{Identity, Outcome, Record};
-use super::rig::{Rig, Setting, is_hosts};
+use super::rig::{Rig, is_hosts};
+use super::workshop::Setting;
 use crate::Failure;
 
 /// What a user sees, and the documents say: an error, a stop.

@@ -14,9 +14,10 @@ use super::kill::wait_for_manager;
 use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
-use super::rig::{Rig, Setting, is_hosts};
+use super::rig::{Rig, is_hosts};
 use super::subject::{LIMIT, Subject, Told, succeeded};
 use super::targets::Targets;
+use super::workshop::Setting;
 use crate::cli::campaign::Experiments;
 
 /// The task that answers.

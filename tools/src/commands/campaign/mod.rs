@@ -23,6 +23,7 @@ mod moment;
 mod postmark;
 mod power_cut;
 mod progress;
+mod queue;
 mod random;
 mod record;
 mod results;
@@ -30,6 +31,7 @@ mod rig;
 mod subject;
 mod summary;
 mod targets;
+mod workshop;
 
 use anyhow::Result;
 

@@ -7,18 +7,15 @@ use stack::Stack;
 
 use super::heard::Heard;
 use super::postmark::WHOLE_FILES;
-use super::random::Random;
 use super::subject::{LIMIT, Subject, Told};
+use super::workshop::{Setting, Workshop};
 use crate::Failure;
-use crate::guest::{Accelerator, Description, Disk, Guest, Machine, Prepared, with_argument};
+use crate::guest::Guest;
 use crate::host::folder::TempFolder;
 use crate::host::images;
 
 /// Size of each disk.
 const DISK_BYTES: u64 = 512 << 20;
-
-/// Memory of a guest in MiB.
-pub const MEMORY_MIB: u32 = 512;
 
 /// Files that are there and synced before the first experiment, to be found as they were after the last.
 const KEPT: &str = "files=100 transactions=100 size=4k-28k location=/kept seed=7 keep=true";
@@ -28,71 +25,6 @@ const EXPERIMENTS_MAX: u32 = 200;
 
 /// Lines of the console that are kept of what went wrong.
 const CONSOLE_LINES: usize = 40;
-
-/// Sizes of the cache: the usual one, and some that make it write early and often.
-const CACHE_PAGES: [Option<u32>; 4] = [None, Some(2048), Some(512), Some(256)];
-
-/// Experiments in a row with the same cache, so that not each of them boots.
-const SAME_SETTING: u64 = 32;
-
-/// What of the machine an experiment may choose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
-    /// Pages of the cache, where the stack's description leaves it the usual size.
-    pub cache_pages: Option<u32>,
-    /// The file stores overwrite data where they are.
-    pub in_place: bool,
-}
-
-impl Setting {
-    /// The machine of experiment `number`; in brief, the same for all.
-    pub fn for_number(seed: u64, number: u64, brief: bool) -> Self {
-        let number = if brief { 0 } else { number };
-        let mut random = Random::new(!seed, number / SAME_SETTING);
-        Self {
-            cache_pages: *random.pick(&CACHE_PAGES),
-            in_place: random.one_in(2),
-        }
-    }
-}
-
-/// What a campaign needs to boot guests.
-pub struct Workshop {
-    /// The guest's programs.
-    pub prepared: Prepared,
-    /// Who executes guests.
-    pub accelerator: Accelerator,
-    /// The stack's name or file.
-    pub stack: String,
-    /// What is in it.
-    pub description: Description,
-    /// What is booted, by its hash.
-    pub build: String,
-}
-
-impl Workshop {
-    fn machine(&self, setting: Setting, images: &[PathBuf]) -> Result<Machine> {
-        let mut machine = self.prepared.machine(&self.stack, MEMORY_MIB)?;
-        machine.accelerator = self.accelerator;
-        machine.disks = Disk::numbered(images.iter().cloned());
-        let text = &mut machine.archive.description;
-        if let Some(pages) = setting.cache_pages {
-            *text = with_argument(text, "cache", "pages", &pages.to_string());
-        }
-        if setting.in_place {
-            *text = with_argument(text, "twinfs", "overwrite", "in-place");
-        }
-        Ok(machine)
-    }
-
-    /// Disks that the stack cannot do without.
-    fn disks(&self) -> usize {
-        let tasks = self.description.stack.tasks.iter();
-        tasks
-            .filter(|task| task.device.is_some() && !task.optional)
-            .count()
-    }
-}
 
 /// What one thread makes experiments with.
 pub struct Rig<'a> {
@@ -282,36 +214,4 @@ pub fn is_hosts(error: &anyhow::Error) -> bool {
         Some(Failure::Guest { .. } | Failure::Check(_))
     );
     !of_guest && !error.is::<Told>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::project::Project;
-
-    #[test]
-    fn every_setting_makes_a_stack_that_can_be_started() {
-        let project = Project::find().expect("tests run in a checkout");
-        for name in project.stack_names() {
-            let text = project.stack(&name).expect("a stack");
-            let text = with_argument(&text, "cache", "pages", "512");
-            let text = with_argument(&text, "twinfs", "overwrite", "in-place");
-            let stack = stack::Stack::parse(&text).unwrap_or_else(|it| panic!("{name}: {it:?}"));
-            for task in &stack.tasks {
-                let has = |word: &str| task.arguments.split(' ').any(|it| it == word);
-                assert_eq!(
-                    has("pages=512"),
-                    task.program == "cache",
-                    "{name}: {}",
-                    task.arguments
-                );
-                assert_eq!(
-                    has("overwrite=in-place"),
-                    task.program == "twinfs",
-                    "{name}"
-                );
-                assert!(!has("pages=16384"));
-            }
-        }
-    }
 }

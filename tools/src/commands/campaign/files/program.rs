@@ -186,6 +186,10 @@ impl Program {
     /// [`Failure::Check`](crate::Failure::Check) if there is none.
     pub fn left_by_block(&self, subject: &mut Subject, in_place: bool) -> Result<Vec<Left>> {
         let lines = subject.output(&format!("blocks {}", self.top))?;
+        self.like(&lines, in_place)
+    }
+
+    fn like(&self, lines: &[String], in_place: bool) -> Result<Vec<Left>> {
         let mut hashes = Hashes::default();
         let (mut left, mut nearest): (_, Option<Vec<String>>) = (Vec::new(), None);
         for state in self.synced..self.states.len() {
@@ -194,7 +198,7 @@ impl Program {
             } else {
                 &[]
             };
-            let found = self.states[state].compare(&lines, later, &mut hashes);
+            let found = self.states[state].compare(lines, later, &mut hashes);
             let fewer = |other: &Vec<String>| found.differences.len() < other.len();
             if found.differences.is_empty() {
                 left.push(Left {
@@ -217,5 +221,60 @@ impl Program {
             self.top,
             since.join("; ")
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::survey::tests::{file, lines};
+    use super::*;
+
+    /// A program that wrote into a file, wrote over it, and over it again.
+    fn program() -> Program {
+        let mut program = Program::new("/e1/p0".into(), Random::new(1, 0));
+        for (seed, offset) in [(1, 0), (2, 0), (3, 4096)] {
+            let after = program.state().after(&file(seed, offset, 9000));
+            program.states.extend(after);
+            let command = (format!("fill {seed}"), Vec::new());
+            program.commands.resize(program.states.len(), command);
+            program.reached = program.states.len() - 1;
+        }
+        program
+    }
+
+    fn states(program: &Program, lines: &[String], in_place: bool) -> Vec<usize> {
+        let left = program.like(lines, in_place).unwrap_or_default();
+        left.iter().map(|left| left.state).collect()
+    }
+
+    #[test]
+    fn what_was_synced_must_be_there_and_what_came_after_may() {
+        let mut program = program();
+        let shown: Vec<_> = program.states[2..].iter().map(lines).collect();
+        assert_eq!(states(&program, &[], false), [0], "nothing was synced");
+        assert_eq!(states(&program, &shown[0], false), [2]);
+        program.is_synced(3);
+        assert!(states(&program, &[], false).is_empty());
+        assert!(states(&program, &shown[0], false).is_empty(), "older");
+        assert_eq!(states(&program, &shown[1], false), [3]);
+        program.is_synced(1);
+        assert!(states(&program, &shown[0], false).is_empty(), "it stays so");
+    }
+
+    #[test]
+    fn blocks_of_later_writes_are_there_only_if_data_are_overwritten_in_place() {
+        let program = program();
+        // The first block as of the second write, the others as of the first.
+        let (old, new) = (lines(&program.states[2]), lines(&program.states[3]));
+        let (mut mixed, first) = (old[0].clone(), "f 9000 ".len());
+        mixed.replace_range(first..first + 16, &new[0][first..first + 16]);
+        assert_eq!(states(&program, std::slice::from_ref(&mixed), true), [2]);
+        assert!(states(&program, &[mixed], false).is_empty());
+        let unreadable = old[0].replacen(&old[0][first..first + 16], "!", 1);
+        assert_eq!(
+            states(&program, std::slice::from_ref(&unreadable), true),
+            [2]
+        );
+        assert!(states(&program, &[unreadable], false).is_empty());
     }
 }

@@ -181,11 +181,11 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::operation::Operation;
     use super::*;
 
-    fn file(seed: u32, offset: usize, length: usize) -> Operation {
+    pub fn file(seed: u32, offset: usize, length: usize) -> Operation {
         Operation::Fill {
             path: "a".into(),
             offset,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     /// What the guest would show.
-    fn lines(state: &State) -> Vec<String> {
+    pub fn lines(state: &State) -> Vec<String> {
         let bytes = state.content_of("a").expect("a file");
         let hashes: Vec<String> = bytes.chunks(BLOCK_BYTES).map(hash).collect();
         vec![format!("f {} {} a", bytes.len(), hashes.join(","))]
