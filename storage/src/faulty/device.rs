@@ -1,6 +1,6 @@
 //! The filter: every request meets the rules on its way to the disk.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::cell::{Cell, RefCell};
 
 use super::{
@@ -42,7 +42,11 @@ pub struct Faulty<D, T> {
     pub(super) kinds: RefCell<Kinds>,
     /// The types are being followed: a rule needs them.
     pub(super) learning: Cell<bool>,
+    keep: RefCell<Option<Keep>>,
 }
+
+/// What keeps rules and how far they are.
+type Keep = Box<dyn FnMut(&[Armed])>;
 
 impl<D: BlockDevice, T: Timer> Faulty<D, T> {
     /// The disk `device`, without any rule.
@@ -55,6 +59,19 @@ impl<D: BlockDevice, T: Timer> Faulty<D, T> {
             rules: RefCell::default(),
             kinds: RefCell::default(),
             learning: Cell::new(false),
+            keep: RefCell::new(None),
+        }
+    }
+
+    /// Has `keep` told of the rules as they are whenever that changes; when one acts, before anything comes of
+    /// it: it may be what ends the filter.
+    pub fn keep_with(&self, keep: impl FnMut(&[Armed]) + 'static) {
+        self.keep.replace(Some(Box::new(keep)));
+    }
+
+    fn keep(&self) {
+        if let Some(keep) = &mut *self.keep.borrow_mut() {
+            keep(self.rules.borrow().all());
         }
     }
 
@@ -73,13 +90,17 @@ impl<D: BlockDevice, T: Timer> Faulty<D, T> {
         if matches!(rule.place, super::Place::Kind(_)) {
             self.learn().await;
         }
-        self.rules.borrow_mut().add(number, rule)
+        let number = self.rules.borrow_mut().add(number, rule)?;
+        self.keep();
+        Ok(number)
     }
 
     /// Removes a rule; [`Error::NotFound`]. A disk that it killed lives again. What it did to what is
     /// stored stays.
     pub fn remove(&self, number: u32) -> Result<()> {
-        self.rules.borrow_mut().remove(number)
+        self.rules.borrow_mut().remove(number)?;
+        self.keep();
+        Ok(())
     }
 
     /// All rules, and how far each is.
@@ -108,6 +129,7 @@ impl<D: BlockDevice, T: Timer> Faulty<D, T> {
     /// The rules that act on a request, and the faults of those that are no matter of its data: it
     /// is delayed, or fails.
     async fn meet(&self, operation: Operation, sector: u64, sectors: u64) -> Result<Vec<Hit>> {
+        let geometry = self.alive()?;
         if !self.rules.borrow().concern(operation) {
             return Ok(Vec::new());
         }
@@ -115,8 +137,9 @@ impl<D: BlockDevice, T: Timer> Faulty<D, T> {
             let kinds = self.kinds.borrow();
             let mut rules = self.rules.borrow_mut();
             let end = sector.saturating_add(sectors);
-            rules.hits(operation, sector..end, |block| kinds.of(block))
+            rules.hits(operation, sector..end, &geometry, |block| kinds.of(block))
         };
+        self.keep();
         for hit in &hits {
             match hit.action {
                 Action::Slow { ms } => self.timer.sleep_ms(ms).await,
@@ -171,7 +194,6 @@ impl<D: BlockDevice, T: Timer> Faulty<D, T> {
 
     /// Discards and zeroes: they meet the rules for writes as far as these need no data.
     async fn erase(&self, sector: u64, sectors: u64) -> Result<Vec<Hit>> {
-        self.alive()?;
         let mut hits = self.meet(Operation::Write, sector, sectors).await?;
         hits.retain(|hit| !matches!(hit.action, Action::Slow { .. }));
         Ok(hits)
@@ -189,7 +211,6 @@ impl<D: BlockDevice, T: Timer> BlockDevice for Faulty<D, T> {
     }
 
     async fn read(&self, sector: u64, mut data: Sink<'_>) -> Result<()> {
-        self.alive()?;
         let len = data.len();
         let sectors = (len / SECTOR_BYTES) as u64;
         let mut hits = self.meet(Operation::Read, sector, sectors).await?;
@@ -246,7 +267,6 @@ impl<D: BlockDevice, T: Timer> BlockDevice for Faulty<D, T> {
     }
 
     async fn flush(&self) -> Result<()> {
-        self.alive()?;
         let hits = self.meet(Operation::Flush, 0, 0).await?;
         if hits.iter().any(|hit| hit.action == Action::LostFlush) {
             return Ok(());

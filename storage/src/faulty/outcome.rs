@@ -35,7 +35,7 @@ impl Outcome {
 
     /// What a fault makes of it.
     pub fn suffer(&mut self, hit: &mut Hit, geometry: &Geometry) {
-        let unit = u64::from(geometry.alignment_sectors.max(1));
+        let unit = unit(geometry);
         for run in hit.runs.clone() {
             match hit.action {
                 Action::Corrupt { bytes } => self.corrupt(run, bytes, &mut hit.random),
@@ -50,15 +50,11 @@ impl Outcome {
                     drop(self.take(run.start + kept..run.end));
                 }
                 Action::MisdirectedWrite { to } => {
-                    let len = run.end - run.start;
-                    let (first, last) = to.unwrap_or((0, u64::MAX));
-                    let end = last.saturating_add(1).min(geometry.sectors);
-                    let places = (end.saturating_sub(first) / unit)
-                        .saturating_sub((len / unit).saturating_sub(1));
-                    let target = (first + hit.random.below(places) * unit).next_multiple_of(unit);
-                    if places == 0 || target + len > geometry.sectors {
+                    let elsewhere = Elsewhere::of(&run, to, geometry);
+                    if elsewhere.count() == 0 {
                         continue;
                     }
+                    let target = elsewhere.pick(&mut hit.random);
                     for (at, bytes) in (target..).zip(self.take(run)) {
                         self.sectors.insert(at, bytes);
                     }
@@ -115,6 +111,60 @@ impl Outcome {
             }
         }
         writes
+    }
+}
+
+/// Whether an action changes anything if these sectors are written. Where it does not, it has not struck.
+pub fn strikes(action: Action, run: &Range<u64>, geometry: &Geometry) -> bool {
+    let (len, unit) = (run.end.saturating_sub(run.start), unit(geometry));
+    match action {
+        Action::TornWrite { sectors: 0 } => len > 1,
+        Action::TornWrite { sectors } => u64::from(sectors) / unit * unit < len,
+        Action::MisdirectedWrite { to } => Elsewhere::of(run, to, geometry).count() > 0,
+        _ => true,
+    }
+}
+
+/// Sectors of which a write must have a multiple.
+fn unit(geometry: &Geometry) -> u64 {
+    geometry.alignment_sectors.max(1).into()
+}
+
+/// Where a run can go that goes astray: places that it fits into, and not its own.
+struct Elsewhere {
+    first: u64,
+    unit: u64,
+    places: u64,
+    own: Option<u64>,
+}
+
+impl Elsewhere {
+    fn of(run: &Range<u64>, to: Option<(u64, u64)>, geometry: &Geometry) -> Self {
+        let unit = unit(geometry);
+        let (first, last) = to.unwrap_or((0, u64::MAX));
+        let first = first.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+        let end = last.saturating_add(1).min(geometry.sectors);
+        let room = end.saturating_sub(first);
+        let spare = room.checked_sub(run.end.saturating_sub(run.start));
+        let places = spare.map_or(0, |spare| spare / unit + 1);
+        let from_first = run.start.checked_sub(first);
+        let own = from_first.filter(|it| it.is_multiple_of(unit) && it / unit < places);
+        Self {
+            first,
+            unit,
+            places,
+            own: own.map(|it| it / unit),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.places - u64::from(self.own.is_some())
+    }
+
+    fn pick(&self, random: &mut Random) -> u64 {
+        let index = random.below(self.count());
+        let index = index + u64::from(self.own.is_some_and(|own| index >= own));
+        self.first + index * self.unit
     }
 }
 

@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     kind::Kind,
+    outcome::strikes,
     random::Random,
     rule::{Action, Operation, Place, Rule},
 };
-use crate::{BLOCK_BYTES, Error, Result, block::SECTOR_BYTES};
+use crate::{
+    BLOCK_BYTES, Error, Result,
+    block::{Geometry, SECTOR_BYTES},
+};
 
 /// Most rules of one filter.
 pub const RULES_MAX: usize = 64;
@@ -130,11 +134,13 @@ impl Rules {
         armed.any(|it| it.left() != Some(0) && it.rule.concerns(operation))
     }
 
-    /// What the rules do to a request, in their order, and counts them down.
+    /// What the rules do to a request, in their order, and counts them down. A request of which an action
+    /// can change nothing does not match.
     pub fn hits(
         &mut self,
         operation: Operation,
         sectors: Range<u64>,
+        geometry: &Geometry,
         kind_of: impl Fn(u64) -> Kind,
     ) -> Vec<Hit> {
         let mut hits = Vec::new();
@@ -143,7 +149,8 @@ impl Rules {
             if armed.left() == Some(0) || !rule.concerns(operation) {
                 continue;
             }
-            let runs = matching(rule.place, operation, sectors.clone(), &kind_of);
+            let mut runs = matching(rule.place, operation, sectors.clone(), &kind_of);
+            runs.retain(|run| strikes(rule.action, run, geometry));
             if runs.is_empty() {
                 continue;
             }

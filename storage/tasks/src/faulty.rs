@@ -8,8 +8,6 @@
 extern crate alloc;
 
 use alloc::rc::Rc;
-use core::cell::RefCell;
-
 use runtime::{start, surviving::RoleMemory, time};
 use storage::{
     block::{self, SECTOR_BYTES},
@@ -59,20 +57,19 @@ async fn run() {
     if let Err(error) = filter.restore(rules) {
         log::error!("the rules that were kept make no sense, and are dropped: {error}");
     }
-    let kept = Rc::new(RefCell::new(kept));
+    if let Some(mut kept) = kept {
+        filter.keep_with(move |rules| kept.keep(rules));
+    }
     runtime::serve(CALLS_MAX, move |request| {
-        let (filter, kept) = (filter.clone(), kept.clone());
+        let filter = filter.clone();
         async move {
             let (send, receive) = (request.send(), request.receive());
-            // Only the manager decides about faults; everybody else has a disk here.
+            // Only the manager decides about faults; everybody else has a disk here, whatever they ask for.
             let reply = if request.from() == abi::MANAGER {
                 faulty::serve(&*filter, request.message(), receive).await
             } else {
                 block::serve(&*filter, request.message(), send, receive).await
             };
-            if let Some(kept) = &mut *kept.borrow_mut() {
-                kept.keep(&filter.rules());
-            }
             request.reply(&reply);
         }
     })

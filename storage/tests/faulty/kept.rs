@@ -1,12 +1,57 @@
 //! Rules outlive the filter, and count on where they were.
 
+use std::rc::Rc;
+
 use futures_executor::block_on;
+use futures_util::FutureExt as _;
 use storage::{
-    faulty::{Action, KEPT_PAGES, Kept, Persistence, Place, RULES_MAX, Rule},
+    block::{BlockDevice as _, ram::RamDisk},
+    faulty::{Action, Faulty, KEPT_PAGES, Kept, Persistence, Place, RULES_MAX, Rule, Timer},
     surviving::Heap,
 };
 
 use crate::{faulty, read};
+
+/// A wait that whoever waits does not live to the end of.
+struct TooLong;
+
+impl Timer for TooLong {
+    async fn sleep_ms(&self, _: u32) {
+        core::future::pending().await
+    }
+}
+
+/// A filter whose request takes too long is ended by the manager. Its successor must not do it all over again.
+#[test]
+fn a_rule_that_ends_its_filter_has_acted() {
+    let memory = Heap::new(KEPT_PAGES);
+    let (mut kept, _) = Kept::open(memory.clone()).unwrap();
+    let filter = Faulty::new(Rc::new(RamDisk::new(64)), TooLong, Persistence::Written);
+    block_on(filter.attach()).unwrap();
+    filter.keep_with(move |rules| kept.keep(rules));
+    let rules = [
+        Rule {
+            skip: 1,
+            ..Rule::new(Action::Slow { ms: 40_000 })
+        },
+        Rule::new(Action::LostFlush),
+    ];
+    for (rule, number) in rules.into_iter().zip(1..) {
+        block_on(filter.add(Some(number), rule)).unwrap();
+    }
+    assert!(filter.flush().now_or_never().is_some(), "spared");
+    filter.remove(2).unwrap();
+    assert!(filter.flush().now_or_never().is_none());
+    let rules = filter.rules();
+    drop(filter);
+
+    let (kept, lost) = Kept::open(memory.next_instance()).unwrap();
+    assert_eq!((kept.rules(), lost), (rules, 0));
+    let (_, next, slept) = faulty(64, Persistence::Written);
+    next.restore(kept.rules()).unwrap();
+    block_on(next.flush()).unwrap();
+    assert_eq!(*slept.0.borrow(), []);
+}
 
 #[test]
 fn rules_count_on_where_they_were() {

@@ -106,6 +106,50 @@ fn a_dead_disk_stays_dead_until_the_rule_goes() {
     assert!(read(&filter, 0, 1).is_ok());
 }
 
+/// Who counts what has struck counts what has changed something.
+#[test]
+fn a_rule_acts_on_nothing_that_it_cannot_change() {
+    let within = |first, last| Action::MisdirectedWrite {
+        to: Some((first, last)),
+    };
+    let torn = |sectors| Action::TornWrite { sectors };
+    // From sector 8 on; the first so many change nothing.
+    for (action, spared, struck) in [
+        (torn(0), 1, 2),
+        (torn(3), 3, 4),
+        (within(8, 11), 4, 3),
+        (within(9, 10), 3, 2),
+        (within(60, u64::MAX), 5, 4),
+        (within(70, 80), 1, 0),
+    ] {
+        let (_, filter, _) = faulty(64, Persistence::Written);
+        block_on(filter.add(None, Rule::new(action))).unwrap();
+        let acts = |count| {
+            write(&filter, 8, &run_of(8, count, count)).unwrap();
+            let changed = read(&filter, 8, count).unwrap() != run_of(8, count, count);
+            let armed = filter.rules()[0];
+            assert_eq!((changed, armed.matched), (armed.acted > 0, armed.acted));
+            changed
+        };
+        assert!(!acts(spared), "{action:?}, {spared} sectors");
+        assert!(struck == 0 || acts(struck), "{action:?}, {struck} sectors");
+    }
+}
+
+#[test]
+fn a_misdirected_write_never_comes_out_at_its_own_place() {
+    for seed in 0..100 {
+        let (_, filter, _) = faulty(64, Persistence::Written);
+        let rule = Rule {
+            seed,
+            ..Rule::new(Action::MisdirectedWrite { to: Some((7, 18)) })
+        };
+        block_on(filter.add(None, rule)).unwrap();
+        write(&filter, 8, &run_of(8, 8, 1)).unwrap();
+        assert_ne!(read(&filter, 8, 8).unwrap(), run_of(8, 8, 1), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_lost_flush_succeeds_and_is_none() {
     let (disk, filter, _) = faulty(64, Persistence::Written);
