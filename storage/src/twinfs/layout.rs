@@ -1,4 +1,4 @@
-//! Where everything is on a device: computed from four numbers of the root block.
+//! Where everything is on a device: computed from three numbers of the root block: blocks, inodes, twin offset.
 //!
 //! ```text
 //!  0      1 … 255     256    257

@@ -12,7 +12,7 @@ use storage::{
     file::{Client, serve, stays_pending},
     succession::Succession,
 };
-use storage_tasks::argument;
+use storage_tasks::{argument, switch};
 
 runtime::main!(run);
 
@@ -30,8 +30,8 @@ async fn run() {
         log_pages: argument("log_pages", defaults.log_pages),
         files: argument("files", defaults.files),
         read_ahead_pages: argument("read_ahead_pages", defaults.read_ahead_pages),
-        verify_reads: start::argument("verify_reads") != Some("off"),
-        roll_forward: start::argument("roll_forward") != Some("off"),
+        verify_reads: switch("verify_reads", defaults.verify_reads),
+        roll_forward: switch("roll_forward", defaults.roll_forward),
         ..defaults
     };
     if start::is_restart() && !config.roll_forward {

@@ -1,4 +1,4 @@
-//! What the tasks of the storage layers have in common: numbers from their descriptions.
+//! What the tasks of the storage layers have in common: arguments from their descriptions.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -17,4 +17,24 @@ pub fn argument<T: FromStr>(key: &str, default: T) -> T {
         log::warn!("argument {key}={text} makes no sense here, and is ignored");
         default
     })
+}
+
+/// Whether an argument is `on` or `off`; as [`argument`].
+#[must_use]
+pub fn switch(key: &str, default: bool) -> bool {
+    argument(key, Switch(default)).0
+}
+
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(()),
+        }
+    }
 }

@@ -12,7 +12,7 @@ use storage::{
     file::serve_store,
     twinfs::{Config, TwinFs},
 };
-use storage_tasks::argument;
+use storage_tasks::{argument, switch};
 
 runtime::main!(run);
 
@@ -27,7 +27,7 @@ async fn run() {
     let config = Config {
         cache_blocks: argument("cache_blocks", defaults.cache_blocks),
         overwrite: argument("overwrite", defaults.overwrite),
-        twins: start::argument("twins") != Some("off"),
+        twins: switch("twins", defaults.twins),
         ..defaults
     };
     let store = Rc::new(TwinFs::with_config(
