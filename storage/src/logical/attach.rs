@@ -60,8 +60,19 @@ impl<S: FileStore> Logical<S> {
         }
         let volume = Volume::new(&loaded, checkpoint.timestamp).ok_or(failure)?;
         // What somebody sees from here on is not gone back behind when another store comes back.
-        for (copy, error) in self.finish_on_all(&volume, checkpoint).await {
-            volume.take_out(copy.store, error);
+        match self.finish_on_all(&volume, checkpoint).await {
+            Ok(failures) => {
+                for (copy, error) in failures {
+                    volume.take_out(copy.store, error);
+                }
+            }
+            Err(error)
+                if volume.has_all_of(checkpoint)
+                    || loaded.iter().any(|part| part.knows_finished(checkpoint)) =>
+            {
+                log::warn!("no file store could be told that it is finished: {error}");
+            }
+            Err(error) => return Err(error),
         }
         self.open_mapping(&volume).await?;
         let checkpoint = volume.checkpoint.get();

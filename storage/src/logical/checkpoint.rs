@@ -34,16 +34,25 @@ impl<S: FileStore> Logical<S> {
     /// As [`Self::take_checkpoint`], for who has the barrier.
     pub(super) async fn take_checkpoint_of(&self, volume: &Volume) -> Result<Timestamp> {
         for round in 0..COPIES_MAX {
-            let checkpoint = volume.next_checkpoint()?;
-            let mut failures = match self.take_on_all(volume, checkpoint).await {
-                Ok(failures) => failures,
+            let (checkpoint, mut failures) = match self.take_on_all(volume).await {
+                Ok(taken) => taken,
                 // There is the checkpoint of the round before, with participants that lack it.
                 Err(_) if round > 0 => return self.stores.end(RestartReason::SyncFailed).await,
                 Err(error) => return Err(error),
             };
             volume.checkpoint.set(checkpoint.timestamp);
             if failures.is_empty() {
-                failures = self.finish_on_all(volume, checkpoint).await;
+                point::pass(Point::StoresSynced);
+                failures = match self.finish_on_all(volume, checkpoint).await {
+                    Ok(failures) => failures,
+                    // It is on all of them all the same. What comes next will tell.
+                    Err(error) => {
+                        log::warn!(
+                            "no file store could be told that the sync is finished: {error}"
+                        );
+                        Vec::new()
+                    }
+                };
             }
             if failures.is_empty() {
                 return Ok(checkpoint.timestamp);
@@ -55,27 +64,25 @@ impl<S: FileStore> Logical<S> {
         Err(Error::Device)
     }
 
-    /// Has all stores take this checkpoint; returns those that failed. An error, if none has taken it.
-    async fn take_on_all(
-        &self,
-        volume: &Volume,
-        checkpoint: Checkpoint,
-    ) -> Result<Vec<(Copy, Error)>> {
+    /// Writes the mapping, and has all stores take the next checkpoint, which names those that are at work
+    /// once they have the mapping: one that failed to take that is not a participant. Returns those that
+    /// failed. An error, if none has taken it.
+    async fn take_on_all(&self, volume: &Volume) -> Result<(Checkpoint, Vec<(Copy, Error)>)> {
         self.flush_mapping(volume).await?;
         point::pass(Point::MappingWritten);
+        let checkpoint = volume.next_checkpoint()?;
         let stores = volume.mapping_copies();
         let outcomes = self
             .on_all(volume, &stores, async |store, _| {
                 store.sync(checkpoint).await
             })
             .await;
-        point::pass(Point::StoresSynced);
         let failures = outcomes
             .iter()
             .filter_map(|(copy, it)| Some((*copy, it.err()?)));
         let failures: Vec<_> = failures.collect();
         if failures.len() < outcomes.len() {
-            return Ok(failures);
+            return Ok((checkpoint, failures));
         }
         if failures.iter().any(|&(_, error)| leaves_doubt(error)) {
             return self.stores.end(RestartReason::SyncFailed).await;
@@ -83,14 +90,15 @@ impl<S: FileStore> Logical<S> {
         Err(failures.first().map_or(Error::Device, |&(_, error)| error))
     }
 
-    /// Tells all stores that all of them have the checkpoint; returns those that failed.
+    /// Tells all stores that all of them have the checkpoint; returns those that failed. An error, if none
+    /// could be told.
     pub(super) async fn finish_on_all(
         &self,
         volume: &Volume,
         checkpoint: Checkpoint,
-    ) -> Vec<(Copy, Error)> {
+    ) -> Result<Vec<(Copy, Error)>> {
         if !checkpoint.has_way_back() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let stores = volume.mapping_copies();
         let outcomes = self
@@ -102,12 +110,10 @@ impl<S: FileStore> Logical<S> {
             .iter()
             .filter_map(|(copy, it)| Some((*copy, it.err()?)));
         let failures: Vec<_> = failures.collect();
-        if failures.len() == outcomes.len() {
-            // The checkpoint is on all of them all the same. What comes next will tell.
-            log::warn!("no file store could be told that the checkpoint is finished");
-            return Vec::new();
+        match failures.first() {
+            Some(&(_, error)) if failures.len() == outcomes.len() => Err(error),
+            _ => Ok(failures),
         }
-        failures
     }
 }
 

@@ -45,6 +45,14 @@ impl Part {
         checkpoint.present & bit(self.info.index) != 0
     }
 
+    /// Whether it knows that all participants have this checkpoint.
+    pub fn knows_finished(&self, checkpoint: Checkpoint) -> bool {
+        match self.info.previous {
+            Some(previous) if previous == checkpoint => true,
+            _ => self.info.newest == checkpoint && self.info.finished,
+        }
+    }
+
     fn identity(&self) -> (u128, u32, Algorithm) {
         (self.info.volume, self.info.stores, self.info.algorithm)
     }
@@ -192,12 +200,8 @@ fn is_settled(parts: &[Part], newest: Checkpoint) -> bool {
             part.info.newest.timestamp.0 < newest.timestamp.0.saturating_sub(1);
         part.took_part(newest) && !lacks_the_one_before
     };
-    let knows = |part: &Part| match part.info.previous {
-        Some(previous) if previous == newest => true,
-        _ => part.info.newest == newest && part.info.finished,
-    };
     let mut witnesses = parts.iter().filter(is_witness);
-    parts.iter().any(knows) || witnesses.all(|part| part.has(newest))
+    parts.iter().any(|part| part.knows_finished(newest)) || witnesses.all(|part| part.has(newest))
 }
 
 /// The checkpoint before `newest`, if a participant of `newest` has it and it is allowed.

@@ -67,6 +67,17 @@ impl Volume {
         self.slots.get(usize::from(store)).and_then(Cell::get)
     }
 
+    /// Whether all that took part in a checkpoint are at work.
+    pub fn has_all_of(&self, checkpoint: Checkpoint) -> bool {
+        checkpoint.present == self.set_present()
+    }
+
+    /// The parts that are at work, one bit each.
+    fn set_present(&self) -> u32 {
+        self.present()
+            .fold(0, |set, store| set | bit(u32::from(store)))
+    }
+
     /// The copies that are on stores at work.
     pub fn at_work(&self, copies: &[Copy]) -> Copies {
         copies
@@ -103,9 +114,7 @@ impl Volume {
     pub fn next_checkpoint(&self) -> Result<Checkpoint> {
         let timestamp = self.checkpoint.get().0.checked_add(1);
         let timestamp = Timestamp(timestamp.ok_or(Error::Corrupt)?);
-        let present = self
-            .present()
-            .fold(0, |set, store| set | bit(u32::from(store)));
+        let present = self.set_present();
         Ok(Checkpoint { timestamp, present })
     }
 

@@ -183,6 +183,37 @@ fn a_store_that_cannot_be_told_that_a_sync_is_finished_is_stale() {
     comes_back(&disks, synced, 2, 1);
 }
 
+/// A store that fails to take the mapping is no participant: if it were, the sync of the other would be
+/// undone when it comes back, as nobody could say that it was finished.
+#[test]
+fn a_store_that_fails_before_the_checkpoint_takes_no_part_in_it() {
+    let disks = disks(2);
+    let (layer, before) = stored(&disks);
+    write(&layer, 1, 2);
+    create(&layer, 2);
+    disks[1].fail(Call::Write, Error::Device, 1);
+    disks[0].fail(Call::Finish, Error::Device, 1);
+    assert_eq!(sync(&layer), before + 1);
+    drop(layer);
+    comes_back(&disks, before + 1, 1, 2);
+}
+
+/// One disk is here and has what the other may lack; nobody sees it before that is settled.
+#[test]
+fn what_may_be_gone_back_behind_is_not_loaded() {
+    let disks = disks(2);
+    let (layer, synced) = stored(&disks);
+    write(&layer, 1, 2);
+    dies_in_sync(layer, &disks[1], Call::Sync);
+    disks[0].fail(Call::Finish, Error::Device, 1);
+    let alone = layer_without(&disks, 1);
+    assert_eq!(block_on(alone.attach()), Err(Error::Device));
+    comes_back(&disks, synced, 2, 1);
+    // If it knows that the checkpoint is finished, it need not be told.
+    disks[0].fail(Call::Finish, Error::Device, 1);
+    assert_eq!(read(&attached(layer_without(&disks, 1)).0, 1), [1]);
+}
+
 /// After a sync that was interrupted, the only store that finished it cannot load the one before: the other
 /// goes on without it. What that one then has must never count again for who went on.
 #[test]
