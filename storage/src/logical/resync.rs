@@ -67,10 +67,15 @@ impl<S: FileStore> Logical<S> {
             target: crate::EVENT,
             r#"{{"event":"resync","blocks":{blocks},"rewritten":{rewritten},"bad":{lost}}}"#
         );
-        if let Err(error) = self.take_checkpoint_of(volume).await {
-            log::warn!("no checkpoint could be taken after resynchronisation: {error}");
+        let is_changed = rewritten > 0 || !volume.mapping.dirty().is_empty();
+        match self.take_checkpoint_of(volume).await {
+            // All is as it was, and a disk that takes no writes can still be read.
+            Err(error) if !is_changed => {
+                log::warn!("no checkpoint could be taken after resynchronisation: {error}");
+                Ok(())
+            }
+            taken => taken.map(|_| ()),
         }
-        Ok(())
     }
 
     /// Adds what a store reports.

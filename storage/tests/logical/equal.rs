@@ -234,3 +234,25 @@ fn a_source_that_fails_costs_the_others_nothing() {
         }
     }
 }
+
+/// A death below would undo what was rewritten on one disk, and nobody would compare again.
+#[test]
+fn copies_that_were_made_equal_are_used_once_they_are_in_a_checkpoint() {
+    let (disks, first) = torn();
+    let fail = || {
+        let fail = |disk: &Rc<Disk>| disk.fail(Call::Sync, Error::Device, 1);
+        disks.iter().for_each(fail);
+    };
+    fail();
+    let layer = crate::layer(&disks);
+    assert_eq!(block_on(layer.attach()), Err(Error::Device));
+    assert_eq!(block_on(layer.sync()), Err(Error::NotLoaded));
+    block_on(layer.attach()).unwrap();
+    let alone = each_alone(&layer, &disks, 1);
+    assert_eq!(alone, [&first[..], &first[..]]);
+    // Where nothing differs nothing was rewritten: disks that take no writes can still be read.
+    disks.iter().for_each(|disk| disk.report(1, 1));
+    fail();
+    let (layer, _) = attached(crate::layer(&disks));
+    assert_eq!(read(&layer, 1), first);
+}
