@@ -83,8 +83,8 @@ impl VolumeFormat {
 /// write beside a truncate or a delete of the same file), and while a `sync` runs it issues no
 /// call that changes state.
 ///
-/// An instance of the logical layer that has just (re)started answers everything but `attach` and
-/// `format` with [`crate::Error::NotLoaded`]: a call that was queued for its predecessor must not
+/// An instance of the logical layer that has just (re)started answers everything but `attach`, `resume`
+/// and `format` with [`crate::Error::NotLoaded`]: a call that was queued for its predecessor must not
 /// take effect before the cache knows what the predecessor has lost.
 pub trait FileService {
     /// Begins the use of the service. After a crash of the machine the layers below first make equal

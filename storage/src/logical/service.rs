@@ -126,7 +126,8 @@ impl<S: FileStore> FileService for Logical<S> {
         })
     }
 
-    /// What a copy says to it is only whether another one is of use: the write tells all else.
+    /// What a copy says to it is only whether another one is of use: the write tells all else. A file
+    /// without a copy says nothing of the others.
     async fn prewrite(
         &self,
         file: FileNumber,
@@ -141,7 +142,7 @@ impl<S: FileStore> FileService for Logical<S> {
                 store.prewrite(physical, offset, checksums).await
             })
             .await;
-        Ok(outcomes.iter().any(|(_, useful)| *useful != Ok(false)))
+        Ok(copies.is_empty() || outcomes.iter().any(|(_, useful)| *useful != Ok(false)))
     }
 
     async fn setattr(&self, file: FileNumber, change: &AttributeChange) -> Result<()> {
@@ -218,6 +219,11 @@ impl<S: FileStore> Logical<S> {
             })
             .await;
         let settled = self.settle(volume, outcomes)?;
+        // A store that finds no room for an inode because its metadata are corrupt finds none for the next,
+        // either: every file from now on would have a copy less, and nobody would know.
+        for copy in settled.bad {
+            volume.take_out(copy.store, Error::Corrupt);
+        }
         let copies: Copies = settled
             .done
             .iter()

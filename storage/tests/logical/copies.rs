@@ -172,6 +172,9 @@ fn a_single_file_is_on_the_store_with_most_room() {
     );
     assert_eq!(try_write(&layer, 1, 0, &[1], 4096), Err(Error::Device));
     assert_eq!(read(&layer, 2), [], "the others are not concerned");
+    // Only the others say whether announcements are of use, and these stores say that they are not.
+    let announced = |file| block_on(layer.prewrite(n(file), 0, &[]));
+    assert_eq!([announced(1), announced(2)], [Ok(true), Ok(false)]);
     block_on(layer.delete(n(1))).unwrap();
 }
 

@@ -108,6 +108,24 @@ fn a_store_that_fails_a_change_is_taken_out() {
     }
 }
 
+/// A store whose metadata are too damaged to create a file creates none from then on: every new file would
+/// have one copy, and nobody would know.
+#[test]
+fn a_store_that_cannot_create_is_taken_out() {
+    for bad in [0, 1] {
+        let (disks, layer) = pair();
+        disks[bad].fail(Call::Create, Error::Corrupt, 1);
+        create(&layer, 7);
+        let usage = block_on(layer.usage()).unwrap();
+        assert_eq!((usage.stores, usage.stores_present), (2, 1));
+        write(&layer, 7, 7);
+        sync(&layer);
+        let (layer, attachment) = attached(crate::layer(&disks));
+        assert_eq!(attachment.stores_present, 1);
+        assert_eq!((read(&layer, 1), read(&layer, 7)), (vec![1], vec![7]));
+    }
+}
+
 /// A checkpoint that a store failed to take names it as a participant; a second one must follow.
 #[test]
 fn a_sync_that_one_store_fails_is_still_a_sync() {
