@@ -275,3 +275,19 @@ fn a_call_dropped_half_way_costs_the_checkpoint_at_most() {
         }
     }
 }
+
+/// Whoever is about to erase other disks asks first: what is in memory does not answer for the device.
+#[test]
+fn a_dead_device_is_told_by_info_whether_or_not_the_store_is_loaded() {
+    let disk = disk(8);
+    let loaded = fresh(&disk, Config::default(), 16);
+    let asked_anew = || block_on(store(&disk, Config::default()).info());
+    break_disk(&disk, is_read, 0, u64::MAX);
+    assert_eq!(block_on(loaded.info()), Err(Error::Device));
+    assert_eq!(asked_anew(), Err(Error::Device));
+    // One block that cannot be read is no dead disk.
+    break_disk(&disk, is_read, 0, 1);
+    assert!(block_on(loaded.info()).is_ok());
+    break_disk(&disk, is_read, 0, 1);
+    assert!(asked_anew().is_ok());
+}

@@ -83,7 +83,8 @@ pub trait FileStore {
     /// Makes an empty store, with an empty mapping file and checkpoint 1 taken. Everything the
     /// device held is lost.
     fn format(&self, format: &StoreFormat) -> impl Future<Output = Result<()>>;
-    /// What the store is, and which checkpoints it can load. [`crate::Error::NotFormatted`].
+    /// What the store is, and which checkpoints it can load. [`crate::Error::NotFormatted`];
+    /// [`crate::Error::Device`] if the device is dead, also if the store is loaded.
     fn info(&self) -> impl Future<Output = Result<StoreInfo>>;
     /// Returns to a checkpoint; everything since is discarded, a newer checkpoint too: when this
     /// returns it is gone from the medium, as its timestamp will be used again.

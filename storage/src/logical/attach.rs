@@ -153,10 +153,12 @@ impl<S: FileStore> Logical<S> {
             (slot, answer.await)
         }));
         for (slot, answer) in asked.await {
-            // What is on the disk, or cannot be read of it, does not matter.
-            if answer == Err(Error::PeerGone) {
-                log::error!("file store {slot} has no disk; nothing is erased");
-                return Err(Error::PeerGone);
+            // What is on the disk, or is damaged there, does not matter.
+            if let Err(error @ (Error::PeerGone | Error::Device)) = answer {
+                log::error!(
+                    "file store {slot} does not reach its disk: {error}; nothing is erased"
+                );
+                return Err(error);
             }
         }
         Ok(())

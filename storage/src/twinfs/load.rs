@@ -5,6 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     Overwrite, TwinFs,
     cache::Block,
+    fetch::block_buffer,
     io,
     layout::{BLOCKS_MAX, Layout, ROOT_BLOCKS},
     pointer::Pointer,
@@ -110,13 +111,25 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             (!volume.failed).then(|| volume.root.info(volume.previous, finished))
         });
         if let Some(info) = loaded {
-            return Ok(info);
+            return self.reach_device().await.map(|()| info);
         }
         let geometry = self.attach().await?;
         let roots = self.read_roots(&geometry).await?;
         Ok(roots
             .newest
             .info(roots.previous.map(|root| root.checkpoint), roots.finished))
+    }
+
+    /// Whether the device still reads one of the root blocks, whatever is in memory.
+    async fn reach_device(&self) -> Result<()> {
+        let mut block = block_buffer();
+        for place in ROOT_BLOCKS {
+            match self.disk.read(place, Sink::local(&mut block)).await {
+                Err(Error::Device) => {}
+                result => return result,
+            }
+        }
+        Err(Error::Device)
     }
 
     pub(super) async fn load_checkpoint(&self, timestamp: Timestamp) -> Result<()> {
@@ -205,7 +218,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         {
             Ok(()) => {}
             // The other may be read.
-            Err(Error::Device) => return Ok(Err(NoRoot::Damaged)),
+            Err(Error::Device) => return Ok(Err(NoRoot::Unreadable)),
             Err(error) => return Err(error),
         }
         let root = Root::decode(&block, blocks).map(Box::new);
@@ -240,7 +253,9 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                         Error::WrongVersion
                     }
                     (NoRoot::Version, _) | (_, NoRoot::Version) => Error::WrongVersion,
-                    (NoRoot::Damaged, _) | (_, NoRoot::Damaged) => Error::Corrupt,
+                    (NoRoot::Unreadable, NoRoot::Unreadable) => Error::Device,
+                    (NoRoot::Damaged | NoRoot::Unreadable, _)
+                    | (_, NoRoot::Damaged | NoRoot::Unreadable) => Error::Corrupt,
                     _ => Error::NotFormatted,
                 });
             }

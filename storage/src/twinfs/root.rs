@@ -83,6 +83,8 @@ pub enum NoRoot {
     Twins,
     /// It is one, damaged.
     Damaged,
+    /// The device cannot read it.
+    Unreadable,
 }
 
 struct Fields<'a>(&'a [u8; BLOCK_BYTES]);

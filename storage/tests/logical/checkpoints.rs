@@ -354,6 +354,23 @@ fn a_store_that_cannot_load_is_left_out() {
     assert_eq!(block_on(crate::layer(&disks).attach()), Err(Error::Corrupt));
 }
 
+/// Also of a volume that is in use: what is in memory says nothing of the disk.
+#[test]
+fn a_store_without_its_disk_keeps_the_others_from_being_erased() {
+    for error in [Error::Device, Error::PeerGone] {
+        let disks = disks(2);
+        let (layer, synced) = stored(&disks);
+        disks[1].fail(Call::Info, error, 1);
+        assert_eq!(block_on(layer.format(&FORMAT)), Err(error));
+        write(&layer, 1, 1);
+        drop(layer);
+        comes_back(&disks, synced, 2, 1);
+        disks[1].fail(Call::Info, error, 1);
+        assert_eq!(block_on(crate::layer(&disks).format(&FORMAT)), Err(error));
+        comes_back(&disks, synced, 2, 1);
+    }
+}
+
 /// Formatting with a store missing makes a whole volume of the others.
 #[test]
 fn a_volume_is_made_of_the_stores_that_are_there() {
