@@ -123,6 +123,35 @@ fn where_nothing_can_be_cleared_a_block_is_lost_and_said_so() {
     }
 }
 
+#[test]
+fn a_damaged_bitmap_beside_a_log_that_fails_loses_blocks_and_not_the_volume() {
+    const BITMAP: u64 = 257 + 2 * 16;
+    let (disk, store, files) = full();
+    drop(store);
+    for twin in [BITMAP, BITMAP + 16] {
+        disk.poke(twin * 8, &[0x55; 4096]);
+    }
+    disk.fault(|operation| match operation {
+        Operation::Write { sector, .. } if (8..256 * 8).contains(&sector) => Err(Error::Device),
+        _ => Ok(()),
+    });
+    let store = store_of(&disk);
+    block_on(store.load(Timestamp(2))).unwrap();
+    disk.heal();
+    block_on(store.sync(checkpoint(3))).unwrap();
+    for &file in &files {
+        assert_eq!(is_as_written(&store, file, 1), Err(Error::Corrupt));
+        block_on(write(&store, file, 0, &content(file, 2, SIZE), SIZE)).unwrap();
+    }
+    block_on(store.sync(checkpoint(4))).unwrap();
+    let store = store_of(&disk);
+    block_on(store.load(Timestamp(4))).unwrap();
+    for &file in &files {
+        let data = block_on(read(&store, file, 0, 1)).unwrap();
+        assert_eq!(data, (SIZE as usize, content(file, 2, SIZE)));
+    }
+}
+
 /// Whichever read fails, and only once: it is tried again, or nothing is loaded. The log is not given up for it.
 #[test]
 fn a_read_that_fails_while_loading_costs_nothing() {

@@ -248,7 +248,8 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         let (file, attributes) = (known.claim.file(), &known.attributes);
         let (size, modified_ns) = (attributes.size, attributes.modified_ns);
         let cleared = self.clear_tail(file, size, modified_ns, PartOf::Load).await;
-        let lost = cleared == Err(Error::NoSpace);
+        // No room, or none that a damaged bitmap tells of.
+        let lost = matches!(cleared, Err(Error::NoSpace | Error::Corrupt));
         if lost {
             let block = known.claim.block();
             log::error!(
