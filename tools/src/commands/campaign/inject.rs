@@ -10,6 +10,7 @@ use stack::MANAGER;
 use super::documented::{Seen, Shows};
 use super::experiment::{Choices, Documented, Kind};
 use super::faults::{Faults, Injection};
+use super::files::Allowed;
 use super::kill::wait_for_manager;
 use super::load::{Load, Plan};
 use super::moment::Moment;
@@ -94,8 +95,11 @@ impl Kind for Inject {
                     return Err(error);
                 }
                 note_hits(seen, injection, subject)?;
-                self.look_again(injection, &load, rig)
-                    .map_err(|lost| lost.context(format!("after {error:#}")))?;
+                match self.look_again(injection, &load, rig) {
+                    // What the only disk has damaged cannot be read.
+                    Err(lost) if injection.of_disk && lost.is::<Told>() => {}
+                    looked => looked.map_err(|lost| lost.context(format!("after {error:#}")))?,
+                }
                 Some(format!("{error:#}{}", losses(rig)))
             }
         };
@@ -152,13 +156,16 @@ impl Inject {
     /// After something loud: what was synced must be there all the same, on a guest that boots from what the
     /// disks hold.
     fn look_again(&self, injection: &Injection, load: &Load, rig: &mut Rig<'_>) -> Result<()> {
-        let in_place = rig.setting().in_place;
+        let allowed = Allowed {
+            in_place: rig.setting().in_place,
+            losses: injection.of_disk,
+        };
         rig.kill_qemu()?;
         let subject = rig.subject()?;
         // A cache that says it gave up what was not synced had programs go on from before it; what a damaged PostMark
         // has written is its own.
         if !subject.heard.lost_all && injection.target != POSTMARK {
-            load.verify_after_cut(subject, in_place)?;
+            load.verify_after_cut(subject, allowed)?;
         }
         rig.check_kept()
     }

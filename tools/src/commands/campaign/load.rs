@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::files::Files;
+use super::files::{Allowed, Files};
 use super::postmark::Postmark;
 use super::random::Random;
 use super::subject::{Subject, succeeded};
@@ -228,12 +228,12 @@ impl Load {
         }
     }
 
-    /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there. With
-    /// `in_place`, blocks may be newer than that. Returns how many blocks cannot be read that were being overwritten.
-    pub fn verify_after_cut(&self, subject: &mut Subject, in_place: bool) -> Result<u64> {
+    /// Looks, after the machine was cut off, whether what is there is right, and what was synced is there.
+    /// Blocks may be as it is [`Allowed`]. Returns how many blocks cannot be read that were being overwritten.
+    pub fn verify_after_cut(&self, subject: &mut Subject, allowed: Allowed) -> Result<u64> {
         match &self.work {
             Work::Postmark(postmark) => postmark.verify_after_cut(subject),
-            Work::Files(files) => files.verify_after_cut(subject, in_place),
+            Work::Files(files) => files.verify_after_cut(subject, allowed),
         }
     }
 

@@ -10,6 +10,7 @@ use super::deaths::Ordered;
 use super::documented::Shows;
 use super::experiment::{Choices, Documented, Kind, MACHINE};
 use super::faults::Injection;
+use super::files::Allowed;
 use super::load::{Load, Plan};
 use super::moment::Moment;
 use super::random::Random;
@@ -186,7 +187,11 @@ impl Kind for PowerCut {
             let what = format!("checkpoint {after}, and there was {before}");
             return Err(Failure::Check(what).into());
         }
-        let unreadable = load.verify_after_cut(subject, choices.setting.in_place)?;
+        let allowed = Allowed {
+            in_place: choices.setting.in_place,
+            losses: false,
+        };
+        let unreadable = load.verify_after_cut(subject, allowed)?;
         let lost = subject.heard.resync.map_or(0, |resync| resync.bad);
         if unreadable > lost {
             let what = format!("{unreadable} blocks cannot be read, of which {lost} were told");

@@ -23,6 +23,15 @@ use crate::guest::Event;
 /// Programs at once; the console takes eight commands at a time.
 const PROGRAMS_MAX: u64 = 4;
 
+/// What may be wrong with blocks after the machine was cut off.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowed {
+    /// They may be newer, or torn while they were written over: data are overwritten where they are.
+    pub in_place: bool,
+    /// They may be such that cannot be read: the only disk has damaged them. Never wrong.
+    pub losses: bool,
+}
+
 /// Programs at work.
 pub struct Files {
     top: String,
@@ -131,12 +140,12 @@ impl Files {
     }
 
     /// Looks, after the machine was cut off, whether everything is there that was synced, and nothing that
-    /// never was; and whether all programs find what was there at one moment. With `in_place`, blocks may be newer.
+    /// never was; and whether all programs find what was there at one moment. Blocks may be as it is [`Allowed`].
     /// Returns how many blocks cannot be read that were being overwritten.
     ///
     /// # Errors
     /// [`Failure::Check`] names what is not.
-    pub fn verify_after_cut(&self, subject: &mut Subject, in_place: bool) -> Result<u64> {
+    pub fn verify_after_cut(&self, subject: &mut Subject, allowed: Allowed) -> Result<u64> {
         let known = |program: usize, state| self.programs[program].known_before(state);
         let programs = || self.programs.iter();
         // Mostly every block is of the same state, and that is soon told.
@@ -147,7 +156,7 @@ impl Files {
             return Ok(0);
         }
         let left: Vec<Vec<Left>> = programs()
-            .map(|program| program.left_by_block(subject, in_place))
+            .map(|program| program.left_by_block(subject, allowed))
             .collect::<Result<_>>()?;
         let moment = moment::find(&left, known).map_err(|it| {
             let (ahead, behind) = (&self.programs[it.ahead], &self.programs[it.behind]);

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
+use super::Allowed;
 use super::moment::Left;
 use super::operation::Operation;
 use super::state::State;
-use super::survey::Hashes;
+use super::survey::Comparison;
 use super::wrong;
 use crate::commands::campaign::random::Random;
 use crate::commands::campaign::subject::{Subject, succeeded};
@@ -159,7 +160,7 @@ impl Program {
         let lines = subject.output(&format!("blocks {}", self.top))?;
         let differences = self
             .state()
-            .compare(&lines, &[], &mut Hashes::default())
+            .compare(&lines, &[], &mut Comparison::default())
             .differences;
         Err(wrong(format!("{}: {}", self.top, differences.join("; "))))
     }
@@ -179,26 +180,26 @@ impl Program {
     }
 
     /// The states that may be what is there, block for block. With
-    /// `in_place`, blocks may be of a later one, written over since the checkpoint; those of them that cannot be
+    /// [`Allowed::in_place`], blocks may be of a later one, written over since the checkpoint; those of them that cannot be
     /// read are counted.
     ///
     /// # Errors
     /// [`Failure::Check`](crate::Failure::Check) if there is none.
-    pub fn left_by_block(&self, subject: &mut Subject, in_place: bool) -> Result<Vec<Left>> {
+    pub fn left_by_block(&self, subject: &mut Subject, allowed: Allowed) -> Result<Vec<Left>> {
         let lines = subject.output(&format!("blocks {}", self.top))?;
-        self.like(&lines, in_place)
+        self.like(&lines, allowed)
     }
 
-    fn like(&self, lines: &[String], in_place: bool) -> Result<Vec<Left>> {
-        let mut hashes = Hashes::default();
+    fn like(&self, lines: &[String], allowed: Allowed) -> Result<Vec<Left>> {
+        let mut comparison = Comparison::new(allowed.losses);
         let (mut left, mut nearest): (_, Option<Vec<String>>) = (Vec::new(), None);
         for state in self.synced..self.states.len() {
-            let later = if in_place {
+            let later = if allowed.in_place {
                 &self.states[state + 1..]
             } else {
                 &[]
             };
-            let found = self.states[state].compare(lines, later, &mut hashes);
+            let found = self.states[state].compare(lines, later, &mut comparison);
             let fewer = |other: &Vec<String>| found.differences.len() < other.len();
             if found.differences.is_empty() {
                 left.push(Left {
@@ -243,7 +244,11 @@ mod tests {
     }
 
     fn states(program: &Program, lines: &[String], in_place: bool) -> Vec<usize> {
-        let left = program.like(lines, in_place).unwrap_or_default();
+        let allowed = Allowed {
+            in_place,
+            losses: false,
+        };
+        let left = program.like(lines, allowed).unwrap_or_default();
         left.iter().map(|left| left.state).collect()
     }
 

@@ -70,16 +70,29 @@ fn block(bytes: &[u8], index: usize, size: usize) -> Vec<u8> {
     block
 }
 
-/// Hashes of blocks that were computed already: states share the contents that they have in common. Good for as long
-/// as these live.
+/// What goes with comparisons of one tree with several states.
 #[derive(Debug, Default)]
-pub struct Hashes(BTreeMap<(*const Vec<u8>, usize, usize), String>);
+pub struct Comparison {
+    /// Any block may be one that cannot be read: the only disk has lost it.
+    is_lossy: bool,
+    /// Comparison of blocks that were computed already: states share the contents that they have in common. Good for as
+    /// long as these live.
+    hashes: BTreeMap<(*const Vec<u8>, usize, usize), String>,
+}
 
-impl Hashes {
+impl Comparison {
+    /// One in which any block may be such that cannot be read, or only such as was being overwritten.
+    pub fn new(is_lossy: bool) -> Self {
+        Self {
+            is_lossy,
+            ..Self::default()
+        }
+    }
+
     /// That of a block, as it reads in a file of `size` bytes.
     fn of(&mut self, bytes: &Rc<Vec<u8>>, index: usize, size: usize) -> &str {
         let key = (Rc::as_ptr(bytes), index, size);
-        self.0
+        self.hashes
             .entry(key)
             .or_insert_with(|| hash(&block(bytes, index, size)))
     }
@@ -97,7 +110,7 @@ pub struct Found {
 impl State {
     /// Compares what `lines` show with this state. A block may also be as in a `later` state; one that a
     /// later state has otherwise was being overwritten, and it may be that it cannot be read.
-    pub fn compare(&self, lines: &[String], later: &[Self], hashes: &mut Hashes) -> Found {
+    pub fn compare(&self, lines: &[String], later: &[Self], hashes: &mut Comparison) -> Found {
         let (mut differences, mut unreadable) = (Vec::new(), 0);
         let mut seen = BTreeSet::new();
         for text in lines {
@@ -125,7 +138,7 @@ impl State {
     fn difference(
         &self,
         line: &Line<'_>,
-        versions: (&[Self], &mut Hashes),
+        versions: (&[Self], &mut Comparison),
         unreadable: &mut u64,
     ) -> Option<String> {
         let name = line.name;
@@ -145,7 +158,7 @@ impl State {
         &self,
         file: u32,
         line: &Line<'_>,
-        (later, hashes): (&[Self], &mut Hashes),
+        (later, hashes): (&[Self], &mut Comparison),
         unreadable: &mut u64,
     ) -> Option<String> {
         let name = line.name;
@@ -165,7 +178,9 @@ impl State {
             }
             let mut versions = later.iter().filter_map(|state| state.content(file));
             if *found == "!" {
-                if !versions.any(|version| hashes.of(version, index, size) != own) {
+                let was_overwritten =
+                    versions.any(|version| hashes.of(version, index, size) != own);
+                if !was_overwritten && !hashes.is_lossy {
                     return Some(format!("{name}: block {index} cannot be read"));
                 }
                 *unreadable += 1;
@@ -198,6 +213,10 @@ pub mod tests {
         state.after(operation).pop().expect("a result")
     }
 
+    fn last_of(state: &State) -> State {
+        last(state, &file(9, 0, 10))
+    }
+
     /// What the guest would show.
     pub fn lines(state: &State) -> Vec<String> {
         let bytes = state.content_of("a").expect("a file");
@@ -211,14 +230,14 @@ pub mod tests {
         let shown = lines(&state);
         assert!(
             state
-                .compare(&shown, &[], &mut Hashes::default())
+                .compare(&shown, &[], &mut Comparison::default())
                 .differences
                 .is_empty()
         );
         let told = |lines: &[&str]| {
             let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
             state
-                .compare(&lines, &[], &mut Hashes::default())
+                .compare(&lines, &[], &mut Comparison::default())
                 .differences
                 .join("; ")
         };
@@ -240,7 +259,7 @@ pub mod tests {
         let shown = lines(&second);
         let differences = |state: &State, lines: &[String], later: &[State]| {
             state
-                .compare(lines, later, &mut Hashes::default())
+                .compare(lines, later, &mut Comparison::default())
                 .differences
         };
         assert!(
@@ -256,7 +275,7 @@ pub mod tests {
         let found = first.compare(
             std::slice::from_ref(&torn),
             &later[..1],
-            &mut Hashes::default(),
+            &mut Comparison::default(),
         );
         assert_eq!(
             (found.differences.len(), found.unreadable),
@@ -265,6 +284,16 @@ pub mod tests {
         );
         let last = shown[0].rfind(',').expect("blocks");
         let lost = format!("{},! a", &shown[0][..last]);
+        let mut lossy = Comparison::new(true);
+        let found = first.compare(std::slice::from_ref(&lost), &later[..1], &mut lossy);
+        assert_eq!(found.unreadable, 1, "the only disk has lost it");
+        let other = lines(&last_of(&first));
+        assert!(
+            !first
+                .compare(&other, &[], &mut lossy)
+                .differences
+                .is_empty()
+        );
         assert!(differences(&first, &[lost], &later[..1])[0].contains("block 2 cannot be read"));
     }
 }
