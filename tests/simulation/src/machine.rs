@@ -331,13 +331,15 @@ impl Machine {
             .map_or(0, |disk| disk.rules().len())
     }
 
-    /// A disk begins to fail by a rule, which names no kind of block.
-    pub fn harm(&self, disk: usize, rule: Rule) {
-        if let Some(disk) = &self.disks[disk] {
-            log::info!("a disk fails: {rule:?}");
-            // Past the most rules that there can be, nothing more goes wrong.
-            let _ = disk.add(None, rule).now_or_never();
-        }
+    /// A disk begins to fail by a rule, which names no kind of block. Says whether it does: past the most rules that
+    /// there can be, nothing more goes wrong.
+    pub fn harm(&self, disk: usize, rule: Rule) -> bool {
+        let Some(disk) = &self.disks[disk] else {
+            return false;
+        };
+        log::info!("a disk fails: {rule:?}");
+        let added = disk.add(None, rule).now_or_never();
+        added.is_some_and(|added| added.is_ok())
     }
 
     /// Power off: what is on the media, with an order and a subset of the unflushed writes of the seed's

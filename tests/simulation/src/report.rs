@@ -54,6 +54,8 @@ impl Report {
         state.sum.kills += counts.kills;
         state.sum.cuts += counts.cuts;
         state.sum.faults += counts.faults;
+        state.sum.given_up += counts.given_up;
+        state.sum.lost += counts.lost;
         state.sum.hash = state.sum.hash.wrapping_add(counts.hash);
         if state.told.elapsed() >= PROGRESS {
             state.told = Instant::now();
@@ -80,7 +82,7 @@ impl Report {
         }));
     }
 
-    /// All has ended. Says whether there was no violation.
+    /// All has ended. Says whether something was run, and without a violation.
     pub fn ended(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = state.sum;
@@ -94,11 +96,13 @@ impl Report {
             "kills": sum.kills,
             "cuts": sum.cuts,
             "faults": sum.faults,
+            "given_up": sum.given_up,
+            "lost": sum.lost,
             "violations": state.violations,
             "seconds": self.began.elapsed().as_secs_f64(),
             "hash": format!("{:016x}", sum.hash),
         }));
-        state.violations == 0
+        state.runs > 0 && state.violations == 0
     }
 
     fn text(&self, state: &State) -> String {
@@ -106,7 +110,7 @@ impl Report {
         let sum = &state.sum;
         format!(
             "{} runs, {:.1} million steps ({:.1} million a minute), {} operations, {} of them without \
-             room, {} kills, {} power cuts, {} faults of disks, {} violations",
+             room, {} kills, {} power cuts, {} faults of disks, {} directories given up to lies and {} volumes, {} violations",
             state.runs,
             sum.steps as f64 / 1e6,
             sum.steps as f64 / 1e6 * 60.0 / seconds.max(0.001),
@@ -115,6 +119,8 @@ impl Report {
             sum.kills,
             sum.cuts,
             sum.faults,
+            sum.given_up,
+            sum.lost,
             state.violations,
         )
     }

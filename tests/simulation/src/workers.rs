@@ -56,7 +56,12 @@ pub fn run(request: &Request) -> ExitCode {
         };
         let started: Vec<_> = presents.iter().map(start).collect();
         scope.spawn(|| watch(&presents, &over, &report));
-        for thread in started.into_iter().flatten() {
+        for thread in started {
+            let thread = thread.unwrap_or_else(|error| {
+                // Whatever the others would find is not what was asked for.
+                eprintln!("a thread cannot be started: {error}");
+                std::process::exit(1);
+            });
             // Panics of runs are caught; another one ends the program without a summary.
             thread.join().expect("a thread that runs seeds");
         }

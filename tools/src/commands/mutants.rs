@@ -1,5 +1,6 @@
 //! `mutants`: the test of the test. Breaks recovery in ways that the simulation must find, one at a time, in
-//! a copy of the tree, and says how many runs it took.
+//! a copy of the tree, and says how many runs it took. The copy as it is must pass the same runs (the control): what
+//! fails there is no mutant found.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::cli::Mutants;
 use crate::commands::simulate::SIMULATION;
-use crate::host::lines;
+use crate::host::lines::{self, Ended};
 use crate::host::program::PROFILE;
 use crate::host::project::Project;
 use crate::ui::{self, Step, Table, Ui};
@@ -39,12 +40,16 @@ struct List {
 }
 
 /// How a mutant was found.
+#[derive(Debug, PartialEq, Eq)]
 struct Found {
     /// Runs until then, each with the next seed.
     runs: u64,
     /// The first line of the violation.
     what: String,
 }
+
+/// Runs with which the control begins. It goes on to as many as a mutant needed.
+const CONTROL_RUNS: u64 = 100;
 
 /// Tries the mutants and prints a table.
 pub fn run(options: &Mutants) -> Result<()> {
@@ -60,11 +65,25 @@ pub fn run(options: &Mutants) -> Result<()> {
         return Err(Failure::Usage(format!("no mutant of this name; all are in {LIST}")).into());
     }
     let copy = Copy::new(&project)?;
+    let step = ui.step("control");
+    copy.build("the copy", &step)?;
+    fs::copy(copy.program(), copy.control())?;
+    let mut controlled = 0;
+    copy.control_up_to(
+        CONTROL_RUNS.min(options.runs),
+        &mut controlled,
+        options,
+        &step,
+    )?;
+    step.done("the copy as it is passes");
     let mut table = Table::new(["mutant", "runs until found", "as"]);
     let mut missed = 0;
     for mutant in mutants {
         let step = ui.step(&mutant.name);
         let found = copy.try_mutant(mutant, options, &step)?;
+        if let Some(found) = &found {
+            copy.control_up_to(found.runs, &mut controlled, options, &step)?;
+        }
         let (runs, what) = match &found {
             Some(found) => (found.runs.to_string(), found.what.clone()),
             None => (
@@ -141,13 +160,45 @@ impl Copy {
             .with_context(|| format!("cannot read {}", mutant.file.display()))?;
         fs::write(&path, mutant.apply(&text)?)?;
         let found = self
-            .build(mutant, step)
-            .and_then(|()| self.search(options, step));
+            .build(&mutant.name, step)
+            .and_then(|()| search(&self.program(), options.seed, options.runs, step));
         fs::write(&path, text)?;
         found
     }
 
-    fn build(&self, mutant: &Mutant, step: &Step) -> Result<()> {
+    /// What is built.
+    fn program(&self) -> PathBuf {
+        self.target.join(PROFILE).join(SIMULATION.name)
+    }
+
+    /// What was built before anything was broken.
+    fn control(&self) -> PathBuf {
+        self.target.join("control")
+    }
+
+    /// Sees that the copy as it is passes so many runs; the first `controlled` of them it has passed.
+    fn control_up_to(
+        &self,
+        runs: u64,
+        controlled: &mut u64,
+        options: &Mutants,
+        step: &Step,
+    ) -> Result<()> {
+        // Threads that were at work when one found something may be ahead by some runs.
+        let runs = runs.next_multiple_of(CONTROL_RUNS);
+        if runs <= *controlled {
+            return Ok(());
+        }
+        let first = options.seed.wrapping_add(*controlled);
+        if let Some(found) = search(&self.control(), first, runs - *controlled, step)? {
+            let what = format!("the simulation fails with nothing broken: {}", found.what);
+            return Err(Failure::Check(what).into());
+        }
+        *controlled = runs;
+        Ok(())
+    }
+
+    fn build(&self, what: &str, step: &Step) -> Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(&self.tree)
@@ -160,40 +211,75 @@ impl Copy {
             return Ok(());
         }
         let tail: Vec<_> = built.tail.into_iter().collect();
-        let what = format!("{} does not build:\n{}", mutant.name, tail.join("\n"));
+        let what = format!("{what} does not build:\n{}", tail.join("\n"));
         Err(Failure::Check(what).into())
     }
+}
 
-    /// Runs the simulation until it finds something.
-    fn search(&self, options: &Mutants, step: &Step) -> Result<Option<Found>> {
-        let program = self.target.join(PROFILE).join(SIMULATION.name);
-        let request = json!({
-            "case": { "seed": options.seed },
-            "runs": options.runs,
-            "failures": 1,
-            "whole": true,
-        });
-        let mut command = Command::new(program);
-        command.arg("run").arg(request.to_string());
-        let (mut what, mut summary) = (None, None);
-        lines::run(&mut command, |line| {
-            let event: Value = serde_json::from_str(line).unwrap_or_default();
-            match event["event"].as_str() {
-                Some("progress") => step.progress(event["text"].as_str().unwrap_or_default()),
-                Some("failure") if what.is_none() => what = Some(event["what"].clone()),
-                Some("summary") => summary = Some(event),
-                _ => {}
+/// Runs the simulation until it finds something.
+fn search(program: &Path, seed: u64, runs: u64, step: &Step) -> Result<Option<Found>> {
+    let request = json!({
+        "case": { "seed": seed },
+        "runs": runs,
+        "failures": 1,
+        "whole": true,
+    });
+    let mut command = Command::new(program);
+    command.arg("run").arg(request.to_string());
+    let mut said = Said::default();
+    let ended = lines::run(&mut command, |line| {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        if event["event"] == "progress" {
+            step.progress(event["text"].as_str().unwrap_or_default());
+        }
+        said.note(&event);
+    })?;
+    said.found(&ended)
+}
+
+/// What the simulation has said.
+#[derive(Default)]
+struct Said {
+    /// Runs of which it told in passing.
+    done: u64,
+    /// The first violation.
+    what: Option<String>,
+    /// Runs in the end.
+    runs: Option<u64>,
+}
+
+impl Said {
+    fn note(&mut self, event: &Value) {
+        match event["event"].as_str() {
+            Some("progress") => self.done = event["done"].as_u64().unwrap_or(self.done),
+            Some("failure") if self.what.is_none() => {
+                self.what = Some(first_line(event["what"].as_str().unwrap_or_default()));
             }
-        })?;
-        let Some(summary) = summary else {
-            // It ended the whole program: found as well, but nobody counted.
-            let what = "the program ended".to_owned();
-            return Ok(Some(Found { runs: 0, what }));
-        };
-        Ok(what.map(|what| Found {
-            runs: summary["runs"].as_u64().unwrap_or(0),
-            what: first_line(what.as_str().unwrap_or_default()),
-        }))
+            Some("summary") => self.runs = event["runs"].as_u64(),
+            _ => {}
+        }
+    }
+
+    /// What came of it. A program that has not run the simulation to its end has found nothing, unless it said so or
+    /// what is simulated has ended it.
+    fn found(self, ended: &Ended) -> Result<Option<Found>> {
+        // Illegal instruction, breakpoint, abort, bus error, wrong arithmetic, wrong address.
+        const CRASHES: [i32; 6] = [4, 5, 6, 7, 8, 11];
+        let runs = self.runs.unwrap_or(self.done);
+        let crash = ended.signal.filter(|signal| CRASHES.contains(signal));
+        match (self.what, self.runs, crash) {
+            (Some(what), ..) => Ok(Some(Found { runs, what })),
+            (None, Some(1..), _) if ended.success => Ok(None),
+            (None, None, Some(signal)) => {
+                let what = format!("the program ended by signal {signal}");
+                Ok(Some(Found { runs, what }))
+            }
+            _ => {
+                let tail: Vec<_> = ended.tail.iter().rev().take(3).rev().cloned().collect();
+                let what = format!("the simulation has not run:\n{}", tail.join("\n"));
+                Err(Failure::Check(what).into())
+            }
+        }
     }
 }
 
@@ -257,6 +343,48 @@ mod tests {
             let text = fs::read_to_string(root.join(&mutant.file)).expect("the file");
             let mutated = mutant.apply(&text).expect("it applies once");
             assert_ne!(mutated, text, "{}", mutant.name);
+        }
+    }
+
+    fn said(lines: &[&str], success: bool, signal: Option<i32>) -> Result<Option<Found>> {
+        let mut said = Said::default();
+        for line in lines {
+            said.note(&serde_json::from_str(line).expect("JSON"));
+        }
+        let tail = lines.iter().map(|&line| line.into()).collect();
+        said.found(&Ended {
+            success,
+            signal,
+            tail,
+        })
+    }
+
+    #[test]
+    fn what_did_not_run_has_found_nothing() {
+        let progress = r#"{"event":"progress","done":7,"text":""}"#;
+        let failure = r#"{"event":"failure","what":"lost\nand more"}"#;
+        let summary = r#"{"event":"summary","runs":9}"#;
+        let found = |runs, what: &str| {
+            let what = what.to_owned();
+            Some(Found { runs, what })
+        };
+        assert_eq!(said(&[summary], true, None).expect("it ran"), None);
+        let failed = said(&[failure, summary], false, None);
+        assert_eq!(failed.expect("it ran"), found(9, "lost"));
+        let ended = said(&[progress, failure], false, None);
+        assert_eq!(ended.expect("it ran"), found(7, "lost"));
+        let aborted = said(&[progress], false, Some(6)).expect("it ran");
+        assert_eq!(aborted, found(7, "the program ended by signal 6"));
+        let nothing = r#"{"event":"summary","runs":0}"#;
+        for (lines, success, signal) in [
+            (&[][..], false, None),
+            (&[], true, None),
+            (&[progress], false, Some(9)),
+            (&[nothing], true, None),
+            (&[summary], false, None),
+        ] {
+            let error = said(lines, success, signal).expect_err("it has not run");
+            assert!(error.to_string().contains("has not run"), "{error}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 
@@ -15,6 +16,8 @@ const TAIL_LINES: usize = 200;
 pub struct Ended {
     /// Whether its exit status was 0.
     pub success: bool,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
     /// The last lines of both its outputs.
     pub tail: VecDeque<String>,
 }
@@ -45,8 +48,10 @@ pub fn run(command: &mut Command, mut each: impl FnMut(&str)) -> std::io::Result
         }
         tail.push_back(line);
     }
+    let status = child.wait()?;
     Ok(Ended {
-        success: child.wait()?.success(),
+        success: status.success(),
+        signal: status.signal(),
         tail,
     })
 }

@@ -70,6 +70,19 @@ impl Kernel {
         }
     }
 
+    /// Kills a role's instance between two polls, if it has one.
+    pub fn kill_at_once(self: &Rc<Self>, role: RoleId) {
+        if self.is_up(role) {
+            self.kill(role, false);
+            self.state.borrow_mut().kills += 1;
+        }
+    }
+
+    /// How many instances were killed by [`Self::kill_at_once`] and [`Self::kill_soon`] since this was asked last.
+    pub fn take_kills(&self) -> u64 {
+        std::mem::take(&mut self.state.borrow_mut().kills)
+    }
+
     /// Ends a role's instance in the middle of its next poll, after so many effects, or at its end.
     pub fn kill_soon(&self, role: RoleId, effects: u32) {
         self.state.borrow_mut().fuse = Some((role, effects));

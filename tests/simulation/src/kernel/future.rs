@@ -161,7 +161,9 @@ impl Kernel {
         };
         if let Some(cause) = doomed.or(fuse.map(|_| Cause::Killed)) {
             self.end(role, cause);
-            self.state.borrow_mut().tell(role, cause);
+            let mut state = self.state.borrow_mut();
+            state.kills += u64::from(fuse.is_some());
+            state.tell(role, cause);
         }
     }
 }

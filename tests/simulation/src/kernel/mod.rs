@@ -64,6 +64,8 @@ struct State {
     running: Option<Running>,
     /// Who is to be killed in the middle of its next poll, after so many effects.
     fuse: Option<(RoleId, u32)>,
+    /// Instances killed, until somebody counts them.
+    kills: u64,
     reports: VecDeque<Report>,
     /// A role whose turn seldom comes.
     slow: Option<RoleId>,
@@ -110,6 +112,7 @@ impl Kernel {
                 alarms: BTreeMap::new(),
                 running: None,
                 fuse: None,
+                kills: 0,
                 reports: VecDeque::new(),
                 slow: schedule.slow,
                 mailbox_max: schedule.mailbox_max,

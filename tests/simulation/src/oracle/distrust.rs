@@ -11,6 +11,7 @@
 //!
 //! ```text
 //!    ── lie ──[ change ]── sync ──            firm: made a checkpoint, after the last lie
+//!    ──────────────────── sync ──             firm, as long as there was no lie at all
 //!    ── lie ─────────────── sync ──           not firm: nothing to write, the root may be a lie
 //!    ──[ change ]── sync, lie ──              not firm
 //! ```
@@ -64,6 +65,14 @@ impl Distrust {
             self.firm = [begun, self.firm[0], self.firm[1]];
             // What it does not need to write does not make the next one firm.
             self.changed = false;
+        }
+    }
+
+    /// A sync that began then has returned, and may have had nothing to write. If nothing was ever a lie, the
+    /// checkpoint before it is there.
+    pub fn synced_again(&mut self, begun: Instant) {
+        if self.lied.is_none() {
+            self.firm[0] = begun;
         }
     }
 

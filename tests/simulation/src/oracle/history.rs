@@ -44,6 +44,8 @@ pub(super) struct History {
     states: Vec<State>,
     /// Not all of it could be read: nobody works here any more.
     is_left: bool,
+    /// A count of links was left too high.
+    pub counts_too_many: bool,
 }
 
 impl History {
@@ -58,6 +60,7 @@ impl History {
             states: vec![State::first(model.clone())],
             model,
             is_left: false,
+            counts_too_many: false,
         }
     }
 
@@ -88,12 +91,13 @@ impl History {
         stamp_ns: u64,
     ) -> (Result<Outcome>, Option<u32>) {
         self.model.at(stamp_ns);
+        let changes = changes(&self.model, operation);
         let outcome = apply(&mut self.model, operation);
         self.states.push(State {
             begun: now,
             ended: None,
             by: Some((operation.clone(), stamp_ns)),
-            changes: outcome.0.is_ok() && changes(operation),
+            changes: outcome.0.is_ok() && changes,
             half: None,
             model: self.model.clone(),
         });
@@ -183,6 +187,7 @@ impl History {
             last.model.close_all();
             self.model = last.model.clone();
             self.is_left |= last.half == Some(Half::Twice);
+            self.counts_too_many |= last.half == Some(Half::Count);
         }
         Ok(())
     }
@@ -302,6 +307,7 @@ impl History {
         self.is_left |= trust.damaged && !tree.is_whole();
         self.is_left |= model.stat(&self.top, false).is_err();
         self.is_left |= self.states[fit.state].half == Some(Half::Twice);
+        self.counts_too_many |= self.states[fit.state].half == Some(Half::Count);
         if self.is_left {
             return;
         }

@@ -186,8 +186,9 @@ impl Oracle {
                 self.durable
             }
             Some(distrust) => {
-                if begun.changes {
-                    distrust.synced(begun.at);
+                match begun.changes {
+                    true => distrust.synced(begun.at),
+                    false => distrust.synced_again(begun.at),
                 }
                 self.durable = distrust.durable();
                 distrust.needed()
@@ -259,6 +260,18 @@ impl Oracle {
     #[must_use]
     pub fn is_lied_to(&self) -> bool {
         self.distrust.as_ref().is_some_and(Distrust::is_lied_to)
+    }
+
+    /// Whether a count of links was left too high anywhere.
+    #[must_use]
+    pub fn counts_too_many(&self) -> bool {
+        self.clients.iter().any(|history| history.counts_too_many)
+    }
+
+    /// Whether a client has left a directory, or is about to.
+    #[must_use]
+    pub fn has_left_any(&self) -> bool {
+        !self.given_up.is_empty() || self.clients.iter().any(History::is_left)
     }
 
     fn trust(&self) -> Trust {

@@ -150,18 +150,23 @@ fn cuts(before: &Model, operation: &Operation) -> Vec<(u64, usize)> {
 }
 
 /// Whether an operation that succeeds changes something, so that the next sync makes a checkpoint.
-pub(super) fn changes(operation: &Operation) -> bool {
-    matches!(
-        operation,
+pub(super) fn changes(before: &Model, operation: &Operation) -> bool {
+    match operation {
         Operation::Write(..)
-            | Operation::Truncate(..)
-            | Operation::Mkdir(..)
-            | Operation::Rmdir(..)
-            | Operation::Unlink(..)
-            | Operation::Link(..)
-            | Operation::Symlink(..)
-            | Operation::Chmod(..)
-            | Operation::Chown(..)
-            | Operation::Utimes(..)
-    )
+        | Operation::Truncate(..)
+        | Operation::Mkdir(..)
+        | Operation::Rmdir(..)
+        | Operation::Unlink(..)
+        | Operation::Link(..)
+        | Operation::Symlink(..)
+        | Operation::Chmod(..)
+        | Operation::Chown(..)
+        | Operation::Utimes(..) => true,
+        // Two names of one file stay as they are.
+        Operation::Rename(from, to) => before.stat(from, false) != before.stat(to, false),
+        Operation::Open(path, flags, _) => {
+            flags.contains(OpenFlags::CREATE) && before.stat(path, true).is_err()
+        }
+        _ => false,
+    }
 }

@@ -5,6 +5,9 @@ use storage::faulty::{Action, Direction, RULES_MAX, Rule};
 use super::{KILLS_IN_A_ROW_MAX, Run};
 use crate::machine::Machine;
 
+/// Effects before which a task dies in the middle of a poll: less than two to the power of less than this.
+const EFFECTS_LOG_MAX: u64 = 12;
+
 impl Run<'_> {
     /// Takes note of what the only disk has done.
     pub(super) fn note_misdeeds(&mut self, machine: &Machine) {
@@ -18,6 +21,11 @@ impl Run<'_> {
             );
             self.shared.oracle.borrow_mut().disk_did(lies, strays);
         }
+    }
+
+    /// Takes note whether a disk has lied.
+    pub(super) fn note_lies(&mut self, machine: &Machine) {
+        self.lied |= machine.misdeeds(self.mix.failing).lies > 0;
     }
 
     /// The disk that this run has fail does so in one more way.
@@ -41,8 +49,9 @@ impl Run<'_> {
         if is_full {
             return;
         }
-        if self.disrupts() {
-            machine.harm(self.mix.failing, rule);
+        // Rules that are done make room for others, and count no more then.
+        self.note_lies(machine);
+        if self.disrupts() && machine.harm(self.mix.failing, rule) {
             let mut counts = self.counts.get();
             counts.faults += 1;
             self.counts.set(counts);
@@ -61,20 +70,18 @@ impl Run<'_> {
             return;
         }
         let victim = self.random.pick(&self.mix.victims);
-        let effects = self.random.below(6) as u32;
+        // Most polls have a handful of effects; one that takes over what a predecessor has left has thousands.
+        let range = 1 << self.random.below(EFFECTS_LOG_MAX);
+        let effects = self.random.below(range) as u32;
         let mid_poll = self.random.one_in(2);
         if !self.disrupts() {
             return;
         }
         self.kills_in_a_row += 1;
-        let mut counts = self.counts.get();
         if self.mix.mid_poll && mid_poll {
             machine.kernel.kill_soon(victim, effects);
-            counts.kills += 1;
-        } else if machine.kernel.is_up(victim) {
-            machine.kernel.kill(victim, false);
-            counts.kills += 1;
+        } else {
+            machine.kernel.kill_at_once(victim);
         }
-        self.counts.set(counts);
     }
 }

@@ -36,6 +36,10 @@ pub struct Counts {
     pub faults: u64,
     /// Operations that there was no room for, or only for a part.
     pub refused: u64,
+    /// Directories of which not everything could be read after a disk had lied, so that their clients left them.
+    pub given_up: u64,
+    /// Runs that ended because a disk's lies had cost the volume.
+    pub lost: u64,
     /// Kills, cuts and faults, those that were left out among them.
     pub disruptions: u64,
     /// The highest number of an operation of any client.
@@ -66,8 +70,9 @@ const KILLS_IN_A_ROW_MAX: u64 = 12;
 /// Power cuts before somebody has looked at everything: then there is time to look.
 const CUTS_IN_A_ROW_MAX: u64 = 4;
 
-/// Blocks that an empty volume may have less than a new one: the mapping and the root directory never get shorter.
-const BLOCKS_KEPT_MAX: u64 = 32;
+/// Blocks that an empty volume may have less than a new one: the mapping never gets shorter. It has two for a hundred and
+/// twenty-six files that were there at a time.
+const BLOCKS_KEPT_MAX: u64 = 4;
 
 /// A file that takes most of the room of a volume that is to be full.
 const FILLER: &[u8] = b"/filler";
@@ -171,6 +176,8 @@ struct Run<'a> {
     /// What the only disk has done wrong, in earlier boots and in this one.
     misdeeds: Misdeeds,
     last_boot: Misdeeds,
+    /// A disk has lied, be it one of a mirror.
+    lied: bool,
     /// Boots in a row in which the stack has stopped before anybody could look.
     stops: u64,
     /// Blocks that were free in the beginning.
@@ -219,6 +226,7 @@ impl<'a> Run<'a> {
             cuts_in_a_row: 0,
             misdeeds: Misdeeds::default(),
             last_boot: Misdeeds::default(),
+            lied: false,
             stops: 0,
             room: 0,
             works: false,
@@ -268,7 +276,12 @@ impl<'a> Run<'a> {
             }
             media = self.cut(machine);
             match (worked, end) {
-                (_, End::Lost) => return Ok(()),
+                (_, End::Lost) => {
+                    let mut counts = self.counts.get();
+                    counts.lost = 1;
+                    self.counts.set(counts);
+                    return Ok(());
+                }
                 (true, End::Done) => break,
                 (true, _) => self.move_disks(&mut media),
                 (false, _) => {}
@@ -278,8 +291,12 @@ impl<'a> Run<'a> {
         self.next = Next::NEVER;
         let mut machine = self.boot(media);
         let end = self.look(&mut machine)?;
-        // What a lie has damaged cannot always be deleted.
-        if end == End::Done && !self.shared.oracle.borrow().is_lied_to() {
+        // What a lie has damaged cannot always be deleted, nor a directory with two names.
+        let is_whole = {
+            let oracle = self.shared.oracle.borrow();
+            !oracle.is_lied_to() && !oracle.has_left_any()
+        };
+        if end == End::Done && is_whole {
             self.empty(&mut machine)?;
         }
         machine.kernel.shut_down();
@@ -339,6 +356,7 @@ impl<'a> Run<'a> {
     }
 
     fn end(&mut self, machine: Machine, random: &mut Random) -> Vec<Option<Medium>> {
+        self.note_lies(&machine);
         self.misdeeds = Misdeeds {
             all: self.misdeeds.all + self.last_boot.all,
             lies: self.misdeeds.lies + self.last_boot.lies,
@@ -346,6 +364,9 @@ impl<'a> Run<'a> {
         };
         self.last_boot = Misdeeds::default();
         self.shared.stopped.set(false);
+        // The disk's rules end with the boot; what it has lied about stays.
+        let lied_to = self.shared.oracle.borrow().is_lied_to();
+        self.shared.may_fail.set(lied_to);
         self.shared.quit.borrow_mut().clear();
         self.shared.busy.borrow_mut().fill(None);
         self.now_ns = machine.kernel.now_ns() + 1_000_000_000;
@@ -406,7 +427,9 @@ impl<'a> Run<'a> {
             counts.hash = counts.hash.rotate_left(1) ^ machine.kernel.hash();
             counts.operations = self.shared.operations.get();
             counts.refused = self.shared.refused.get();
+            counts.given_up = self.shared.oracle.borrow().given_up() as u64;
             counts.disruptions = self.disruptions;
+            counts.kills += machine.kernel.take_kills();
             self.counts.set(counts);
             if counts.operations != operations {
                 operations = counts.operations;
