@@ -88,6 +88,73 @@ impl Tree {
         tree
     }
 
+    /// What a system would show that holds what the model has below a directory: for tests of those who judge trees.
+    #[must_use]
+    pub fn of(model: &Model, top: &[u8]) -> Self {
+        let mut tree = Self::default();
+        let mut left: Vec<_> = model.stat(top, false).ok().into_iter().collect();
+        let mut paths = vec![top.to_vec()];
+        while let (Some(number), Some(path)) = (left.pop(), paths.pop()) {
+            let node = model.node(number);
+            let content = match &node.body {
+                Body::File(bytes) => Content::File(File {
+                    bytes: bytes.clone(),
+                    unreadable: BTreeSet::new(),
+                }),
+                Body::Link(target) => Content::Link(target.clone()),
+                Body::Directory(names, _) => {
+                    left.extend(names.values());
+                    paths.extend(names.keys().map(|name| join(&path, name)));
+                    let kind =
+                        |(name, it): (&Vec<u8>, &u64)| (name.clone(), model.node(*it).kind());
+                    Content::Directory(names.iter().map(kind).collect())
+                }
+            };
+            let type_of = match content {
+                Content::File(_) => 0o100_000,
+                Content::Directory(_) => 0o040_000,
+                Content::Link(_) => 0o120_000,
+            };
+            let stat = Stat {
+                inode: number,
+                mode: type_of | node.mode,
+                links: node.links,
+                uid: node.uid,
+                gid: node.gid,
+                size: node.size().unwrap_or(0),
+                blocks: 0,
+                accessed_ns: 0,
+                modified_ns: node.modified,
+                changed_ns: node.changed,
+            };
+            tree.entries.insert(path, Entry { stat, content });
+        }
+        tree
+    }
+
+    /// The same tree, of which a name and what is below it cannot be read.
+    #[must_use]
+    pub fn without(mut self, path: &[u8], error: Error) -> Self {
+        self.entries.retain(|it, _| !it.starts_with(path));
+        self.lost.insert(path.to_vec(), error);
+        self
+    }
+
+    /// The same tree with another block in a file; without contents the block cannot be read.
+    #[must_use]
+    pub fn with_block(mut self, path: &[u8], block: u64, contents: Option<u8>) -> Self {
+        if let Some(Content::File(file)) = self.entries.get_mut(path).map(|it| &mut it.content) {
+            let bytes = Rc::make_mut(&mut file.bytes);
+            let from = block as usize * BLOCK_BYTES;
+            let to = bytes.len().min(from + BLOCK_BYTES);
+            bytes[from..to].fill(contents.unwrap_or(0));
+            if contents.is_none() {
+                file.unreadable.insert(block);
+            }
+        }
+        self
+    }
+
     /// What could not be read, by path, with why. What is below it was not looked at.
     #[must_use]
     pub fn lost(&self) -> &BTreeMap<Vec<u8>, Error> {

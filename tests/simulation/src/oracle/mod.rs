@@ -26,6 +26,8 @@
 
 mod distrust;
 mod history;
+#[cfg(test)]
+mod judged;
 mod state;
 
 use std::collections::BTreeSet;
