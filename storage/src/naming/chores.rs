@@ -32,14 +32,26 @@ const CHECKPOINTS_MAX: usize = 3;
 
 /// Something that remains to be done.
 pub enum Chore {
+    /// Delete a file that nobody can find any more, and forget the record that says so to a successor.
+    Delete(Rc<Inode>, Option<RecordId>),
+    /// Something that is a change of names of its own.
+    Names(NamesChore),
+}
+
+/// A change of names or counts that remains to be made.
+pub enum NamesChore {
     /// Delete an orphan that nobody has open any more, and its entry.
     End(Rc<Inode>),
     /// Remove the entry of an orphan that was deleted.
     Entry(FileNumber),
-    /// Delete a file that nobody can find any more, and forget the record that says so to a successor.
-    Delete(Rc<Inode>, Option<RecordId>),
     /// Lower the links of a file by what it owes.
     Links(Rc<Inode>),
+}
+
+impl From<NamesChore> for Chore {
+    fn from(chore: NamesChore) -> Self {
+        Self::Names(chore)
+    }
 }
 
 /// What an operation does to the room there is.
@@ -58,10 +70,12 @@ fn is_shortage(error: Error) -> bool {
 
 impl Volume {
     /// Leaves a chore for later.
-    pub fn leave(&self, chore: Chore) {
+    pub fn leave(&self, chore: impl Into<Chore>) {
         let mut chores = self.chores.borrow_mut();
         if chores.len() < CHORES_MAX {
-            chores.push_back(chore);
+            chores.push_back(chore.into());
+        } else {
+            log::warn!("too much is left to do: a file that has no name stays");
         }
     }
 }
@@ -149,46 +163,43 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         volume: &Volume,
         chore: Chore,
     ) -> core::result::Result<(), (Chore, Error)> {
-        if let Chore::Delete(inode, record) = chore {
-            let deleted = self.delete_file(volume, &inode).await;
-            return match deleted {
+        match chore {
+            Chore::Delete(inode, record) => match self.delete_file(volume, &inode).await {
                 Ok(()) => {
                     record.inspect(|&record| self.journal.deleted(record));
                     Ok(())
                 }
                 Err(error) => Err((Chore::Delete(inode, record), error)),
-            };
+            },
+            Chore::Names(chore) => {
+                let _namespace = self.namespace.lock().await;
+                self.begin_names(volume).await;
+                let done = self.chore_of_names(volume, chore).await;
+                self.journal.end_names();
+                self.journal.void_names();
+                done.map_err(|(chore, error)| (chore.into(), error))
+            }
         }
-        let _namespace = self.namespace.lock().await;
-        self.begin_names(volume).await;
-        let done = self.chore_of_names(volume, chore).await;
-        self.journal.end_names();
-        self.journal.void_names();
-        done
     }
 
     /// A chore that changes names or counts. The caller holds the namespace.
     async fn chore_of_names(
         &self,
         volume: &Volume,
-        chore: Chore,
-    ) -> core::result::Result<(), (Chore, Error)> {
+        chore: NamesChore,
+    ) -> core::result::Result<(), (NamesChore, Error)> {
         match chore {
-            Chore::Links(inode) => {
+            NamesChore::Links(inode) => {
                 let _alone = inode.lock.write().await;
                 let lowered = inode
                     .change_links(&self.below, &self.journal, 0, self.now_ns())
                     .await;
                 match lowered {
                     Ok(()) | Err(Error::NotFound) => Ok(()),
-                    Err(error) => Err((Chore::Links(inode.clone()), error)),
+                    Err(error) => Err((NamesChore::Links(inode.clone()), error)),
                 }
             }
-            Chore::Delete(inode, _) => {
-                let deleted = self.delete_file(volume, &inode).await;
-                deleted.map_err(|error| (Chore::Delete(inode, None), error))
-            }
-            Chore::End(inode) => {
+            NamesChore::End(inode) => {
                 if !inode.gone.get() {
                     if inode.opens.get() > 0 {
                         return Ok(());
@@ -196,19 +207,19 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                     volume.forget(&inode);
                 }
                 if let Err(error) = self.delete_file(volume, &inode).await {
-                    return Err((Chore::End(inode), error));
+                    return Err((NamesChore::End(inode), error));
                 }
                 let removed = self.remove_orphan(volume, inode.number).await;
-                removed.map_err(|failure| (Chore::Entry(inode.number), failure.error))
+                removed.map_err(|failure| (NamesChore::Entry(inode.number), failure.error))
             }
-            Chore::Entry(number) => {
+            NamesChore::Entry(number) => {
                 let removed = match self.below.getattr(number).await {
                     // By now the number can be another file's, which can be an orphan as well.
                     Ok(_) => return Ok(()),
                     Err(Error::NotFound) => self.remove_orphan(volume, number).await,
                     Err(error) => Err(error.into()),
                 };
-                removed.map_err(|failure| (Chore::Entry(number), failure.error))
+                removed.map_err(|failure| (NamesChore::Entry(number), failure.error))
             }
         }
     }
@@ -241,7 +252,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             .await;
         if lowered.is_err() && by > 0 {
             inode.owed.set(inode.owed.get().saturating_add(by));
-            volume.leave(Chore::Links(inode.clone()));
+            volume.leave(NamesChore::Links(inode.clone()));
         }
     }
 

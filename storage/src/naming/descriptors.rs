@@ -8,7 +8,7 @@ use core::cell::{Cell, RefCell};
 
 use async_lock::Mutex;
 
-use super::{chores::Chore, inode::Inode, volume::Volume};
+use super::{chores::NamesChore, inode::Inode, volume::Volume};
 use crate::{
     Error, Result,
     file::FileNumber,
@@ -115,7 +115,7 @@ impl Drop for OpenFile {
         self.inode.opens.set(left);
         if left == 0 && self.inode.orphan.get() {
             // Whoever runs next and may wait deletes it.
-            self.volume.leave(Chore::End(self.inode.clone()));
+            self.volume.leave(NamesChore::End(self.inode.clone()));
         }
     }
 }

@@ -40,7 +40,11 @@ use core::cell::{Cell, RefCell};
 
 use async_lock::{Mutex, RwLock, RwLockReadGuard};
 
-pub use self::{client::Client, descriptors::ClientId, journal::PAGES_MAX as SURVIVING_PAGES_MAX};
+pub use self::{
+    client::Client,
+    descriptors::ClientId,
+    journal::{CALLS_MAX, PAGES_MAX as SURVIVING_PAGES_MAX},
+};
 use self::{
     descriptors::{Descriptors, OpenFile},
     journal::Journal,
@@ -131,7 +135,10 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         memory: impl Memory + 'static,
     ) -> Self {
         if memory.left() > 0 {
-            log::error!("what was open is lost: what earlier instances have left is given up");
+            log::error!(
+                "what was open is lost, and half an operation may stay: what earlier instances have left \
+                 is given up"
+            );
         }
         let journal = Journal::new(memory, clock.now_ns());
         Self::with_journal(below, clock, limits, journal)

@@ -8,7 +8,7 @@ use alloc::{rc::Rc, vec::Vec};
 
 use super::{
     Naming,
-    chores::Chore,
+    chores::NamesChore,
     directory::{self, format},
     inode::Inode,
     io::write_block,
@@ -160,7 +160,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                     let inode = Rc::new(Inode::unknown(number, volume.checkpoints()));
                     volume.forget(&inode);
                     if self.delete_file(volume, &inode).await.is_err() {
-                        volume.leave(Chore::End(inode));
+                        volume.leave(NamesChore::End(inode));
                         continue;
                     }
                 }
@@ -172,7 +172,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             // A removal that fails makes naming forget the directory.
             let directory = directory::load(&self.below, volume, volume.orphans).await?;
             if (self.remove_entry(volume, &directory, &name).await).is_err() {
-                volume.leave(Chore::Entry(number));
+                volume.leave(NamesChore::Entry(number));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! dies over it leaves no more than there was.
 
 use alloc::{rc::Rc, vec::Vec};
-use core::cmp::Reverse;
+use core::{cmp::Reverse, future::Future};
 
 use super::{
     Naming,
@@ -20,7 +20,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     buffer::Source,
     clock::Clock,
-    file::{AttributeChange, FileService, Write},
+    file::{AttributeChange, FileNumber, FileService, Write},
 };
 
 /// What counts as done: the change was made, or there is no such file any more.
@@ -106,49 +106,71 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     async fn take_step_back(&self, volume: &Volume, step: &Undo) -> Result<()> {
-        let file = step.file();
-        let there = self.below.getattr(file).await;
-        // Whoever remembers it remembers it as it was in between.
-        volume.changed_below(file);
-        if there == Err(Error::NotFound) {
-            return Ok(());
-        }
-        there?;
         match step {
-            Undo::Delete(_) => {
-                let inode = volume.inode(file)?;
+            Undo::Delete(file) => {
+                let inode = volume.inode(*file)?;
                 volume.forget(&inode);
-                self.delete_file(volume, &inode).await
+                match self.below.getattr(*file).await {
+                    Err(Error::NotFound) => Ok(()),
+                    _ => self.delete_file(volume, &inode).await,
+                }
             }
             Undo::Write {
+                file,
                 offset,
                 modified_ns,
                 bytes,
-                ..
             } => {
                 let write = Write {
-                    file,
+                    file: *file,
                     offset: *offset,
                     data: Source::local(bytes),
                     checksums: &[],
                     size: *offset + bytes.len() as u64,
                     modified_ns: *modified_ns,
                 };
-                if_there(write_block(&self.below, write).await)
+                self.put_back(volume, *file, write_block(&self.below, write))
+                    .await
             }
             Undo::Cut {
-                size, modified_ns, ..
-            } => if_there(self.below.truncate(file, *size, *modified_ns).await),
+                file,
+                size,
+                modified_ns,
+            } => {
+                let cut = self.below.truncate(*file, *size, *modified_ns);
+                self.put_back(volume, *file, cut).await
+            }
             Undo::Links {
-                links, changed_ns, ..
+                file,
+                links,
+                changed_ns,
             } => {
                 let change = AttributeChange {
                     links: Some(*links),
                     changed_ns: Some(*changed_ns),
                     ..AttributeChange::default()
                 };
-                if_there(self.below.setattr(file, &change).await)
+                self.put_back(volume, *file, self.below.setattr(*file, &change))
+                    .await
             }
+        }
+    }
+
+    /// Makes a call that makes a file what it was, if it is there. Whoever remembers it remembers it as it
+    /// was in between: that is forgotten, and read again only when the call has ended.
+    async fn put_back(
+        &self,
+        volume: &Volume,
+        file: FileNumber,
+        call: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let inode = volume.inode(file)?;
+        let _alone = inode.lock.write().await;
+        volume.forget_content(file);
+        let _doubt = inode.doubt();
+        match self.below.getattr(file).await {
+            Ok(_) => if_there(call.await),
+            Err(error) => if_there(Err(error)),
         }
     }
 

@@ -7,6 +7,7 @@ use alloc::{rc::Rc, string::ToString};
 
 use super::{
     Naming,
+    chores::NamesChore,
     directory::{self, Directory, Failure, Found},
     inode::Inode,
     kind_of,
@@ -153,7 +154,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         unnamed.inode.orphan.set(true);
         if unnamed.inode.opens.get() == 0 {
             // And closed again: no `OpenFile` is left to notice.
-            volume.leave(super::chores::Chore::End(unnamed.inode.clone()));
+            volume.leave(NamesChore::End(unnamed.inode.clone()));
         }
         self.lower_links(volume, &unnamed.inode, unnamed.links, now)
             .await;

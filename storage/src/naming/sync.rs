@@ -55,16 +55,39 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         result
     }
 
-    /// What whoever places naming calls every few seconds: a checkpoint if a volume is mounted and
-    /// something has changed.
-    pub async fn sync_periodic(&self) -> Result<()> {
-        let volume = self.volume.borrow().clone();
-        if let Some(volume) = volume {
-            self.tidy(&volume).await;
-            if self.changed.get() {
-                self.sync().await?;
+    /// Makes checkpoints for as long as it is polled: what whoever places naming runs beside its calls.
+    ///
+    /// `period` ends after a few seconds with nothing, or before with what [`FileService::early_sync_wanted`]
+    /// says. `pause` takes a while: it comes before the next turn if this one has failed, or if the checkpoint that is
+    /// wanted cannot be made, so that a layer below that wants and wants is not asked without end.
+    pub async fn keep_synced(
+        &self,
+        period: impl AsyncFn() -> Option<Result<()>>,
+        pause: impl AsyncFn(),
+    ) -> ! {
+        loop {
+            let wanted = period().await;
+            let made = self.sync_periodic().await;
+            if let Err(error) = made {
+                log::error!("cannot make a checkpoint: {error}");
+            }
+            if !matches!((wanted, made), (None, Ok(_)) | (Some(Ok(())), Ok(true))) {
+                pause().await;
             }
         }
-        Ok(())
+    }
+
+    /// A checkpoint if something has changed, of a volume that is mounted first if need be; nothing if there is none.
+    /// Whether one was made.
+    pub async fn sync_periodic(&self) -> Result<bool> {
+        let volume = match self.mounted().await {
+            Err(Error::NotFormatted) => return Ok(false),
+            volume => volume?,
+        };
+        self.tidy(&volume).await;
+        if !self.changed.get() {
+            return Ok(false);
+        }
+        self.sync().await.map(|_| true)
     }
 }

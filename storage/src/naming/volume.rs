@@ -118,11 +118,8 @@ impl Volume {
             .reweigh(number, weight + DIRECTORY_WEIGHT_MIN)
     }
 
-    /// Forgets what is remembered of a file's content and attributes: they were changed below.
-    pub fn changed_below(&self, number: FileNumber) {
-        if let Some(inode) = self.inodes.borrow_mut().get(number) {
-            drop(inode.doubt());
-        }
+    /// Forgets what is remembered of the content of a directory: it is about to be changed below.
+    pub fn forget_content(&self, number: FileNumber) {
         if let Some(directory) = self.directories.borrow_mut().get(number) {
             directory.forget();
         }

@@ -16,7 +16,7 @@ use runtime::{
 use storage::{
     Error,
     file::{Client, FileService, Resuming},
-    naming::{ClientId, Limits, Naming, SURVIVING_PAGES_MAX},
+    naming::{CALLS_MAX, ClientId, Limits, Naming, SURVIVING_PAGES_MAX},
     succession::Succession,
     transport::{Message, answer},
     vfs,
@@ -24,9 +24,6 @@ use storage::{
 use storage_tasks::argument;
 
 runtime::main!(run);
-
-/// Calls at work at a time.
-const CALLS_MAX: usize = 128;
 
 /// Seconds between checkpoints, as in the paper's evaluation.
 const SYNC_SECONDS: u64 = 5;
@@ -38,7 +35,7 @@ const DIRECTORY_BYTES: usize = 16 << 20;
 /// Exit code that says: the cache has lost what naming stands on, start naming anew from what there is.
 const RESTART: u64 = 75;
 
-/// How long to wait after a call that keeps watch has failed.
+/// How long to wait before a checkpoint that could not be made is tried again.
 const RETRY_NS: u64 = 1_000_000_000;
 
 async fn run() {
@@ -78,16 +75,10 @@ async fn run() {
     let watched = naming.clone();
     runtime::spawn(async move {
         let period_ns = argument("sync_seconds", SYNC_SECONDS).max(1) * 1_000_000_000;
-        loop {
-            if let Some(Err(_)) = with_deadline(period_ns, patient.early_sync_wanted()).await {
-                // There is no volume.
-                sleep(RETRY_NS).await;
-            }
-            if let Err(error) = watched.sync_periodic().await {
-                log::error!("cannot make a checkpoint: {error}");
-                sleep(RETRY_NS).await;
-            }
-        }
+        let period = async || with_deadline(period_ns, patient.early_sync_wanted()).await;
+        watched
+            .keep_synced(period, async || sleep(RETRY_NS).await)
+            .await
     });
     let callers = Rc::new(Succession::default());
     runtime::serve(CALLS_MAX, move |request| {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_executor::block_on;
-use storage::{Error, vfs::FileSystem};
+use storage::{
+    Error,
+    vfs::{FileSystem, OpenFlags},
+};
 
 use crate::{
     conformance::{errno, run},
@@ -309,6 +312,55 @@ fn an_operation_that_is_given_up_leaves_naming_with_the_truth() {
             views_agree(&fake, &naming, what);
             struck
         });
+    }
+}
+
+/// Lookups take no lock on names, so they come while what was given up is being taken back. What they find in
+/// between is not remembered.
+#[test]
+fn a_lookup_beside_what_is_taken_back_keeps_nothing_of_it() {
+    for &(setup, operation) in OPERATIONS {
+        let before: Vec<_> = expected(setup, operation).0.into_keys().collect();
+        for call in 0..CALLS_MAX {
+            let mut is_over = false;
+            for lookup in 0..4 {
+                let (fake, naming) = prepare(100 * call + lookup + 1, setup);
+                fake.set_fault(call, Fault::HangAfter);
+                hang(&naming, operation);
+                is_over = fake.clear_fault();
+                fake.heal();
+                let system = naming.client(CLIENT);
+                // To look at a file is to ask for its attributes again; to open it is to ask and keep them.
+                let keeps = lookup % 2 == 1;
+                let lookups = async {
+                    for path in before.iter().filter(|path| !path.is_empty()) {
+                        if !keeps {
+                            let _ = system.stat(path, false).await;
+                        } else if let Ok(file) = system.open(path, OpenFlags::READ, 0).await {
+                            system.close(file).await.expect("it is open");
+                        }
+                    }
+                };
+                let next = system.mkdir(b"next", 0o700);
+                block_on(async { futures_util::join!(next, lookups) })
+                    .0
+                    .expect("a directory");
+                let what = format!("{setup}; {operation}: call {call}, lookup {lookup}");
+                if keeps {
+                    for path in before.iter().filter(|path| !path.is_empty()) {
+                        let _ = block_on(system.unlink(path));
+                    }
+                    fake.0.borrow_mut().unchecked = true;
+                    block_on(system.sync()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                    let report = examine(&fake.files());
+                    assert!(report.leaked.is_empty(), "{what}: {report:?}");
+                }
+                views_agree(&fake, &naming, &what);
+            }
+            if is_over {
+                break;
+            }
+        }
     }
 }
 

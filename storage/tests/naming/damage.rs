@@ -320,7 +320,7 @@ fn nothing_is_there_before_a_format() {
             Some(Error::NotFormatted)
         );
         assert_eq!(system.sync().await.err(), Some(Error::NotFormatted));
-        assert_eq!(naming.sync_periodic().await, Ok(()));
+        assert_eq!(naming.sync_periodic().await, Ok(false));
     });
 }
 

@@ -11,6 +11,7 @@ mod fake;
 mod fsck;
 mod interleaved;
 mod model;
+mod periodic;
 mod random;
 mod restarts;
 mod scale;

@@ -9,7 +9,7 @@ use storage::{
     clock::Clock,
     file::{self, FileService, Resuming, StoreClient},
     logical::Logical,
-    naming::{ClientId, Limits, Naming},
+    naming::{CALLS_MAX, ClientId, Limits, Naming},
     succession::Succession,
     surviving::Heap,
     transport::Message,
@@ -158,16 +158,13 @@ pub async fn naming<C: Clock + 'static>(
     }
     let (watched, time) = (naming.clone(), kernel.clone());
     kernel.spawn(async move {
-        loop {
-            let wanted = time.with_deadline(period_ns, below.early_sync_wanted());
-            if let Some(Err(_)) = wanted.await {
-                time.sleep(RETRY_NS).await;
-            }
-            if let Err(error) = watched.sync_periodic().await {
-                log::error!("naming cannot make a checkpoint: {error}");
-                time.sleep(RETRY_NS).await;
-            }
-        }
+        let period = async || {
+            time.with_deadline(period_ns, below.early_sync_wanted())
+                .await
+        };
+        watched
+            .keep_synced(period, async || time.sleep(RETRY_NS).await)
+            .await
     });
     let callers = Rc::new(Succession::default());
     let handler: Handler = Rc::new(move |request: Request| {
@@ -187,5 +184,5 @@ pub async fn naming<C: Clock + 'static>(
                 .await;
         })
     });
-    kernel.serve(128, handler);
+    kernel.serve(CALLS_MAX, handler);
 }

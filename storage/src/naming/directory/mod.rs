@@ -73,6 +73,12 @@ pub async fn load<F: FileService>(
     }
     let loading = directory.loading.lock().await;
     if directory.index.borrow().is_none() {
+        // What an operation that was given up has left is taken back by who has the directory alone.
+        let inode = volume.inode(number)?;
+        let _shared = inode.lock.read().await;
+        if directory.gone.get() {
+            return Err(Error::NotFound);
+        }
         let blocks = match read(below, volume, number).await {
             Ok(blocks) => blocks,
             Err(error) => {
@@ -80,7 +86,7 @@ pub async fn load<F: FileService>(
                 return Err(error);
             }
         };
-        // Between the last read and here nothing can have changed it: changes hold the index.
+        // Between the last read and here nothing can have changed it: changes hold the index, or the lock.
         let index = Index::build(number, blocks, volume.lowest_entry())?;
         volume.reweigh(number, index.weight())?;
         *directory.index.borrow_mut() = Some(index);

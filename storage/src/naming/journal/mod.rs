@@ -28,27 +28,43 @@ use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     mem::take,
+    ops::Range,
 };
 
 pub use self::records::{Call, Effect, Intent, UNDO_BYTES_MAX, Undo};
 use self::{
     part::Records,
-    records::{CallRecord, encode_descriptor},
+    records::{CALL_WORDS, CallRecord, encode_descriptor},
 };
 use super::{CallKey, descriptors::DescriptorState};
-use crate::{file::FileNumber, surviving::RecordId, transport::Message};
+use crate::{
+    file::FileNumber,
+    surviving::{Heap, RecordId, Table},
+    transport::Message,
+};
+
+/// Calls at work at a time, of all clients, that the journal has room for.
+pub const CALLS_MAX: usize = 128;
 
 /// Answers that wait for clients to ask again; more than there can be calls at work.
 const ANSWERS_MAX: usize = 192;
 
-/// Pages of each part: for 71 steps, 239 calls, 251 deletions, 4308 descriptors.
-const UNDO_PAGES: core::ops::Range<usize> = 0..24;
-const CALL_PAGES: core::ops::Range<usize> = 24..72;
-const DELETION_PAGES: core::ops::Range<usize> = 72..76;
-const DESCRIPTOR_PAGES: core::ops::Range<usize> = 76..PAGES_MAX;
+/// Pages of each part: for 71 steps, 324 calls, 251 deletions, 4308 descriptors.
+const UNDO_PAGES: Range<usize> = 0..24;
+const CALL_PAGES: Range<usize> = 24..89;
+const DELETION_PAGES: Range<usize> = 89..93;
+const DESCRIPTOR_PAGES: Range<usize> = 93..PAGES_MAX;
 
 /// Pages of memory that are used at most.
-pub const PAGES_MAX: usize = 215;
+pub const PAGES_MAX: usize = 232;
+
+/// There is room for every call at work and every answer, one more before the oldest is forgotten, the header, the
+/// commit, and the table's own record.
+const _: () = {
+    let pages = CALL_PAGES.end - CALL_PAGES.start;
+    let records = pages * Table::<Heap, CALL_WORDS>::RECORDS_A_PAGE;
+    assert!(records >= CALLS_MAX + ANSWERS_MAX + 1 + 3);
+};
 
 /// Where the change of names under way stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,7 +359,11 @@ impl Journal {
     /// Notes a change of one file before it is made.
     pub fn intend(&self, call: &Call, intent: Intent) -> Intention {
         let record = CallRecord::intent(call, intent);
-        Intention(self.with(|tables| tables.calls.insert(&record)).flatten())
+        let id = self.with(|tables| tables.calls.insert(&record));
+        if id == Some(None) {
+            log::warn!("no memory to note a change of a file: asked again, it may be made twice");
+        }
+        Intention(id.flatten())
     }
 
     /// What a successor is to do about it is something else now.
@@ -428,8 +448,13 @@ impl Journal {
             Names::Open(op) | Names::Ended(op) => op,
             Names::None => self.names_committed.get(),
         };
-        self.with(|tables| tables.deletions.insert(&[file.0, op]))
-            .flatten()
+        let id = self.with(|tables| tables.deletions.insert(&[file.0, op]));
+        if id == Some(None) {
+            log::warn!(
+                "no memory to note that a file is to be deleted: it may stay without a name"
+            );
+        }
+        id.flatten()
     }
 
     /// It was deleted.
