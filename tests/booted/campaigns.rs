@@ -65,4 +65,8 @@ fn twenty_power_cuts_cost_nothing_that_was_synced() {
     };
     let (unflushed, kept) = (sectors("unflushed"), sectors("kept"));
     assert!(kept < unflushed, "{kept} of {unflushed} sectors were kept");
+    let moment = |it: &Value| it["moment"].as_str().unwrap_or_default().to_owned();
+    let synced = count(&records, |it| moment(it).contains("synced after"));
+    assert!(synced > 3, "{synced} cuts with files that must be there");
+    assert_eq!(count(&records, |it| it["recovery_ns"].is_null()), 0);
 }
