@@ -137,13 +137,14 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     async fn move_file(&self, volume: &Volume, ends: &Ends<'_>) -> Made {
         let now = self.now_ns();
         let before_ns = ends.inode.attributes(&self.below).await?.changed_ns;
+        let target = ends.target_inode.attributes(&self.below).await?;
         self.change_links(&ends.inode, 1, now).await?;
         let mut moved = self.write_target(volume, ends, now).await;
         if moved.is_ok() {
             point::pass(Point::TargetWritten);
             moved = self.write_source(volume, ends, now).await;
             if moved.is_err() {
-                moved = self.undo_target(volume, ends, moved, now).await;
+                moved = self.undo_target(volume, ends, moved, &target).await;
             }
         }
         // If nobody knows whether there are one or two names, the count stays at two.
@@ -166,7 +167,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         let now = self.now_ns();
         let changes_parent = ends.source.number != ends.target.number;
         let adds_link = changes_parent && ends.replaced.is_none();
-        let before_ns = ends.target_inode.attributes(&self.below).await?.changed_ns;
+        let target = ends.target_inode.attributes(&self.below).await?;
         if adds_link {
             self.change_links(&ends.target_inode, 1, now).await?;
         }
@@ -176,7 +177,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 .write_parent(volume, ends, ends.target.number, attributes)
                 .await;
             if moved.is_err() {
-                moved = self.undo_target(volume, ends, moved, now).await;
+                moved = self.undo_target(volume, ends, moved, &target).await;
             }
         }
         if moved.is_ok() {
@@ -190,7 +191,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                     false => Ok(()),
                 };
                 if back.is_ok() {
-                    moved = self.undo_target(volume, ends, moved, now).await;
+                    moved = self.undo_target(volume, ends, moved, &target).await;
                 }
             }
         }
@@ -203,7 +204,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 self.lower_links(volume, &ends.inode, 0, now).await;
             }
             Err(failure) if failure.is_undone && adds_link => {
-                self.lower_links(volume, &ends.target_inode, 1, before_ns)
+                self.lower_links(volume, &ends.target_inode, 1, target.changed_ns)
                     .await;
             }
             Err(_) => {}
@@ -233,13 +234,13 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     /// Takes the new name away again, or gives it back to what had it, because of a failure; which
-    /// is then undone or not.
+    /// is then undone or not. The directory was like this before.
     async fn undo_target(
         &self,
         volume: &Volume,
         ends: &Ends<'_>,
         failed: Made,
-        now_ns: u64,
+        before: &Attributes,
     ) -> Made {
         let Err(Failure {
             error,
@@ -266,7 +267,13 @@ impl<F: FileService, C: Clock> Naming<F, C> {
             }
             edit
         };
-        let undone = self.apply(volume, &ends.target, edit, now_ns).await;
+        let undone = self
+            .apply(volume, &ends.target, edit, before.modified_ns)
+            .await;
+        if undone.is_ok() && before.changed_ns != before.modified_ns {
+            self.lower_links(volume, &ends.target_inode, 0, before.changed_ns)
+                .await;
+        }
         Err(Failure {
             error,
             is_undone: undone.is_ok(),

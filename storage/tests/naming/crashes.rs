@@ -220,8 +220,8 @@ fn times(fake: &Fake) -> BTreeMap<u64, (u64, u64)> {
 
 /// A file that was made and is gone again is nobody's.
 #[test]
-fn what_could_not_be_named_for_want_of_room_has_changed_no_time() {
-    // The calls up to the one that writes the name: those are what room may lack for.
+fn what_could_not_be_named_has_changed_no_time() {
+    // The calls up to the one that makes the change for good: the name is written, or the old one removed.
     let full = [
         ("mkdir d; @fill d", "open d/f rwc", 2),
         ("mkdir d; @fill d", "mkdir d/e", 4),
@@ -229,12 +229,17 @@ fn what_could_not_be_named_for_want_of_room_has_changed_no_time() {
         (
             "mkdir a; touch a/f; mkdir d; @fill d",
             "rename a/f d/{200*z}",
-            2,
+            3,
         ),
         (
             "mkdir a; mkdir a/e; mkdir d; @fill d",
             "rename a/e d/{200*z}",
-            2,
+            4,
+        ),
+        (
+            "mkdir a; touch a/f; mkdir d; chmod d 700",
+            "rename a/f d/f",
+            3,
         ),
     ];
     for (setup, operation, calls) in full {
