@@ -89,18 +89,24 @@ fn a_full_volume_is_loaded_and_what_was_written_finds_the_room_that_it_had() {
     }
 }
 
+/// Loads the checkpoint while no block of the log can be written.
+fn load_while_the_log_fails(disk: &Disk) -> Store {
+    disk.fault(|operation| match operation {
+        Operation::Write { sector, .. } if (8..256 * 8).contains(&sector) => Err(Error::Device),
+        _ => Ok(()),
+    });
+    let store = store_of(disk);
+    block_on(store.load(Timestamp(2))).unwrap();
+    disk.heal();
+    store
+}
+
 /// Neither the log nor the volume has room: some blocks are lost, and the volume is not.
 #[test]
 fn where_nothing_can_be_cleared_a_block_is_lost_and_said_so() {
     let (disk, store, files) = full();
     drop(store);
-    disk.fault(|operation| match operation {
-        Operation::Write { sector, .. } if (8..256 * 8).contains(&sector) => Err(Error::Device),
-        _ => Ok(()),
-    });
-    let store = store_of(&disk);
-    block_on(store.load(Timestamp(2))).unwrap();
-    disk.heal();
+    let store = load_while_the_log_fails(&disk);
     let found = |store: &Store| -> Vec<Result<bool, Error>> {
         let files = files.iter();
         files.map(|&file| is_as_written(store, file, 1)).collect()
@@ -131,13 +137,7 @@ fn a_damaged_bitmap_beside_a_log_that_fails_loses_blocks_and_not_the_volume() {
     for twin in [BITMAP, BITMAP + 16] {
         disk.poke(twin * 8, &[0x55; 4096]);
     }
-    disk.fault(|operation| match operation {
-        Operation::Write { sector, .. } if (8..256 * 8).contains(&sector) => Err(Error::Device),
-        _ => Ok(()),
-    });
-    let store = store_of(&disk);
-    block_on(store.load(Timestamp(2))).unwrap();
-    disk.heal();
+    let store = load_while_the_log_fails(&disk);
     block_on(store.sync(checkpoint(3))).unwrap();
     for &file in &files {
         assert_eq!(is_as_written(&store, file, 1), Err(Error::Corrupt));

@@ -26,6 +26,28 @@ const SHORTAGES: [Error; 2] = [Error::NoMemory, Error::NoSpace];
 
 const APPEND: OpenFlags = CREATE.union(OpenFlags::APPEND);
 
+/// What goes wrong while two append: memory or room is short, and naming dies at a call below.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    shortage: Error,
+    call: u64,
+    fault: Fault,
+    seed: u64,
+}
+
+fn rounds() -> impl Iterator<Item = Round> {
+    let faults = (0..CALLS).flat_map(|call| [(call, Fault::Hang), (call, Fault::HangAfter)]);
+    let ways = faults.flat_map(|fault| SHORTAGES.map(|shortage| (fault, shortage)));
+    ways.flat_map(|((call, fault), shortage)| {
+        (1..=8).map(move |seed| Round {
+            shortage,
+            call,
+            fault,
+            seed,
+        })
+    })
+}
+
 /// Runs of equal bytes, and how long they are.
 fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
     let mut runs: Vec<_> = bytes
@@ -62,32 +84,33 @@ async fn give_way(times: u64) {
 #[test]
 fn an_append_stays_that_was_answered_while_another_waited_for_room() {
     let mut deaths = 0;
-    let places = (0..CALLS).flat_map(|call| [(call, Fault::Hang), (call, Fault::HangAfter)]);
-    for (call, fault) in places {
-        for shortage in SHORTAGES {
-            for seed in 1..=8 {
-                let what = format!("{shortage:?}, seed {seed}: {fault:?} at call {call}");
-                let world = World::new(seed, Limits::default());
-                let (first, second) = (world.client(), world.client());
-                block_on(async {
-                    put(&first, b"log", &[b'.'; 100]).await.unwrap();
-                    let long = first.open(b"log", APPEND, 0).await.unwrap();
-                    let short = second.open(b"log", APPEND, 0).await.unwrap();
-                    world.fake.borrow().0.borrow_mut().short = Some(shortage);
-                    world.kill(&[Death::Call(call, fault)]);
-                    let (a, b) = join!(
-                        write(&first, long, None, &[b'a'; 700]),
-                        write(&second, short, None, b"b"),
-                    );
-                    assert_eq!((a, b), (Ok(700), Ok(1)), "{what}");
-                    world.spare();
-                    deaths += world.deaths.get();
-                    let found = content(&world, b"log").await;
-                    let expected = [(b'.', 100), (b'a', 700), (b'b', 1)];
-                    assert_eq!(runs(&found), expected, "{what}");
-                });
-            }
-        }
+    for round in rounds() {
+        let Round {
+            shortage,
+            call,
+            fault,
+            seed,
+        } = round;
+        let what = format!("{round:?}");
+        let world = World::new(seed, Limits::default());
+        let (first, second) = (world.client(), world.client());
+        block_on(async {
+            put(&first, b"log", &[b'.'; 100]).await.unwrap();
+            let long = first.open(b"log", APPEND, 0).await.unwrap();
+            let short = second.open(b"log", APPEND, 0).await.unwrap();
+            world.fake.borrow().0.borrow_mut().short = Some(shortage);
+            world.kill(&[Death::Call(call, fault)]);
+            let (a, b) = join!(
+                write(&first, long, None, &[b'a'; 700]),
+                write(&second, short, None, b"b"),
+            );
+            assert_eq!((a, b), (Ok(700), Ok(1)), "{what}");
+            world.spare();
+            deaths += world.deaths.get();
+            let found = content(&world, b"log").await;
+            let expected = [(b'.', 100), (b'a', 700), (b'b', 1)];
+            assert_eq!(runs(&found), expected, "{what}");
+        });
     }
     assert!(deaths > 50, "only {deaths} deaths");
 }
@@ -97,41 +120,42 @@ fn an_append_stays_that_was_answered_while_another_waited_for_room() {
 #[test]
 fn an_append_in_parts_that_death_cuts_short_leaves_the_descriptor_at_its_end() {
     let (mut deaths, mut short) = (0, 0);
-    let places = (0..CALLS).flat_map(|call| [(call, Fault::Hang), (call, Fault::HangAfter)]);
-    for (call, fault) in places {
-        for shortage in SHORTAGES {
-            for seed in 1..=8 {
-                let what = format!("{shortage:?}, seed {seed}: {fault:?} at call {call}");
-                let world = World::new(seed, Limits::default());
-                let (first, second) = (world.client(), world.client());
-                block_on(async {
-                    put(&first, b"log", &[b'.'; 100]).await.unwrap();
-                    let long = first.open(b"log", APPEND, 0).await.unwrap();
-                    let other = second.open(b"log", APPEND, 0).await.unwrap();
-                    world.fake.borrow().set_fault(0, Fault::Half(shortage));
-                    world.fake.borrow().add_fault(call, fault);
-                    let beside = async {
-                        // Without it the rest of the append follows.
-                        match seed % 2 {
-                            0 => write(&second, other, None, b"b").await,
-                            _ => Ok(0),
-                        }
-                    };
-                    let (a, b) = join!(write(&first, long, None, &[b'a'; 700]), beside);
-                    world.spare();
-                    deaths += world.deaths.get();
-                    let (a, b) = (a.unwrap(), b.unwrap());
-                    short += u64::from(a < 700);
-                    let found = content(&world, b"log").await;
-                    let expected = [(b'.', 100), (b'a', a), (b'b', b)];
-                    let expected: Vec<_> = expected.into_iter().filter(|run| run.1 > 0).collect();
-                    assert_eq!(runs(&found), expected, "{what}");
-                    let end = found.iter().rposition(|&byte| byte == b'a').unwrap() + 1;
-                    let place = first.seek(long, SeekFrom::Current(0)).await;
-                    assert_eq!(place, Ok(end as u64), "{what}");
-                });
-            }
-        }
+    for round in rounds() {
+        let Round {
+            shortage,
+            call,
+            fault,
+            seed,
+        } = round;
+        let what = format!("{round:?}");
+        let world = World::new(seed, Limits::default());
+        let (first, second) = (world.client(), world.client());
+        block_on(async {
+            put(&first, b"log", &[b'.'; 100]).await.unwrap();
+            let long = first.open(b"log", APPEND, 0).await.unwrap();
+            let other = second.open(b"log", APPEND, 0).await.unwrap();
+            world.fake.borrow().set_fault(0, Fault::Half(shortage));
+            world.fake.borrow().add_fault(call, fault);
+            let beside = async {
+                // Without it the rest of the append follows.
+                match seed % 2 {
+                    0 => write(&second, other, None, b"b").await,
+                    _ => Ok(0),
+                }
+            };
+            let (a, b) = join!(write(&first, long, None, &[b'a'; 700]), beside);
+            world.spare();
+            deaths += world.deaths.get();
+            let (a, b) = (a.unwrap(), b.unwrap());
+            short += u64::from(a < 700);
+            let found = content(&world, b"log").await;
+            let expected = [(b'.', 100), (b'a', a), (b'b', b)];
+            let expected: Vec<_> = expected.into_iter().filter(|run| run.1 > 0).collect();
+            assert_eq!(runs(&found), expected, "{what}");
+            let end = found.iter().rposition(|&byte| byte == b'a').unwrap() + 1;
+            let place = first.seek(long, SeekFrom::Current(0)).await;
+            assert_eq!(place, Ok(end as u64), "{what}");
+        });
     }
     assert!(deaths > 50 && short > 10, "{deaths} deaths, {short} short");
 }
