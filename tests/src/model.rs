@@ -343,16 +343,22 @@ impl Model {
         Ok(())
     }
 
-    /// Gives a directory a second name, in place of what had it, as a rename does that was broken off halfway.
+    /// Gives a file a second name, in place of what had it, as a rename does that was broken off halfway. What had the
+    /// name keeps its count of links.
     pub fn name_twice(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         let (from, to) = (self.lookup(from, false)?, self.lookup(to, false)?);
         let node = from.node.ok_or(Error::NotFound)?;
         let new = to.name.ok_or(Error::Busy)?;
-        if self.node(node).kind() != Kind::Directory {
-            return Err(Error::NotADirectory);
+        if to.node == Some(node) {
+            return Err(Error::Exists);
         }
-        // What had the name was a directory, and counted already.
-        self.node_mut(to.directory).links += u32::from(to.node.is_none());
+        if self.node(node).kind() == Kind::Directory {
+            // What had the name was a directory, and counted already.
+            self.node_mut(to.directory).links += u32::from(to.node.is_none());
+        } else {
+            self.node_mut(node).links += 1;
+            self.changed(node);
+        }
         self.enter(to.directory, new, node);
         Ok(())
     }

@@ -192,8 +192,12 @@ impl History {
         Ok(())
     }
 
-    /// No crash leads back behind this instant any more.
+    /// No crash leads back behind this instant any more. Which state a directory is in that could not be read to the
+    /// end, nobody knows.
     pub fn forget_before(&mut self, durable: Instant) {
+        if self.is_left {
+            return;
+        }
         let has_ended = |state: &State| state.ended.is_some_and(|ended| ended <= durable);
         let needed = self.states.iter().rposition(has_ended).unwrap_or(0);
         self.states.drain(..needed);

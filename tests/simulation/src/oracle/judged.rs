@@ -310,3 +310,65 @@ fn what_cannot_be_read_costs_a_client_its_directory_only_if_the_disk_has_lied() 
     scene.crash(&[tree]).expect("the disk has lied");
     assert!(scene.0.is_homeless(0) && scene.0.has_left_any());
 }
+
+#[test]
+fn a_directory_that_could_not_be_read_is_as_it_was_once_whatever_others_sync() {
+    let mut scene = Scene::new(
+        2,
+        Rules {
+            distrust: true,
+            ..rules()
+        },
+    );
+    scene.mkdir(0, "a");
+    let then = scene.tree(0);
+    scene.mkdir(0, "b");
+    let mut never = scene.0.model(0).clone();
+    never.mkdir(b"/client0/c", 0o755).expect("a directory");
+    scene.0.disk_did(1, 0);
+    let (part, other) = (
+        then.clone().without(b"/client0", Error::Corrupt),
+        scene.tree(1),
+    );
+    scene.crash(&[part, other]).expect("the disk has lied");
+    for name in ["c", "d", "e", "f"] {
+        scene.mkdir(1, name);
+        scene.sync();
+    }
+    let other = scene.tree(1);
+    scene
+        .crash(&[then, other.clone()])
+        .expect("it can be read again");
+    let never = Tree::of(&never, b"/client0");
+    has_to_fail(scene.crash(&[never, other]), "never was so");
+}
+
+#[test]
+fn a_file_has_both_names_of_a_rename_only_if_the_disk_fails() {
+    for distrust in [false, true] {
+        for replaces in [false, true] {
+            let mut scene = Scene::new(
+                1,
+                Rules {
+                    distrust,
+                    ..rules()
+                },
+            );
+            scene.mkdir(0, "d");
+            scene.file(0, "d/a", 1, 1);
+            if replaces {
+                scene.file(0, "b", 1, 2);
+                scene.done(0, &Operation::Link(path(0, "b"), path(0, "c")));
+            }
+            let mut half: Model = scene.0.model(0).clone();
+            let rename = Operation::Rename(path(0, "d/a"), path(0, "b"));
+            scene.begin(0, &rename);
+            half.at(scene.0.stamp_ns());
+            half.name_twice(b"/client0/d/a", b"/client0/b")
+                .expect("both names");
+            let judged = scene.succeed(&Tree::of(&half, b"/client0"));
+            assert_eq!(judged.is_ok(), distrust, "{judged:?}");
+            assert_eq!(scene.0.counts_too_many(), distrust && replaces);
+        }
+    }
+}

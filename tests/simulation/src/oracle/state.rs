@@ -1,6 +1,9 @@
 //! What a client's directory held after an operation, and what it may hold if only a part of that came about.
 
-use storage::{BLOCK_BYTES, Result, vfs::OpenFlags};
+use storage::{
+    BLOCK_BYTES, Result,
+    vfs::{Kind, OpenFlags},
+};
 use tests::{model::Model, operation::Operation, outcome::apply};
 
 use super::Instant;
@@ -10,7 +13,7 @@ use super::Instant;
 pub(super) enum Half {
     /// A file is as long as neither before nor after, or has both names: one can work with that.
     Sound,
-    /// A count of links is too high: what has it is never freed.
+    /// A count of links is too high: what has it is never freed. It may have no name any more.
     Count,
     /// A directory has two names: nobody can work there any more.
     Twice,
@@ -94,8 +97,7 @@ impl State {
             Operation::Rename(from, to) => vec![
                 count(from, false),
                 count(to, true),
-                half(Half::Sound, &|model| model.link(from, to)),
-                half(Half::Twice, &|model| model.name_twice(from, to)),
+                half(twice(before, from, to), &|model| model.name_twice(from, to)),
             ],
             _ => Vec::new(),
         };
@@ -131,6 +133,18 @@ impl State {
             half: None,
             model,
         })
+    }
+}
+
+/// What is left if a rename can neither be ended nor be taken back, and what is moved has both names: a file that has lost
+/// the second of them to it keeps its count of links.
+fn twice(before: &Model, from: &[u8], to: &[u8]) -> Half {
+    let moved = before.stat(from, false);
+    let is_directory = moved.is_ok_and(|node| before.node(node).kind() == Kind::Directory);
+    match (is_directory, before.stat(to, false)) {
+        (true, _) => Half::Twice,
+        (false, Ok(_)) => Half::Count,
+        (false, Err(_)) => Half::Sound,
     }
 }
 
