@@ -42,7 +42,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         };
         // What an earlier instance has done counts on the volume that it did it on. If none can be mounted, the
         // call fails.
-        let is_known = !self.journal.has_left() || self.mount().await.is_ok();
+        let is_known = self.journal.is_settled() || self.mount().await.is_ok();
         if is_known && let Some(answer) = self.journal.answer(key, call.id().oldest()) {
             reply(&answer);
             return;

@@ -1,9 +1,15 @@
 //! How many calls below an operation makes, as `docs/naming.md` promises.
 
 use futures_executor::block_on;
-use storage::vfs::{FileSystem, OpenFlags};
+use storage::{
+    naming::{ClientId, Limits},
+    vfs::{FileSystem, OpenFlags},
+};
 
-use crate::support::{CLIENT, CREATE, fresh, get, put, read, write};
+use crate::{
+    support::{CLIENT, CREATE, fresh, get, put, read, write},
+    world::World,
+};
 
 #[test]
 fn data_costs_one_call_for_one_call() {
@@ -88,4 +94,29 @@ fn a_sync_of_nothing_new_costs_nothing() {
             "a write is not made durable"
         );
     });
+}
+
+/// In words that are stored to memory that outlives naming.
+#[test]
+fn an_answer_is_kept_beside_the_last_one_only_where_clients_take_turns() {
+    let world = World::new(4, Limits::default());
+    let of_role = |role| {
+        world.client_of(ClientId {
+            role,
+            generation: 1,
+        })
+    };
+    let clients = [of_role(1), of_role(2)];
+    let cost = |client: usize, mode: u32| {
+        let before = world.stores();
+        block_on(clients[client].chmod(b"/", mode)).unwrap();
+        world.stores() - before
+    };
+    let turns: Vec<_> = (0..8).map(|turn| cost(turn % 2, 0o700)).collect();
+    let alone: Vec<_> = (0..8).map(|_| cost(0, 0o711)).collect();
+    let least = alone[7];
+    assert!(alone[1..].iter().all(|&cost| cost == least), "{alone:?}");
+    // One record that is made, and one that is removed.
+    let more: Vec<_> = turns[2..].iter().map(|cost| cost - least).collect();
+    assert!(more.iter().all(|&more| more <= 20), "{more:?}");
 }

@@ -10,6 +10,7 @@ mod damage;
 mod fake;
 mod fsck;
 mod interleaved;
+mod lost_replies;
 mod model;
 mod periodic;
 mod random;

@@ -27,7 +27,7 @@ pub fn perform(world: &Rc<World>, line: &str) -> String {
     answer.unwrap_or_else(|error| errno(error).into())
 }
 
-fn prepare(seed: u64, setup: &str) -> Rc<World> {
+pub fn prepare(seed: u64, setup: &str) -> Rc<World> {
     let world = World::new(seed, Limits::default());
     for line in setup.split(';').map(str::trim) {
         if let Some(directory) = line.strip_prefix("@fill ") {
@@ -61,7 +61,7 @@ const MORE: &[(&str, &str)] = &[
 ];
 
 /// Everything that a program can tell of where it is: the tree, and each descriptor.
-fn seen(world: &Rc<World>) -> (Tree, Vec<String>) {
+pub fn seen(world: &Rc<World>) -> (Tree, Vec<String>) {
     let mut all = Vec::new();
     for number in 0..4 {
         for question in [
@@ -85,7 +85,7 @@ fn expected(setup: &str, operation: &str) -> (String, (Tree, Vec<String>)) {
 }
 
 /// The operation was done once and is whole, as if nobody had died.
-fn check(
+pub fn check(
     world: &Rc<World>,
     what: &str,
     answer: &str,
@@ -118,7 +118,7 @@ fn check(
     );
 }
 
-fn operations() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+pub fn operations() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     OPERATIONS.iter().chain(MORE)
 }
 

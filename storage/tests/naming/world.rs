@@ -49,6 +49,8 @@ pub struct World {
     pub deaths: Cell<u64>,
     /// Calls that the instance works on.
     at_work: Cell<u64>,
+    /// Replies up to one that naming forgets to give, to whom.
+    loses: Cell<Option<(ClientId, u64)>>,
     /// Clients give their calls up, which naming hears when it replies.
     pub is_deaf: Cell<bool>,
     /// The next instance gives up what it finds.
@@ -70,6 +72,7 @@ impl World {
             killed: Rc::default(),
             deaths: Cell::new(0),
             at_work: Cell::new(0),
+            loses: Cell::new(None),
             is_deaf: Cell::new(false),
             damage: RefCell::default(),
             discards: Cell::new(false),
@@ -163,6 +166,18 @@ impl World {
         .await;
     }
 
+    /// Waits until the instance dies that came after so many deaths.
+    async fn died_since(&self, deaths: u64) {
+        poll_fn(|context| {
+            if self.is_dead() || self.deaths.get() > deaths {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Clears the dead instance away.
     pub fn bury(&self) {
         self.deaths.set(self.deaths.get() + 1);
@@ -179,6 +194,47 @@ impl World {
             damage(&memory);
         }
         *self.memory.borrow_mut() = memory;
+    }
+
+    /// Naming forgets to give this client the reply that comes so many replies from now: he waits until it dies.
+    pub fn lose_reply(&self, client: ClientId, after: u64) {
+        self.loses.set(Some((client, after)));
+    }
+
+    fn loses_reply(&self, client: ClientId) -> bool {
+        match self.loses.get() {
+            Some((loser, 0)) if loser == client => {
+                self.loses.set(None);
+                true
+            }
+            Some((loser, after)) if loser == client => {
+                self.loses.set(Some((loser, after - 1)));
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits until a reply was lost.
+    pub async fn until_lost(&self) {
+        poll_fn(|context| {
+            if self.loses.get().is_none() {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Pages of memory that outlives naming.
+    pub fn pages(&self) -> usize {
+        self.memory.borrow().len()
+    }
+
+    /// Words that naming has stored to memory that outlives it.
+    pub fn stores(&self) -> u64 {
+        self.memory.borrow().stores()
     }
 
     /// Kills the instance here and now, between two calls.
@@ -203,12 +259,15 @@ impl Transport for Link {
         world.all_ended().await;
         let naming = world.naming();
         world.at_work.set(world.at_work.get() + 1);
+        let deaths = world.deaths.get();
+        let is_lost = Cell::new(false);
         let reply = RefCell::new(None);
         {
             let give = |message: &Message| {
                 // The dead give no answers.
                 let is_heard = !world.is_dead() && !world.is_deaf.get();
-                if is_heard {
+                is_lost.set(is_heard && world.loses_reply(*id));
+                if is_heard && !is_lost.get() {
                     *reply.borrow_mut() = Some(message.clone());
                 }
                 is_heard || world.is_dead()
@@ -227,6 +286,9 @@ impl Transport for Link {
         }
         drop(naming);
         world.at_work.set(world.at_work.get() - 1);
+        if is_lost.get() {
+            world.died_since(deaths).await;
+        }
         match world.is_deaf.get() {
             true => Err(Error::PeerGone),
             false => reply.take().ok_or(Error::PeerDied),

@@ -11,15 +11,13 @@
 //!
 //! **The commit** is one record. Before it, the operation has not happened: a successor takes back what was
 //! done, and the client's repeated call does it anew. After it, the operation has happened: the
-//! successor gives the answer again. The reply follows the commit with no other call in between, so there
-//! is never more than one answer that is committed and not delivered, and one record is enough.
+//! successor gives the answer again. The next commit takes its place, and if the client has not said by then
+//! that it has the answer, that is kept beside it ([`answers`]).
 //!
 //! *Why undo and not redo?* A call below may fail for want of room, and only while it is being made. What
 //! the caller is told is known when the last call has ended, not before the first.
-//!
-//! *Why the answers of all calls need not be kept until they are acknowledged?* The kernel has delivered a
-//! reply once the system call returns. Only the one between commit and reply may be missing.
 
+mod answers;
 mod open;
 mod part;
 mod records;
@@ -40,13 +38,12 @@ use super::{CallKey, descriptors::DescriptorState};
 use crate::{
     file::FileNumber,
     surviving::{Heap, RecordId, Table},
-    transport::Message,
 };
 
 /// Calls at work at a time, of all clients, that the journal has room for.
 pub const CALLS_MAX: usize = 128;
 
-/// Answers that wait for clients to ask again; more than there can be calls at work.
+/// Answers that clients may ask for again; more than there can be calls at work.
 const ANSWERS_MAX: usize = 192;
 
 /// Pages of each part: for 71 steps, 324 calls, 251 deletions, 4308 descriptors.
@@ -121,10 +118,14 @@ pub struct Journal {
     steps: RefCell<(Vec<RecordId>, Vec<Undo>)>,
     /// The call that ended last.
     last: RefCell<Call>,
+    /// Its client has the answer, or will not ask for it again.
+    is_heard: Cell<bool>,
     /// The descriptor of which this call's effect says all, and the record that says that it does not.
     behind: Cell<Option<(RecordId, DescriptorState)>>,
-    /// Answers whose clients may ask again.
+    /// Answers before that one that clients may ask for again.
     answers: RefCell<BTreeMap<CallKey, (RecordId, Call)>>,
+    /// What an earlier instance left is known to be about the volume that there is, or there is nothing.
+    is_settled: Cell<bool>,
 }
 
 impl Journal {
@@ -160,9 +161,10 @@ impl Journal {
             && remains.descriptors.is_empty())
     }
 
-    /// Whether an earlier instance has left anything, answers included.
-    pub fn has_left(&self) -> bool {
-        self.has_remains() || !self.answers.borrow().is_empty()
+    /// Whether what an earlier instance left, answers included, is of the volume that there is. Until it is known to
+    /// be, nothing may be answered on the strength of it.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled.get()
     }
 
     /// Throws away what is left of an earlier instance: the volume is not what it was about, or nobody knows.
@@ -185,7 +187,8 @@ impl Journal {
         }
         // First what makes the rest void: should this instance die over it, the next one goes on with it.
         self.store_header();
-        self.forget_answers(|_| true);
+        self.forget_all_answers();
+        self.is_settled.set(true);
         *self.last.borrow_mut() = Call::none();
         self.names_committed.set(self.op.get());
         self.store_commit();
@@ -205,6 +208,7 @@ impl Journal {
     /// What an earlier instance left was gone through, and its change of names taken back.
     pub fn settled(&self) {
         self.remains.take();
+        self.is_settled.set(true);
         if self.names_committed.replace(self.op.get()) != self.op.get() {
             self.store_commit();
         }
@@ -299,8 +303,10 @@ impl Journal {
             self.settle_names(op);
         }
         let effect = call.effect;
+        self.keep_last();
         let was_behind = self.catch_up(record.get());
         *self.last.borrow_mut() = call;
+        self.is_heard.set(false);
         self.store_commit();
         self.with(|tables| match effect {
             Effect::Set(state) => {
@@ -381,65 +387,9 @@ impl Journal {
         }
     }
 
-    /// Keeps the answer of a call that an earlier instance was asked, in the record of its intent.
-    pub fn keep_answer(&self, id: RecordId, call: Call) {
-        let Some(key) = call.key else {
-            self.with(|tables| tables.calls.remove(id));
-            return;
-        };
-        let record = CallRecord::intent(&call, Intent::Answered);
-        self.with(|tables| tables.calls.set(id, &record));
-        let displaced = self.answers.borrow_mut().insert(key, (id, call));
-        if let Some((other, _)) = displaced.filter(|(other, _)| *other != id) {
-            self.with(|tables| tables.calls.remove(other));
-        }
-        while self.answers.borrow().len() > ANSWERS_MAX {
-            let oldest = {
-                let answers = self.answers.borrow();
-                let oldest = answers.iter().min_by_key(|(_, (_, call))| call.op);
-                oldest.map(|(key, _)| *key)
-            };
-            self.forget_answers(|key| Some(*key) == oldest);
-        }
-    }
-
     /// A change of one file was taken back.
     pub fn drop_intent(&self, id: RecordId) {
         self.with(|tables| tables.calls.remove(id));
-    }
-
-    /// The answer of a call that an earlier instance has carried out. Those of the same client before
-    /// `oldest` are forgotten: it has them.
-    pub fn answer(&self, key: CallKey, oldest: u64) -> Option<Message> {
-        if self.answers.borrow().is_empty() {
-            return None;
-        }
-        self.forget_answers(|other| {
-            let is_older = other.role == key.role && other.generation < key.generation;
-            let is_answered = (other.role, other.generation, other.session)
-                == (key.role, key.generation, key.session)
-                && other.number < oldest;
-            is_older || is_answered
-        });
-        let answers = self.answers.borrow();
-        answers.get(&key).map(|(_, call)| call.answer.clone())
-    }
-
-    /// Forgets what is kept for a role that does not come back.
-    pub fn forget_client(&self, role: u64) {
-        self.forget_answers(|key| key.role == role);
-    }
-
-    fn forget_answers(&self, is_over: impl Fn(&CallKey) -> bool) {
-        let over: Vec<_> = {
-            let answers = self.answers.borrow();
-            let over = answers.iter().filter(|(key, _)| is_over(key));
-            over.map(|(key, (id, _))| (*key, *id)).collect()
-        };
-        for (key, id) in over {
-            self.answers.borrow_mut().remove(&key);
-            self.with(|tables| tables.calls.remove(id));
-        }
     }
 
     /// A file is to be deleted once the change of names under way is committed.

@@ -250,8 +250,10 @@ impl Journal {
                 Vec::new(),
             )),
             last: RefCell::new(last.unwrap_or_else(Call::none)),
+            is_heard: Cell::new(false),
             behind: Cell::new(None),
             answers: RefCell::new(BTreeMap::new()),
+            is_settled: Cell::new(true),
         };
 
         let deletions: Vec<_> = deletions_left
@@ -319,6 +321,8 @@ impl Journal {
             deletions: valid,
             descriptors: kept,
         }));
+        let nothing = !journal.has_remains() && !journal.has_answers();
+        journal.is_settled.set(nothing);
         journal
     }
 
@@ -358,23 +362,5 @@ impl Journal {
             deletions: deletions.accept()?,
             descriptors: descriptors.accept()?,
         })
-    }
-
-    /// Keeps the answer of the last call beyond the next one: it may not have been delivered.
-    fn keep_last(&self) {
-        let call = Call {
-            effect: Effect::None,
-            ..self.last.borrow().clone()
-        };
-        let is_kept = |key| self.answers.borrow().contains_key(&key);
-        if call.key.is_none_or(is_kept) {
-            return;
-        }
-        let record = CallRecord::intent(&call, Intent::Answered);
-        let id = self.with(|tables| tables.calls.insert(&record));
-        match id.flatten() {
-            Some(id) => self.keep_answer(id, call),
-            None => log::error!("no memory for an answer that may not have been delivered"),
-        }
     }
 }

@@ -7,7 +7,10 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{cell::Cell, pin::Pin};
+use core::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+};
 
 use applications::{
     arguments::{Arguments, Takes},
@@ -63,20 +66,38 @@ pub struct Context<'a> {
 }
 
 /// The file system as one command sees it. What a command that is given up has opened is closed.
-struct Files(Rc<vfs::Client<Endpoint>>);
+///
+/// The next command goes on with the same client: so it says that this one's answers have come, and naming need not keep
+/// them.
+struct Files {
+    system: Rc<vfs::Client<Endpoint>>,
+    shell: Rc<Shell>,
+}
+
+impl Files {
+    fn new(shell: &Rc<Shell>) -> Self {
+        let idle = shell.idle.borrow_mut().pop();
+        Self {
+            system: idle.unwrap_or_else(|| Rc::new(vfs::Client::new(shell.naming))),
+            shell: shell.clone(),
+        }
+    }
+}
 
 impl Drop for Files {
     fn drop(&mut self) {
-        let left = self.0.left_open();
+        let (system, shell) = (self.system.clone(), self.shell.clone());
+        let left = system.left_open();
         if left.is_empty() {
+            shell.idle.borrow_mut().push(system);
             return;
         }
-        let system = self.0.clone();
         runtime::spawn(async move {
             for descriptor in left {
                 // If naming is gone, so is what was open.
                 let _ = system.close(descriptor).await;
             }
+            shell.idle.borrow_mut().push(system);
         });
     }
 }
@@ -84,7 +105,7 @@ impl Drop for Files {
 impl Context<'_> {
     /// The file system.
     pub fn system(&self) -> &vfs::Client<Endpoint> {
-        &self.files.0
+        &self.files.system
     }
 
     /// A word by its place, or what the usage promises instead.
@@ -112,6 +133,8 @@ pub struct Shell {
     pub system: vfs::Client<Endpoint>,
     /// Where it is.
     naming: Endpoint,
+    /// Clients of naming that no command uses; as many as there were commands at a time.
+    idle: RefCell<Vec<Rc<vfs::Client<Endpoint>>>>,
     /// The PostMark task, if the stack has one.
     pub postmark: Option<interface::Client<Endpoint>>,
     /// The restart manager.
@@ -131,6 +154,7 @@ impl Shell {
         Some(Self {
             system: vfs::Client::new(naming),
             naming,
+            idle: RefCell::default(),
             postmark: start::peer("postmark")
                 .map(|postmark| interface::Client(postmark.with_patience(u64::MAX))),
             manager: start::peer("manager").map(control::Client),
@@ -157,7 +181,7 @@ impl Shell {
         let usage =
             |problem: String| Failure(format!("{name}: {problem}; usage: {}", command.usage));
         let arguments = command.takes.parse(words).map_err(usage)?;
-        let files = Files(Rc::new(vfs::Client::new(self.naming)));
+        let files = Files::new(self);
         let context = Context {
             shell: self,
             output,
