@@ -180,7 +180,10 @@ pub async fn work(
                         let deletion = (deletions > 0)
                             .then(|| random_deletion_below(&mut random, model, top))
                             .flatten();
-                        deletion.unwrap_or_else(|| random_operation_below(&mut random, model, top))
+                        deletion.unwrap_or_else(|| {
+                            let any = random_operation_below(&mut random, model, top);
+                            mix.habit.turns(&mut random, any, model, top)
+                        })
                     }
                 }
             };

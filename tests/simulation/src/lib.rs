@@ -6,7 +6,7 @@
 //!   mix       what the run is made of
 //!   run       boots, work, kills, power cuts
 //!   machine   one boot: tasks, disks, the restart manager          oracle   what may be there
-//!   programs  the layers in tasks                                  client   what is done
+//!   programs  the layers in tasks                          client, habits   what is done
 //!   disk      a medium below a volatile write cache
 //!   kernel    tasks, calls, grants, time                         shrink   a smaller case that fails
 //! ```
@@ -15,6 +15,7 @@
 pub mod case;
 mod client;
 mod disk;
+mod habits;
 pub mod kernel;
 mod machine;
 mod mix;

@@ -8,7 +8,7 @@ use storage::{
 };
 use tests::random::Random;
 
-use crate::{case::Case, kernel::Schedule, roles::Roles};
+use crate::{case::Case, habits::Habit, kernel::Schedule, roles::Roles};
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Mix {
     pub kill_steps: u64,
     /// Kills hit in the middle of a poll, too.
     pub mid_poll: bool,
+    /// Those count the calls and answers of a task, not all that it does.
+    pub mid_talk: bool,
     /// Who is killed.
     pub victims: Vec<usize>,
     /// Steps from one power cut to the next, about; zero is never.
@@ -49,6 +51,8 @@ pub struct Mix {
     pub sync_one_in: u64,
     /// One in so many operations is followed by a look at the whole directory.
     pub look_one_in: u64,
+    /// What clients like to do.
+    pub habit: Habit,
     /// Clients pause now and then, this long at most, nanoseconds.
     pub pause_ns: u64,
     /// How tasks are scheduled. The seed is another one after each power cut.
@@ -100,6 +104,7 @@ impl Mix {
             None => AMPLE_SECTORS,
         };
         let sectors = (0..disks).map(sectors).collect();
+        let mut habits = Random::new(case.seed ^ 0x6861_6269_7473);
         let mix = Self {
             seed: case.seed,
             steps: random.pick(&[5_000, 20_000, 50_000]),
@@ -124,6 +129,7 @@ impl Mix {
             period_ns: random.pick(&[20_000_000, 5_000_000_000]),
             kill_steps: random.pick(&[0, 50, 300, 2000]),
             mid_poll: random.one_in(2),
+            mid_talk: habits.one_in(2),
             victims,
             cut_steps: random.pick(&[0, 500, 3000, 10_000]),
             away: disks == 2 && !fails && random.one_in(2),
@@ -132,6 +138,7 @@ impl Mix {
             faults,
             sync_one_in: random.pick(&[5, 20, 100]),
             look_one_in: random.pick(&[20, 100]),
+            habit: habits.pick(&[Habit::None, Habit::None, Habit::Appends, Habit::Unnames]),
             pause_ns: random.pick(&[0, 1_000_000, 3_000_000_000]),
             schedule: Schedule {
                 seed: case.seed,
@@ -193,6 +200,9 @@ impl Mix {
         if case.is_without("full") {
             self.room = None;
             self.sectors.fill(AMPLE_SECTORS);
+        }
+        if case.is_without("habits") {
+            self.habit = Habit::None;
         }
         if case.is_without("pauses") {
             self.pause_ns = 0;

@@ -148,7 +148,7 @@ impl Kernel {
         send: &Source<'_>,
         receive: &mut Sink<'_>,
     ) -> Result<Option<u64>> {
-        if !self.effect() {
+        if !self.message() {
             return Ok(None);
         }
         let mut state = self.state.borrow_mut();
@@ -398,7 +398,7 @@ impl Request {
     /// Answers. Whether there is somebody to hear it.
     pub fn reply(&self, message: &Message) -> bool {
         self.answered.set(true);
-        if !self.kernel.effect() {
+        if !self.kernel.message() {
             return true;
         }
         let mut state = self.kernel.state.borrow_mut();

@@ -1,6 +1,9 @@
 //! Deaths: a task can be killed between two polls, and in the middle of one: before one of its effects (a call,
 //! an answer, bytes in lent or surviving memory) it is unwound. Destructors run, but nothing that they do has
 //! an effect. Seen from outside that is a trap at this program counter.
+//!
+//! Of a poll's effects most are stores, hundreds of them at times. So that deaths come between what others see as well (a
+//! change is committed and answered, and what is left to do was not begun), a fuse can count messages alone.
 
 use std::{panic::resume_unwind, rc::Rc};
 
@@ -14,6 +17,31 @@ enum Effect {
     Void,
     /// The task dies before it.
     Death,
+}
+
+/// What a fuse counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All effects of the next poll. If it has fewer, the task dies at its end.
+    Effects,
+    /// Calls and answers, of however many polls.
+    Messages,
+}
+
+/// Kills a task before one of its effects.
+#[derive(Clone, Copy)]
+pub(super) struct Fuse {
+    pub role: RoleId,
+    counted: Counted,
+    /// Those of the effects that are counted, before it dies.
+    left: u32,
+}
+
+impl Fuse {
+    /// Whether the task dies at the end of a poll, if it lives that long.
+    pub fn ends_with_poll(self) -> bool {
+        self.counted == Counted::Effects
+    }
 }
 
 /// What unwinds a task that dies in the middle of a poll.
@@ -45,8 +73,8 @@ pub(super) struct Running {
     pub role: RoleId,
     /// Nothing it does counts any more.
     pub doomed: Option<Cause>,
-    /// Effects left before it is doomed.
-    pub fuse: Option<u32>,
+    /// What will doom it.
+    pub fuse: Option<Fuse>,
 }
 
 impl Kernel {
@@ -83,9 +111,13 @@ impl Kernel {
         std::mem::take(&mut self.state.borrow_mut().kills)
     }
 
-    /// Ends a role's instance in the middle of its next poll, after so many effects, or at its end.
-    pub fn kill_soon(&self, role: RoleId, effects: u32) {
-        self.state.borrow_mut().fuse = Some((role, effects));
+    /// Ends a role's instance in the middle of a poll, after so many effects of those that are counted.
+    pub fn kill_soon(&self, role: RoleId, counted: Counted, effects: u32) {
+        self.state.borrow_mut().fuse = Some(Fuse {
+            role,
+            counted,
+            left: effects,
+        });
     }
 
     /// Takes a role out for good: who calls it is told that it is gone.
@@ -128,7 +160,16 @@ impl Kernel {
     /// Whether what the running task is about to do has an effect. If it is to die just here, this does not
     /// return.
     pub(super) fn effect(&self) -> bool {
-        match self.state.borrow_mut().effect() {
+        self.effect_of(false)
+    }
+
+    /// As [`Self::effect`], of a call or an answer.
+    pub(super) fn message(&self) -> bool {
+        self.effect_of(true)
+    }
+
+    fn effect_of(&self, is_message: bool) -> bool {
+        match self.state.borrow_mut().effect(is_message) {
             Effect::Done => true,
             Effect::Void => false,
             Effect::Death => resume_unwind(Box::new(Dead)),
@@ -161,7 +202,7 @@ impl State {
         });
     }
 
-    fn effect(&mut self) -> Effect {
+    fn effect(&mut self, is_message: bool) -> Effect {
         let Some(running) = &mut self.running else {
             return Effect::Done;
         };
@@ -169,11 +210,12 @@ impl State {
             return Effect::Void;
         }
         match &mut running.fuse {
-            Some(0) => {
+            Some(fuse) if fuse.counted == Counted::Messages && !is_message => {}
+            Some(Fuse { left: 0, .. }) => {
                 running.doomed = Some(Cause::Killed);
                 return Effect::Death;
             }
-            Some(left) => *left -= 1,
+            Some(fuse) => fuse.left -= 1,
             None => {}
         }
         Effect::Done

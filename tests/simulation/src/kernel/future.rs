@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Kernel, RoleId,
-    deaths::{Cause, Dead, Running},
+    deaths::{Cause, Dead, Fuse, Running},
 };
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -128,11 +128,11 @@ impl Kernel {
             at.bell.rung.store(false, Ordering::Relaxed);
             let (role, waker) = (at.role, at.waker.clone());
             state.note(0, role as u64, number);
-            let fuse = state.fuse.take_if(|(victim, _)| *victim == role);
+            let fuse = state.fuse.take_if(|fuse| fuse.role == role);
             state.running = Some(Running {
                 role,
                 doomed: None,
-                fuse: fuse.map(|(_, effects)| effects),
+                fuse,
             });
             (role, task, waker)
         };
@@ -159,11 +159,14 @@ impl Kernel {
         let Some(Running { doomed, fuse, .. }) = running else {
             return;
         };
-        if let Some(cause) = doomed.or(fuse.map(|_| Cause::Killed)) {
+        let ends_with_poll = fuse.is_some_and(Fuse::ends_with_poll);
+        if let Some(cause) = doomed.or(ends_with_poll.then_some(Cause::Killed)) {
             self.end(role, cause);
             let mut state = self.state.borrow_mut();
             state.kills += u64::from(fuse.is_some());
             state.tell(role, cause);
+        } else if let Some(fuse) = fuse {
+            self.state.borrow_mut().fuse.get_or_insert(fuse);
         }
     }
 }

@@ -33,13 +33,13 @@ use std::{
 use tests::random::Random;
 
 pub use calls::{Endpoint, Request};
-pub use deaths::{Cause, Report};
+pub use deaths::{Cause, Counted, Report};
 pub use steps::Step;
 pub use tasks::Handler;
 pub use time::VirtualClock;
 
 use calls::Calls;
-use deaths::Running;
+use deaths::{Fuse, Running};
 use future::{Futures, Woken};
 use steps::Ready;
 use tasks::Role;
@@ -62,8 +62,8 @@ struct State {
     /// Sources outside whose turn it is at a time: by time and number.
     alarms: BTreeMap<(u64, u64), usize>,
     running: Option<Running>,
-    /// Who is to be killed in the middle of its next poll, after so many effects.
-    fuse: Option<(RoleId, u32)>,
+    /// Who is to be killed in the middle of a poll.
+    fuse: Option<Fuse>,
     /// Instances killed, until somebody counts them.
     kills: u64,
     reports: VecDeque<Report>,

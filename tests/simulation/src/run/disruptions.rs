@@ -3,10 +3,13 @@
 use storage::faulty::{Action, Direction, RULES_MAX, Rule};
 
 use super::{KILLS_IN_A_ROW_MAX, Run};
-use crate::machine::Machine;
+use crate::{kernel::Counted, machine::Machine};
 
 /// Effects before which a task dies in the middle of a poll: less than two to the power of less than this.
 const EFFECTS_LOG_MAX: u64 = 12;
+
+/// Calls and answers before which a task dies: less than this.
+const MESSAGES_MAX: u32 = 16;
 
 impl Run<'_> {
     /// Takes note of what the only disk has done.
@@ -79,7 +82,11 @@ impl Run<'_> {
         }
         self.kills_in_a_row += 1;
         if self.mix.mid_poll && mid_poll {
-            machine.kernel.kill_soon(victim, effects);
+            let (counted, effects) = match self.mix.mid_talk {
+                true => (Counted::Messages, effects % MESSAGES_MAX),
+                false => (Counted::Effects, effects),
+            };
+            machine.kernel.kill_soon(victim, counted, effects);
         } else {
             machine.kernel.kill_at_once(victim);
         }

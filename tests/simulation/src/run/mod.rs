@@ -140,6 +140,14 @@ enum End {
     Lost,
 }
 
+/// What is free on a volume.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    blocks: u64,
+    /// Files that can still be created.
+    files: u64,
+}
+
 /// Steps at which something goes wrong next.
 #[derive(Clone, Copy, Debug)]
 struct Next {
@@ -180,8 +188,8 @@ struct Run<'a> {
     lied: bool,
     /// Boots in a row in which the stack has stopped before anybody could look.
     stops: u64,
-    /// Blocks that were free in the beginning.
-    room: u64,
+    /// Blocks and files that were free in the beginning.
+    room: Room,
     /// Clients are at work.
     works: bool,
     /// Kills, cuts and faults so far, those that were left out among them.
@@ -228,7 +236,7 @@ impl<'a> Run<'a> {
             last_boot: Misdeeds::default(),
             lied: false,
             stops: 0,
-            room: 0,
+            room: Room::default(),
             works: false,
             disruptions: 0,
             mix,
