@@ -2,9 +2,12 @@
 
 mod twinfs_support;
 
+use std::rc::Rc;
+
 use futures_executor::block_on;
 use storage::{
     Error,
+    block::ram::RamDisk,
     checksum::Algorithm,
     file::{Checkpoint, FileNumber, FileStore, StoreFormat, Timestamp},
     twinfs::Config,
@@ -18,6 +21,43 @@ fn pair(disk: &Disk, seed: u64) -> Pair {
         random: Random(seed),
         blocks_max: 20,
     }
+}
+
+/// Whoever has another disk in the machine hears so; a disk of which nobody knows what it is may be a damaged one.
+/// Either can be formatted.
+#[test]
+fn a_disk_with_something_else_on_it_is_no_volume_and_one_with_anything_may_be_a_damaged_one() {
+    let random = Random(5).bytes(4096);
+    let with = |mut block: Vec<u8>, at: usize, bytes: &[u8]| {
+        block[at..at + bytes.len()].copy_from_slice(bytes);
+        block
+    };
+    let others = [
+        (with(vec![0; 4096], 510, &[0x55, 0xaa]), Error::NotFormatted),
+        (
+            with(vec![0; 4096], 1080, &[0x53, 0xef]),
+            Error::NotFormatted,
+        ),
+        (with(random.clone(), 0, b"XFSB"), Error::NotFormatted),
+        (random.clone(), Error::Corrupt),
+        (b"no volume\n".repeat(4096)[..4096].to_vec(), Error::Corrupt),
+    ];
+    for (number, (first, error)) in others.into_iter().enumerate() {
+        let disk = disk(8);
+        disk.poke(0, &first);
+        for second in [&[0; 4096], &random[..]] {
+            disk.poke(256 * 8, second);
+            let store = store(&disk, Config::default());
+            assert_eq!(block_on(store.info()), Err(error), "disk {number}");
+        }
+        fresh(&disk, Config::default(), 16);
+    }
+    // One that is too small for a volume holds none.
+    let small = Rc::new(RamDisk::new(64));
+    assert_eq!(
+        block_on(store(&small, Config::default()).info()),
+        Err(Error::NotFormatted)
+    );
 }
 
 #[test]

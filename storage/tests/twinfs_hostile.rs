@@ -122,6 +122,8 @@ fn tolerate<T>(result: storage::Result<T>) -> Option<T> {
         Ok(value) => Some(value),
         Err(Corrupt | NotFound | NoSpace | TooBig | BadArgument | NotLoaded | NoCheckpoint) => None,
         Err(WrongVersion | NotFormatted) => None,
+        // No bitmap or no block of inodes from which anything could be taken.
+        Err(Device) => None,
         Err(error) => panic!("a disk with bad contents is no reason for: {error}"),
     }
 }

@@ -10,8 +10,11 @@
 //! most [`HELD_GROUPS_MAX`] groups in which bits are held. Beyond those a group in which something
 //! is freed is closed as a whole until the next checkpoint.
 //!
-//! A group whose bitmap block is corrupt is out of use: what is freed there is lost until a check, so that
-//! files can be changed and deleted wherever they are.
+//! A call that finds a bitmap block corrupt passes over its group, and what it frees there is lost until a
+//! check, so that files can be changed and deleted wherever they are. The next call looks at the medium again: it
+//! may have been a read that came out wrong. *Why not remember it?* A volume of one group could do nothing any
+//! more until the machine boots again. If nothing is left but in such groups it is the store that fails
+//! ([`Error::Device`]), not the file that was to have the block.
 
 use alloc::{boxed::Box, vec, vec::Vec};
 
@@ -284,12 +287,7 @@ impl Volume {
             }
         }
         let whole = self.lost.is_empty();
-        Err(if whole {
-            Error::NoSpace
-        } else {
-            Error::Corrupt
-        }
-        .into())
+        Err(if whole { Error::NoSpace } else { Error::Device }.into())
     }
 
     /// Whether something may be taken from a group.

@@ -1,6 +1,7 @@
 //! Running steps over the metadata tree: reads what they miss, writes out what must make room.
 
-use alloc::{rc::Rc, vec, vec::Vec};
+use alloc::{collections::BTreeSet, rc::Rc, vec, vec::Vec};
+use core::mem::swap;
 
 use super::{
     TwinFs,
@@ -9,12 +10,7 @@ use super::{
     layout::BITS_PER_BLOCK,
     volume::{Miss, Step, Stop, Volume},
 };
-use crate::{
-    BLOCK_BYTES, Error, Result,
-    block::BlockDevice,
-    buffer::{Sink, Source},
-    waiting::yield_now,
-};
+use crate::{BLOCK_BYTES, Error, Result, block::BlockDevice, buffer::Source, waiting::yield_now};
 
 /// Blocks that a step may miss before it has done something, beside one for each block of a bitmap.
 const MISSES_MAX: u64 = 4096;
@@ -45,10 +41,14 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         corrupt: &mut Option<u64>,
     ) -> Result<T> {
         let mut misses_left = None;
+        let mut lost = BTreeSet::new();
         loop {
             let stop = match self.with(|volume| {
                 misses_left.get_or_insert(volume.layout().blocks / BITS_PER_BLOCK + MISSES_MAX);
-                Ok(step(volume))
+                swap(&mut volume.lost, &mut lost);
+                let result = step(volume);
+                swap(&mut volume.lost, &mut lost);
+                Ok(result)
             })? {
                 Ok(value) => return Ok(value),
                 Err(stop) => stop,
@@ -63,8 +63,10 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                     let left = misses_left.get_or_insert(0);
                     *left = left.checked_sub(1).ok_or(Error::NoMemory)?;
                     match self.fetch(&miss).await {
-                        // What the block covers is left alone from now on.
-                        Err(Error::Corrupt) if miss.kind == Kind::Bitmap => {}
+                        // This call leaves alone what the block covers; the next one looks again.
+                        Err(Error::Corrupt) if miss.kind == Kind::Bitmap => {
+                            lost.insert(miss.pointer.block);
+                        }
                         result => {
                             if result == Err(Error::Corrupt) {
                                 *corrupt = Some(miss.pointer.block);
@@ -97,10 +99,9 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             ))
         })?;
         let mut content: Rc<Block> = Rc::new([0; BLOCK_BYTES]);
-        self.disk
-            .read(place, Sink::local(&mut *Rc::make_mut(&mut content)))
-            .await?;
-        let sound = algorithm.of(&*content) == miss.pointer.checksum;
+        let matches = |block: &[u8]| algorithm.of(block) == miss.pointer.checksum;
+        let bytes = &mut Rc::make_mut(&mut content)[..];
+        let sound = self.disk.read_sound(place, bytes, matches).await?;
         self.with(|volume| {
             if sound {
                 volume.arrived(miss, content);
@@ -111,9 +112,6 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
                     Kind::Pointers => "pointer",
                 };
                 log::error!("block {place}: the {what} block does not match its checksum");
-                if miss.kind == Kind::Bitmap {
-                    volume.lost.insert(miss.pointer.block);
-                }
                 return Err(Error::Corrupt);
             }
             Ok(())

@@ -6,7 +6,7 @@ use super::{
     fetch::block_buffer,
     file_tree::{FILE_BYTES_MAX, inode_pointer, span},
     inode::{INODE_POINTERS, pointer_offset},
-    layout::INODE_BYTES,
+    layout::{INODE_BYTES, INODES_PER_BLOCK},
     plan::PartOf,
     pointer::{POINTER_BYTES, POINTERS_PER_BLOCK, Pointer},
     volume::{Step, Stop, Volume},
@@ -20,11 +20,34 @@ use crate::{
 
 /// Blocks that one step frees before others may run.
 const FREES_PER_STEP: u32 = 512;
+/// Corrupt blocks of inodes that one call passes over; the next one goes on behind them.
+const PASSED_OVER_MAX: u32 = 1024;
 
 impl<D: BlockDevice, C> TwinFs<D, C> {
+    /// Passes over numbers whose inodes are in corrupt blocks; they stay free, and are tried again when the search
+    /// comes round. [`Error::Device`] if there is none that can be used: it is the store that fails then.
     pub(super) async fn create_file(&self, attributes: &Attributes) -> Result<FileNumber> {
         self.make_room().await?;
-        self.run(|volume| volume.create(attributes)).await
+        let mut first = None;
+        for _ in 0..PASSED_OVER_MAX {
+            let mut number = None;
+            let made = self.run(|volume| volume.create(attributes, &mut number));
+            match (made.await, number) {
+                (Err(Error::Corrupt), Some(number)) if first != Some(number) => {
+                    log::error!("no file can have the number {number}, nor those beside it");
+                    first = first.or(Some(number));
+                    let behind = (number / INODES_PER_BLOCK + 1) * INODES_PER_BLOCK;
+                    self.with(|volume| {
+                        volume.inodes.look_from(behind % volume.layout().inodes);
+                        Ok(())
+                    })?;
+                }
+                // All have been tried, or not even a number is to be had.
+                (Err(Error::Corrupt), _) => break,
+                (made, _) => return made,
+            }
+        }
+        Err(Error::Device)
     }
 
     pub(super) async fn delete_file(&self, file: FileNumber) -> Result<()> {
@@ -153,8 +176,11 @@ impl Shrinking {
 }
 
 impl Volume {
-    fn create(&mut self, attributes: &Attributes) -> Step<FileNumber> {
+    /// `tried` is the number that was free, if there was one.
+    fn create(&mut self, attributes: &Attributes, tried: &mut Option<u64>) -> Step<FileNumber> {
+        *tried = None;
         let number = self.take_inode()?;
+        *tried = Some(number);
         let made = self.make_inode(FileNumber(number), attributes);
         if made.is_err() {
             // Its bitmap block was at hand a moment ago, and still is.

@@ -17,6 +17,10 @@ const REQUEST_BLOCKS_MAX: u64 = 64;
 /// Most requests of one call in flight: with full requests, 8 MiB.
 const IN_FLIGHT_MAX: usize = 32;
 
+/// Times that a block which is not what it should be is read before that is believed: a disk, a bus or a
+/// memory may be wrong once.
+pub const READS_MAX: u32 = 3;
+
 /// The device, in blocks.
 pub struct Disk<D> {
     device: D,
@@ -58,6 +62,22 @@ impl<D: BlockDevice> Disk<D> {
     /// Reads consecutive blocks.
     pub async fn read(&self, block: u64, data: Sink<'_>) -> Result<()> {
         self.device.read(sector(block), data).await
+    }
+
+    /// Reads consecutive blocks until they are `sound`, at most [`READS_MAX`] times. Whether they are.
+    pub async fn read_sound(
+        &self,
+        block: u64,
+        data: &mut [u8],
+        mut sound: impl FnMut(&[u8]) -> bool,
+    ) -> Result<bool> {
+        for _ in 0..READS_MAX {
+            self.read(block, Sink::local(data)).await?;
+            if sound(data) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes consecutive blocks, in one request.

@@ -6,7 +6,7 @@ use super::{
     Overwrite, TwinFs,
     cache::Block,
     fetch::block_buffer,
-    io,
+    foreign, io,
     layout::{BLOCKS_MAX, Layout, ROOT_BLOCKS},
     pointer::Pointer,
     root::{NoRoot, Root, STORES_MAX, TOP_COUNT},
@@ -208,20 +208,32 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     ) -> Result<core::result::Result<Box<Root>, NoRoot>> {
         let blocks = io::device_blocks(geometry);
         if ROOT_BLOCKS[place] >= blocks {
-            return Ok(Err(NoRoot::Foreign));
+            return Ok(Err(NoRoot::Zeros));
         }
         let mut block: Box<Block> = Box::new([0; BLOCK_BYTES]);
+        let mut root = Err(NoRoot::Unreadable);
+        let sound = |block: &[u8]| {
+            if let Some(block) = block.as_array() {
+                root = Root::decode(block, blocks).map(Box::new);
+            }
+            root.is_ok()
+        };
         match self
             .disk
-            .read(ROOT_BLOCKS[place], Sink::local(&mut *block))
+            .read_sound(ROOT_BLOCKS[place], &mut block[..], sound)
             .await
         {
-            Ok(()) => {}
+            Ok(_) => {}
             // The other may be read.
             Err(Error::Device) => return Ok(Err(NoRoot::Unreadable)),
             Err(error) => return Err(error),
         }
-        let root = Root::decode(&block, blocks).map(Box::new);
+        if root == Err(NoRoot::Unknown)
+            && place == 0
+            && let Some(what) = foreign::known(&block)
+        {
+            return Ok(Err(NoRoot::Foreign(what)));
+        }
         Ok(root.and_then(|root| {
             if root.layout.has_twins() != self.config.twins {
                 return Err(NoRoot::Twins);
@@ -256,6 +268,16 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                     (NoRoot::Unreadable, NoRoot::Unreadable) => Error::Device,
                     (NoRoot::Damaged | NoRoot::Unreadable, _)
                     | (_, NoRoot::Damaged | NoRoot::Unreadable) => Error::Corrupt,
+                    (NoRoot::Foreign(what), _) => {
+                        log::warn!("the disk holds {what}, which format would overwrite");
+                        Error::NotFormatted
+                    }
+                    (NoRoot::Unknown, _) | (_, NoRoot::Unknown) => {
+                        log::error!(
+                            "neither root block is one, and the disk is not empty: both are damaged, or it                              never was a Galago volume; format would overwrite it"
+                        );
+                        Error::Corrupt
+                    }
                     _ => Error::NotFormatted,
                 });
             }
@@ -303,17 +325,15 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
         let places: Vec<u64> = tops.iter().map(|top| top.0).collect();
         for (place, index, len) in io::runs(&places, self.request_blocks.get()) {
             let mut data = alloc::vec![0; len * BLOCK_BYTES];
-            match self.disk.read(place, Sink::local(&mut data)).await {
-                Ok(()) => {}
-                Err(Error::Device) => return Ok(false),
+            let sound = |data: &[u8]| {
+                data.chunks_exact(BLOCK_BYTES)
+                    .zip(&tops[index..index + len])
+                    .all(|(block, (_, top))| root.algorithm.of(block) == top.checksum)
+            };
+            match self.disk.read_sound(place, &mut data, sound).await {
+                Ok(true) => {}
+                Ok(false) | Err(Error::Device) => return Ok(false),
                 Err(error) => return Err(error),
-            }
-            let sound = data
-                .chunks_exact(BLOCK_BYTES)
-                .zip(&tops[index..index + len])
-                .all(|(block, (_, top))| root.algorithm.of(block) == top.checksum);
-            if !sound {
-                return Ok(false);
             }
         }
         Ok(true)

@@ -31,7 +31,7 @@
 //! | `file_tree` | from a block of a file to its pointer |
 //! | `fetch` `io` | running steps, reading what they miss, writing what must leave |
 //! | `files` `read` `write` `plan` | the file calls |
-//! | `load` `checkpoint` `epoch` | format, info, load; sync; the end of its way back |
+//! | `load` `checkpoint` `epoch` `foreign` | format, info, load; sync; the end of its way back; what is no volume |
 //! | `record` `overwrites` `log` `resync` | overwriting in place: the log's bytes, which versions can be there, writing it, a crash |
 //!
 //! **Errors.** A step over metadata either happens whole or not at all (see `volume`). Data are on the
@@ -48,6 +48,7 @@ mod epoch;
 mod fetch;
 mod file_tree;
 mod files;
+mod foreign;
 mod inode;
 mod io;
 mod layout;

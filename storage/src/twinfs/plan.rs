@@ -10,7 +10,7 @@ use super::{
     file_tree::{Found, Pointers},
     overwrites::{Key, Ticket},
     pointer::Pointer,
-    volume::{Freed, Run, Step, Volume},
+    volume::{Freed, Run, Step, Stop, Volume},
 };
 use crate::{BLOCK_BYTES, Error, checksum::Checksum, file::FileNumber};
 
@@ -136,10 +136,15 @@ impl Volume {
         }
         if fresh > 0 {
             let near = self.neighbour(&places, protected);
-            let runs = if protected {
-                self.take_pairs(fresh, near)?
+            let taken = if protected {
+                self.take_pairs(fresh, near)
             } else {
-                self.take_blocks(fresh, near, purpose)?
+                self.take_blocks(fresh, near, purpose)
+            };
+            let runs = match (taken, request.part) {
+                // Loading goes on without room, also where that is for want of bitmaps.
+                (Err(Stop::Fail(Error::Device)), PartOf::Load) => return Err(Error::NoSpace.into()),
+                (taken, _) => taken?,
             };
             let mut blocks = runs.iter().flat_map(|run| run.start..run.start + run.len);
             for target in targets.iter_mut().filter(|target| target.fresh) {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::{
     TwinFs,
     file_tree::Found,
-    io,
+    io::{self, READS_MAX},
     pointer::Pointer,
     volume::{Step, Volume},
 };
@@ -119,7 +119,8 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         }
     }
 
-    /// A block did not match: reads it again as long as it is being changed, and says so if it is not.
+    /// A block did not match: reads it again as long as it is being changed, and [`READS_MAX`] times in all if it is
+    /// not, then says so.
     async fn read_again(
         &self,
         file: FileNumber,
@@ -127,7 +128,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         read: Pointer,
         mut data: Sink<'_>,
     ) -> Result<()> {
-        let mut before = read;
+        let (mut before, mut reads) = (read, 1);
         for _ in 0..RETRIES_MAX {
             let resolved = self.run(|volume| volume.resolve(file, block, 1)).await?;
             let Some(&now) = resolved.pointers.first() else {
@@ -150,7 +151,8 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             }
             let same = (now.block, now.right, now.checksum)
                 == (before.block, before.right, before.checksum);
-            if same {
+            reads = if same { reads + 1 } else { 1 };
+            if reads > READS_MAX {
                 log::error!(
                     "file {}, block {block}: checksum error at block {place}",
                     file.0

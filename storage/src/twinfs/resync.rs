@@ -26,7 +26,7 @@ use futures_util::future::join_all;
 use super::{
     TwinFs,
     file_tree::Found,
-    io,
+    io::{self, READS_MAX},
     layout::LOG_BLOCKS,
     plan::PartOf,
     pointer::Pointer,
@@ -37,7 +37,7 @@ use crate::{
     BLOCK_BYTES, Error, Result,
     block::BlockDevice,
     buffer::Sink,
-    checksum::Checksum,
+    checksum::{Algorithm, Checksum},
     file::{Attributes, FileNumber, ResyncRange},
 };
 
@@ -82,6 +82,14 @@ struct Claimed<'a> {
     claim: Claim<'a>,
     pointer: Pointer,
     attributes: Attributes,
+}
+
+impl Claimed<'_> {
+    /// The newest version that these contents can be.
+    fn version(&self, algorithm: Algorithm, content: &[u8]) -> Option<u32> {
+        let in_checkpoint = self.pointer.checksum;
+        self.claim.version_of(algorithm.of(content), in_checkpoint)
+    }
 }
 
 /// How many blocks were found in which state.
@@ -138,15 +146,25 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         while position < LOG_BLOCKS.min(used + GAP_MAX) {
             let count = step.min(LOG_BLOCKS - position) as usize;
             let part = &mut data[..count * BLOCK_BYTES];
-            let readable = self.read_what_can_be(record::place(position), part).await?;
-            let (blocks, _) = part.as_chunks::<BLOCK_BYTES>();
-            for ((position, block), readable) in (position..).zip(blocks).zip(readable) {
-                if let Some(found) = record::decode(algorithm, base, position, block)
-                    && readable
-                {
-                    used = position + 1;
-                    // No store writes others.
-                    records.extend(found.filter(|record| record.oldest < record.version));
+            let mut found = vec![false; count];
+            // Where none is found there may be one all the same.
+            for _ in 0..READS_MAX {
+                let readable = self.read_what_can_be(record::place(position), part).await?;
+                let (blocks, _) = part.as_chunks::<BLOCK_BYTES>();
+                for (index, (block, readable)) in blocks.iter().zip(readable).enumerate() {
+                    let position = position + index as u64;
+                    if !found[index]
+                        && readable
+                        && let Some(these) = record::decode(algorithm, base, position, block)
+                    {
+                        found[index] = true;
+                        used = used.max(position + 1);
+                        // No store writes others.
+                        records.extend(these.filter(|record| record.oldest < record.version));
+                    }
+                }
+                if found.iter().all(|&found| found) {
+                    break;
                 }
             }
             position += count as u64;
@@ -219,16 +237,29 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         }
         let mut all: Vec<_> = known
             .into_iter()
-            .zip(data.chunks_exact(BLOCK_BYTES))
+            .zip(data.chunks_exact_mut(BLOCK_BYTES))
             .zip(readable)
             .collect();
         all.sort_unstable_by_key(|((known, _), _)| (known.claim.file(), known.claim.block()));
+        let algorithm = self.with(|volume| Ok(volume.root.algorithm))?;
         let mut longer = Vec::new();
-        for ((known, block), readable) in all {
-            if self
-                .decide(&known, readable.then_some(block), tally)
-                .await?
-            {
+        for ((known, block), mut readable) in all {
+            // One that is as nobody wrote it is looked at again before it is lost.
+            let mut version = known.version(algorithm, block).filter(|_| readable);
+            if version.is_none() {
+                let place = known.pointer.block;
+                let matches = |block: &[u8]| {
+                    version = known.version(algorithm, block);
+                    version.is_some()
+                };
+                readable = match self.disk.read_sound(place, block, matches).await {
+                    Ok(_) => true,
+                    Err(Error::Device) => false,
+                    Err(error) => return Err(error),
+                };
+            }
+            let content = readable.then_some(&*block);
+            if self.decide(&known, content, version, tally).await? {
                 longer.push(known);
             }
         }
@@ -267,12 +298,13 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         Ok(lost)
     }
 
-    /// Decides what a block contains; `content` is `None` if it cannot be read. Whether it has something
-    /// behind the end of the file.
+    /// Decides what a block contains; `content` is `None` if it cannot be read, `version` if it is none that
+    /// there can be. Whether it has something behind the end of the file.
     async fn decide(
         &self,
         known: &Claimed<'_>,
         content: Option<&[u8]>,
+        version: Option<u32>,
         tally: &mut Tally,
     ) -> Result<bool> {
         let Claimed {
@@ -283,8 +315,6 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         let (file, block) = (claim.file(), claim.block());
         let algorithm = self.with(|volume| Ok(volume.root.algorithm))?;
         let newest = claim.newest();
-        let version =
-            content.and_then(|content| claim.version_of(algorithm.of(content), pointer.checksum));
         // A block that matches nothing must not pass for what the checkpoint had there.
         let checksum = match (version, content) {
             (Some(0), _) => pointer.checksum,

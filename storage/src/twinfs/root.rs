@@ -75,8 +75,10 @@ pub struct Root {
 pub enum NoRoot {
     /// It is all zeros: erased, or never written.
     Zeros,
-    /// It is something else.
-    Foreign,
+    /// It is something else: what another format has there, by name.
+    Foreign(&'static str),
+    /// It is nothing that is known. It may have been one.
+    Unknown,
     /// It is one of another version.
     Version,
     /// It is one of a volume with twins where there should be none, or the other way round.
@@ -169,7 +171,7 @@ impl Root {
             return Err(if zeros {
                 NoRoot::Zeros
             } else {
-                NoRoot::Foreign
+                NoRoot::Unknown
             });
         }
         if fields.u32(16) != VERSION {

@@ -6,9 +6,7 @@
 //! block and runs the step again (see `fetch`). So a step that changes pointers either happens whole
 //! or not at all, no lock is held while a block is read, and a device error cannot leave half of it.
 
-use alloc::{boxed::Box, rc::Rc, vec::Vec};
-
-use hashbrown::HashSet;
+use alloc::{boxed::Box, collections::BTreeSet, rc::Rc, vec::Vec};
 
 use super::{
     Overwrite,
@@ -104,9 +102,9 @@ pub struct Volume {
     pub epoch: u64,
     /// What is to be freed, at the latest before the next checkpoint.
     pub pending: Vec<Freed>,
-    /// Bitmap blocks that are corrupt, by left twin. Nothing is taken from what they cover, and nothing
-    /// can be given back to it.
-    pub lost: HashSet<u64>,
+    /// Bitmap blocks that the call whose step this is has found corrupt, by left twin. It takes nothing from
+    /// what they cover, and gives nothing back to it. See `fetch`.
+    pub lost: BTreeSet<u64>,
     /// See [`Overwriting`].
     pub overwriting: Overwriting,
     /// What becomes of data that the last checkpoint has and that are written anew.
@@ -135,7 +133,7 @@ impl Volume {
             inodes: Allocator::new(root.layout.inodes, root.inodes_free),
             epoch: 1,
             pending: Vec::new(),
-            lost: HashSet::new(),
+            lost: BTreeSet::new(),
             overwriting: Vec::new(),
             overwrite: Overwrite::default(),
             base: root.base(&root_block),
@@ -359,7 +357,7 @@ impl Volume {
         self.cache.find(key)
     }
 
-    /// Whether block `index` of a bitmap is known to be corrupt.
+    /// Whether this call has found block `index` of a bitmap corrupt.
     pub fn is_lost(&self, tree: Tree, index: u64) -> bool {
         !self.lost.is_empty() && self.lost.contains(&self.static_key(tree, 0, index))
     }

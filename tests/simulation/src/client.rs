@@ -329,11 +329,6 @@ async fn succeed<F: FileSystem>(
             match error {
                 Error::PeerGone | Error::NoCheckpoint => shared.bear(*error, client).await,
                 Error::Device | Error::Corrupt if shared.oracle.borrow().is_lied_to() => continue,
-                // A store may have taken an error for the last word. In the next boot everything must be there.
-                Error::Device | Error::Corrupt if shared.may_fail.get() => {
-                    shared.stopped.set(true);
-                    pending::<()>().await;
-                }
                 _ => {}
             }
             panic!("{what}: {}: {error}", path.escape_ascii());
