@@ -24,6 +24,7 @@ pub mod clock;
 pub mod error;
 pub mod faulty;
 pub mod file;
+mod lock;
 pub mod logical;
 pub mod naming;
 pub mod point;

@@ -10,12 +10,13 @@ use alloc::{
 };
 use core::{cell::RefCell, ops::Range};
 
-use async_lock::{Mutex, RwLock};
+use async_lock::Mutex;
 use hashbrown::HashMap;
 
 use super::{pool::FrameId, readahead::ReadAhead};
 use crate::{
     file::{AttributeChange, Attributes, FileNumber},
+    lock::RwLock,
     waiting::Signal,
 };
 
@@ -38,7 +39,7 @@ pub(super) struct File {
     /// Its number.
     pub number: FileNumber,
     /// Shared by reads, writes and write-back; alone for create, truncate and delete.
-    pub lock: RwLock<()>,
+    pub lock: RwLock,
     /// Held while its attributes are asked for below.
     pub loading: Mutex<()>,
     /// A read from below or a write-back of this file ended.
@@ -81,7 +82,7 @@ impl File {
     fn new(number: FileNumber) -> Self {
         Self {
             number,
-            lock: RwLock::new(()),
+            lock: RwLock::new(),
             loading: Mutex::new(()),
             changed: Signal::default(),
             state: RefCell::new(State {

@@ -58,7 +58,7 @@ mod writeback;
 use alloc::{collections::BTreeMap, rc::Rc};
 use core::cell::{Cell, RefCell};
 
-use async_lock::{Mutex, RwLock, Semaphore};
+use async_lock::{Mutex, Semaphore};
 use futures_util::future::join;
 
 pub use statistics::Statistics;
@@ -70,6 +70,7 @@ use self::{
 use crate::{
     clock::Clock,
     file::{FileNumber, FileService},
+    lock::RwLock,
     surviving::{Heap, Memory},
     waiting::Signal,
 };
@@ -205,7 +206,7 @@ struct Inner<L, C, M: Memory> {
     /// A call below ended.
     call_ended: Signal,
     /// Shared by calls that change state, alone for a sync.
-    gate: RwLock<()>,
+    gate: RwLock,
     files: RefCell<Files>,
     pool: RefCell<Pool<M>>,
     log: RefCell<Log>,
@@ -285,7 +286,7 @@ impl<L: FileService + 'static, C: Clock + 'static, M: Memory + 'static> Cache<L,
             write_back_permits: Semaphore::new(config.write_backs_below()),
             calls_under_way: Cell::new(0),
             call_ended: Signal::default(),
-            gate: RwLock::new(()),
+            gate: RwLock::new(),
             files: RefCell::new(Files::new(config.files)),
             pool: RefCell::new(Pool::new(
                 ledger,

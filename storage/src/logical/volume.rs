@@ -11,6 +11,7 @@ use crate::{
     Error, Result,
     checksum::Algorithm,
     file::{Attachment, Checkpoint, FileNumber, MAPPING_FILE, Timestamp},
+    lock::RwLock,
 };
 
 /// The first number that naming may use: 0 is no file.
@@ -28,7 +29,7 @@ pub(super) struct Volume {
     pub mapping: Mapping,
     /// Shared by calls on files; alone is who makes copies of one equal that did not all take a change. One
     /// for all files, because that is rare and short.
-    pub calls: async_lock::RwLock<()>,
+    pub calls: RwLock,
     /// Counts reads, to spread them over the copies.
     turn: Cell<usize>,
 }
@@ -48,7 +49,7 @@ impl Volume {
             slots,
             checkpoint: Cell::new(checkpoint),
             mapping: Mapping::new(0),
-            calls: async_lock::RwLock::new(()),
+            calls: RwLock::new(),
             turn: Cell::new(0),
         })
     }

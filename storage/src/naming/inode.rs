@@ -5,12 +5,13 @@
 
 use core::cell::Cell;
 
-use async_lock::{Mutex, RwLock};
+use async_lock::Mutex;
 
 use super::journal::{Journal, Undo};
 use crate::{
     Error, Result,
     file::{AttributeChange, Attributes, FileNumber, FileService},
+    lock::RwLock,
 };
 
 /// A file that is open or was used lately.
@@ -18,7 +19,7 @@ pub struct Inode {
     /// Its number.
     pub number: FileNumber,
     /// Data: shared by reads, exclusive for what changes the file, its attributes or its being.
-    pub lock: RwLock<()>,
+    pub lock: RwLock,
     /// Descriptors that refer to it.
     pub opens: Cell<u32>,
     /// It has no name any more and an entry in the orphan directory: it ends with the last
@@ -43,7 +44,7 @@ impl Inode {
     pub fn unknown(number: FileNumber, checkpoints: u64) -> Self {
         Self {
             number,
-            lock: RwLock::new(()),
+            lock: RwLock::new(),
             opens: Cell::new(0),
             orphan: Cell::new(false),
             gone: Cell::new(false),

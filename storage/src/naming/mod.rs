@@ -38,7 +38,7 @@ mod volume;
 use alloc::{rc::Rc, vec::Vec};
 use core::cell::{Cell, RefCell};
 
-use async_lock::{Mutex, RwLock, RwLockReadGuard};
+use async_lock::Mutex;
 
 pub use self::{
     client::Client,
@@ -55,6 +55,7 @@ use crate::{
     Error, Result,
     clock::Clock,
     file::FileService,
+    lock::{Guard, RwLock},
     surviving::{Heap, Memory},
     vfs::{Kind, Stat},
 };
@@ -106,7 +107,7 @@ pub struct Naming<F, C> {
     volume: RefCell<Option<Rc<Volume>>>,
     mounting: Mutex<()>,
     descriptors: RefCell<Descriptors>,
-    checkpoint: RwLock<()>,
+    checkpoint: RwLock,
     namespace: Mutex<()>,
     /// Whether anything changed since the last checkpoint.
     changed: Cell<bool>,
@@ -155,7 +156,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 limits.descriptors_per_client,
                 limits.descriptors,
             )),
-            checkpoint: RwLock::new(()),
+            checkpoint: RwLock::new(),
             namespace: Mutex::new(()),
             changed: Cell::new(false),
             syncs: Syncs::default(),
@@ -196,7 +197,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
 
     /// Begins an operation that changes something of this volume; a `sync` waits until it is over.
     /// [`Error::Busy`] if another volume was made while it waited for its turn.
-    async fn change(&self, volume: &Volume) -> Result<RwLockReadGuard<'_, ()>> {
+    async fn change(&self, volume: &Volume) -> Result<Guard<'_>> {
         let guard = self.checkpoint.read().await;
         if !self.is_current(volume) {
             return Err(Error::Busy);

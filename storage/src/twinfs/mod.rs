@@ -66,7 +66,7 @@ mod write;
 
 use core::cell::{Cell, RefCell};
 
-use async_lock::{Mutex, RwLock, RwLockReadGuard};
+use async_lock::Mutex;
 
 use self::plan::PartOf;
 use crate::{
@@ -79,6 +79,7 @@ use crate::{
         AttributeChange, Attributes, Checkpoint, FileNumber, FileStore, ResyncRange, StoreFormat,
         StoreInfo, Timestamp, Usage, Write,
     },
+    lock::{Guard, RwLock},
     waiting::Signal,
 };
 
@@ -144,7 +145,7 @@ pub struct TwinFs<D, C> {
     config: Config,
     volume: RefCell<Option<volume::Volume>>,
     /// Calls that change something hold it for reading; `sync` and `load` have it for themselves.
-    order: RwLock<()>,
+    order: RwLock,
     /// Who writes metadata: one at a time, or an older version could land on a newer one.
     write_back: Mutex<()>,
     /// Who begins to write after a checkpoint: the others wait.
@@ -170,7 +171,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
             clock,
             config,
             volume: RefCell::new(None),
-            order: RwLock::new(()),
+            order: RwLock::new(),
             write_back: Mutex::new(()),
             opening: Mutex::new(()),
             overwrite_ended: Signal::default(),
@@ -180,7 +181,7 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
     }
 
     /// Begins a call that changes something.
-    async fn begin_change(&self) -> Result<RwLockReadGuard<'_, ()>> {
+    async fn begin_change(&self) -> Result<Guard<'_>> {
         let order = self.order.read().await;
         self.with(|volume| {
             if volume.failed {
