@@ -191,10 +191,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         match chore {
             NamesChore::Links(inode) => {
                 let _alone = inode.lock.write().await;
-                let lowered = inode
-                    .change_links(&self.below, &self.journal, 0, self.now_ns())
-                    .await;
-                match lowered {
+                match inode.pay(&self.below, &self.journal).await {
                     Ok(()) | Err(Error::NotFound) => Ok(()),
                     Err(error) => Err((NamesChore::Links(inode.clone()), error)),
                 }
@@ -236,8 +233,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
     }
 
     /// Lowers the links of a file whose name is gone, now or later, and sets its time of change: to what it
-    /// was, if a name is taken back that somebody did not get. By nothing, it only marks the time, if
-    /// it can.
+    /// was, if a name is taken back that somebody did not get. By nothing, it only marks the time.
     pub(super) async fn lower_links(
         &self,
         volume: &Volume,
@@ -245,13 +241,9 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         by: u32,
         now_ns: u64,
     ) {
-        let by = i32::try_from(by).unwrap_or(i32::MAX);
         let _alone = inode.lock.write().await;
-        let lowered = inode
-            .change_links(&self.below, &self.journal, -by, now_ns)
-            .await;
-        if lowered.is_err() && by > 0 {
-            inode.owed.set(inode.owed.get().saturating_add(by));
+        let lowered = inode.lower_links(&self.below, &self.journal, by, now_ns);
+        if !lowered.await {
             volume.leave(NamesChore::Links(inode.clone()));
         }
     }

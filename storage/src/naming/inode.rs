@@ -27,8 +27,8 @@ pub struct Inode {
     pub orphan: Cell<bool>,
     /// It is deleted, or about to be.
     pub gone: Cell<bool>,
-    /// Links that are to be taken off and could not be yet.
-    pub owed: Cell<i32>,
+    /// A change of links that could not be made yet.
+    owed: Cell<Owed>,
     attributes: Cell<Option<Attributes>>,
     loading: Mutex<()>,
     /// Counts changes, so that attributes that were asked for before one are not kept after it.
@@ -37,6 +37,15 @@ pub struct Inode {
     data_changed_at: Cell<u64>,
     /// The checkpoint count when the number of blocks was asked for.
     blocks_known_at: Cell<u64>,
+}
+
+/// What is to be done to the links of a file, and could not be. Whoever asks is told that it was.
+#[derive(Clone, Copy, Default)]
+struct Owed {
+    /// Links that are to be taken off.
+    links: i32,
+    /// The time of change that there is below, and what it is to be, unless something else has changed by then.
+    changed_ns: Option<(u64, u64)>,
 }
 
 impl Inode {
@@ -48,7 +57,7 @@ impl Inode {
             opens: Cell::new(0),
             orphan: Cell::new(false),
             gone: Cell::new(false),
-            owed: Cell::new(0),
+            owed: Cell::default(),
             attributes: Cell::new(None),
             loading: Mutex::new(()),
             changes: Cell::new(0),
@@ -108,7 +117,13 @@ impl Inode {
     }
 
     fn less_owed(&self, mut attributes: Attributes) -> Attributes {
-        attributes.links = attributes.links.saturating_add_signed(-self.owed.get());
+        let owed = self.owed.get();
+        attributes.links = attributes.links.saturating_add_signed(-owed.links);
+        if let Some((from, to)) = owed.changed_ns
+            && attributes.changed_ns == from
+        {
+            attributes.changed_ns = to;
+        }
         attributes
     }
 
@@ -155,7 +170,9 @@ impl Inode {
 
     /// How many links there are below, of a file with these attributes.
     pub fn links_below(&self, attributes: &Attributes) -> u32 {
-        attributes.links.saturating_add_signed(self.owed.get())
+        attributes
+            .links
+            .saturating_add_signed(self.owed.get().links)
     }
 
     /// Changes how many links there are, and takes off what is owed. If the call fails the file is
@@ -189,9 +206,38 @@ impl Inode {
             result = Ok(());
         }
         if result.is_ok() {
-            self.owed.set(0);
+            self.owed.take();
         }
         result
+    }
+
+    /// Lowers how many links there are and sets the time of change; by nothing, it sets that alone. Whether this was
+    /// done: else it is owed. The caller holds the lock.
+    pub async fn lower_links<F: FileService>(
+        &self,
+        below: &F,
+        journal: &Journal,
+        by: u32,
+        now_ns: u64,
+    ) -> bool {
+        let by = i32::try_from(by).unwrap_or(i32::MAX);
+        let known = self.attributes(below).await;
+        let there = self.attributes.get().filter(|_| known.is_ok());
+        if self.change_links(below, journal, -by, now_ns).await.is_ok() {
+            return true;
+        }
+        let owed = self.owed.get();
+        self.owed.set(Owed {
+            links: owed.links.saturating_add(by),
+            changed_ns: there.map(|there| (there.changed_ns, now_ns)),
+        });
+        false
+    }
+
+    /// Makes the change of links that is owed, if there is one. The caller holds the lock.
+    pub async fn pay<F: FileService>(&self, below: &F, journal: &Journal) -> Result<()> {
+        let now_ns = self.attributes(below).await?.changed_ns;
+        self.change_links(below, journal, 0, now_ns).await
     }
 
     /// To be settled when a change has ended well. If it is dropped before (an error, or a call

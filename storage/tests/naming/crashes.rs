@@ -261,6 +261,45 @@ fn what_could_not_be_named_has_changed_no_time() {
     }
 }
 
+/// Nor if a call fails that takes it back: it is told at once as it was, and made so with the next checkpoint.
+#[test]
+fn what_cannot_be_taken_back_at_once_is_taken_back_later() {
+    let operations = [
+        ("mkdir d; @fill d", "mkdir d/e", 4, "d"),
+        ("mkdir d; chmod d 700", "mkdir d/e", 4, "d"),
+        ("touch f; mkdir d; @fill d", "link f d/{200*z}", 2, "f"),
+        ("touch f; chmod f 600; mkdir d", "link f d/f", 2, "f"),
+    ];
+    let mut owed = 0;
+    for (setup, operation, calls, path) in operations {
+        for call in 0..calls {
+            for second in 0..2 {
+                let (fake, naming) = prepare(1, setup);
+                let system = naming.client(CLIENT);
+                let told = || block_on(system.stat(path.as_bytes(), true)).expect(path);
+                let (before, told_before) = (times(&fake), told());
+                let what = format!("{setup}; {operation}: calls {call} and {second} after it");
+                fake.set_fault(call, Fault::Fail(Error::Device));
+                for after in [second, 0, 0] {
+                    fake.add_fault(after, Fault::Fail(Error::Device));
+                }
+                perform(&naming, operation).expect_err(&what);
+                fake.clear_fault();
+                owed += u64::from(times(&fake) != before);
+                let told_after = told();
+                assert_eq!(told_after.links, told_before.links, "{what}");
+                assert_eq!(told_after.changed_ns, told_before.changed_ns, "{what}");
+                block_on(naming.sync_periodic()).expect(&what);
+                assert_eq!(times(&fake), before, "{what}");
+            }
+        }
+    }
+    assert!(
+        owed >= 4,
+        "only {owed} times was anything left to be taken back"
+    );
+}
+
 #[test]
 fn want_of_memory_or_room_is_over_after_a_checkpoint() {
     let errors = [Error::NoMemory, Error::NoSpace];
