@@ -196,6 +196,31 @@ fn room_that_no_bitmap_tells_of_is_a_failure_of_the_store() {
     use_all(&store, &files, "the bitmap");
 }
 
+/// Clearing what lies behind the new end takes a block, for which there is no bitmap.
+#[test]
+fn a_cut_within_a_block_for_which_there_is_no_room_is_not_half_done() {
+    const BITMAP: u64 = 257 + 2 * 16;
+    let (disk, files) = with_files(Config::default());
+    let lying = Lying::new(&disk);
+    let store = lying_store(&lying, Config::default());
+    block_on(store.load(Timestamp(2))).unwrap();
+    lying.lie(BITMAP, 1000);
+    lying.lie(BITMAP + 16, 1000);
+    let (file, data) = &files[0];
+    let cut = || block_on(store.truncate(*file, 10 * BLOCK + 7, 1));
+    assert_eq!(cut(), Err(Error::Device));
+    assert_eq!(
+        block_on(store.getattr(*file)).unwrap().size,
+        data.len() as u64
+    );
+    assert!(block_on(read(&store, *file, 0, 40)).unwrap().1 == *data);
+    lying.tell_the_truth();
+    cut().unwrap();
+    let (len, found) = block_on(read(&store, *file, 10, 1)).unwrap();
+    assert!(len == 7 && found[..7] == data[10 * 4096..][..7] && found[7..] == [0; 4089]);
+    block_on(store.sync(alone(3))).unwrap();
+}
+
 /// Two blocks of inodes, both in use, and number 4 free. With the twins of the two.
 fn with_two_blocks_of_inodes() -> (Disk, Config, [u64; 4]) {
     const TABLE: u64 = 257 + 4 * 16;

@@ -1,5 +1,7 @@
 //! Files as such: create, delete, attributes, and making them shorter or longer.
 
+use alloc::vec::Vec;
+
 use super::{
     TwinFs,
     cache::Slot,
@@ -7,7 +9,7 @@ use super::{
     file_tree::{FILE_BYTES_MAX, inode_pointer, span},
     inode::{INODE_POINTERS, pointer_offset},
     layout::{INODE_BYTES, INODES_PER_BLOCK},
-    plan::PartOf,
+    plan::{PartOf, Request},
     pointer::{POINTER_BYTES, POINTERS_PER_BLOCK, Pointer},
     volume::{Step, Stop, Volume},
 };
@@ -70,7 +72,9 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         .await
     }
 
-    /// If it fails half-way, the file has some size between the old and the new one.
+    /// Room for what is cleared behind the new end is taken first, so that one that no sound bitmap has room for
+    /// changes nothing. If the device fails it half-way, the file has some size between the old and the new one, and the
+    /// same call again ends it.
     pub(super) async fn set_size(
         &self,
         file: FileNumber,
@@ -83,9 +87,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         self.make_room().await?;
         let old = self.run(|volume| Ok(volume.inode(file)?.2.size)).await?;
         if size < old {
-            self.shrink(file, size.div_ceil(BLOCK_BYTES as u64)).await?;
-            self.clear_tail(file, size, modified_ns, PartOf::Cut)
-                .await?;
+            self.cut_to(file, size, modified_ns).await?;
         }
         self.run(|volume| {
             let (slot, offset, mut attributes) = volume.inode(file)?;
@@ -98,44 +100,90 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         .await
     }
 
-    /// Makes zeros of what the last block has beyond `size`, so that it is zeros if the file grows.
+    /// Frees what is behind the block with the end, and clears what that has behind it.
+    async fn cut_to(&self, file: FileNumber, size: u64, modified_ns: u64) -> Result<()> {
+        let keep = size.div_ceil(BLOCK_BYTES as u64);
+        let data = match self.tail(file, size).await? {
+            Tail::Clear => return self.shrink(file, keep).await,
+            Tail::Unreadable => {
+                // One that cannot even be found cannot be spoilt, either.
+                self.run(|volume| volume.resolve(file, keep - 1, 1)).await?;
+                self.shrink(file, keep).await?;
+                return self.run(|volume| volume.spoil(file, keep - 1)).await;
+            }
+            Tail::Cleared(data) => data,
+        };
+        let checksums = [self.with(|volume| Ok(volume.root.algorithm))?.of(&data)];
+        let request = Request {
+            file,
+            first: keep - 1,
+            count: 1,
+            size,
+            part: PartOf::Cut,
+        };
+        let plan = async || self.run(|volume| volume.plan(request, &checksums)).await;
+        let plan = match plan().await {
+            // There is some as soon as what is behind it is gone, if that is newer than the checkpoint.
+            Err(Error::NoSpace) => {
+                self.shrink(file, keep).await?;
+                plan().await?
+            }
+            planned => planned?,
+        };
+        let guard = self.guard(&plan);
+        self.shrink(file, keep).await?;
+        let data = Source::local(&data);
+        // Nothing of it goes over what the checkpoint has, so the log has no say.
+        self.carry_out(guard, size, &data, &checksums, modified_ns)
+            .await
+            .map(|_| ())
+    }
+
+    /// Makes zeros of what the last block has beyond `size`, where it is.
     pub(super) async fn clear_tail(
         &self,
         file: FileNumber,
         size: u64,
         modified_ns: u64,
-        part: PartOf,
     ) -> Result<()> {
         let block = BLOCK_BYTES as u64;
-        let used = (size % block) as usize;
-        if used == 0 {
-            return Ok(());
-        }
-        let mut data = block_buffer();
-        let start = size - used as u64;
-        match self.read_blocks(file, start, Sink::local(&mut data)).await {
-            // The file becomes shorter all the same. What is behind its end must not come back with
-            // the block: it stays unreadable until it is written.
-            Err(Error::Corrupt) => {
-                let spoil = |volume: &mut Volume| volume.spoil(file, start / block);
+        let data = match self.tail(file, size).await? {
+            Tail::Clear => return Ok(()),
+            Tail::Unreadable => {
+                let spoil = |volume: &mut Volume| volume.spoil(file, size / block);
                 return self.run(spoil).await;
             }
-            result => result?,
+            Tail::Cleared(data) => data,
         };
-        if data[used..].iter().all(|&byte| byte == 0) {
-            return Ok(());
-        }
-        data[used..].fill(0);
         let algorithm = self.with(|volume| Ok(volume.root.algorithm))?;
         let write = Write {
             file,
-            offset: size - used as u64,
+            offset: size / block * block,
             checksums: &[algorithm.of(&data)],
             data: Source::local(&data),
             size,
             modified_ns,
         };
-        self.write_blocks(&write, part).await
+        self.write_blocks(&write, PartOf::Load).await
+    }
+
+    /// What has to become of the block in which a file of `size` ends, so that it is zeros if the file grows.
+    async fn tail(&self, file: FileNumber, size: u64) -> Result<Tail> {
+        let used = (size % BLOCK_BYTES as u64) as usize;
+        if used == 0 {
+            return Ok(Tail::Clear);
+        }
+        let mut data = block_buffer();
+        let start = size - used as u64;
+        match self.read_blocks(file, start, Sink::local(&mut data)).await {
+            Err(Error::Corrupt) => return Ok(Tail::Unreadable),
+            result => result?,
+        };
+        if data[used..].iter().all(|&byte| byte == 0) {
+            return Ok(Tail::Clear);
+        }
+        data[used..].fill(0);
+        Ok(Tail::Cleared(data))
     }
 
     /// Frees everything from block `keep` of the file on.
@@ -154,6 +202,17 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
             }
         }
     }
+}
+
+/// See [`TwinFs::tail`].
+enum Tail {
+    /// Nothing: it is zeros there.
+    Clear,
+    /// The file becomes shorter all the same. What is behind its end must not come back with the block: it stays
+    /// unreadable until it is written.
+    Unreadable,
+    /// These are its contents.
+    Cleared(Vec<u8>),
 }
 
 /// A file that is being made shorter.

@@ -26,7 +26,7 @@ const RESOLVE_BLOCKS_MAX: u64 = 1024;
 const RETRIES_MAX: u32 = 64;
 
 /// The pointers of consecutive blocks, and the size of the file.
-struct Resolved {
+pub(super) struct Resolved {
     size: u64,
     pointers: Vec<Pointer>,
     twin_offset: u64,
@@ -186,7 +186,7 @@ fn checksum_of(
 }
 
 impl Volume {
-    fn resolve(&mut self, file: FileNumber, first: u64, count: u64) -> Step<Resolved> {
+    pub(super) fn resolve(&mut self, file: FileNumber, first: u64, count: u64) -> Step<Resolved> {
         let (slot, offset, attributes) = self.inode(file)?;
         let blocks = attributes.size.div_ceil(BLOCK_BYTES as u64);
         let end = (first + count).min(blocks);

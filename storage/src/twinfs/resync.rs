@@ -28,7 +28,6 @@ use super::{
     file_tree::Found,
     io::{self, READS_MAX},
     layout::LOG_BLOCKS,
-    plan::PartOf,
     pointer::Pointer,
     record::{self, Record},
     volume::{Step, Volume},
@@ -278,7 +277,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
     async fn clear_behind_end(&self, known: &Claimed<'_>) -> Result<bool> {
         let (file, attributes) = (known.claim.file(), &known.attributes);
         let (size, modified_ns) = (attributes.size, attributes.modified_ns);
-        let cleared = self.clear_tail(file, size, modified_ns, PartOf::Load).await;
+        let cleared = self.clear_tail(file, size, modified_ns).await;
         // No room, or none that a damaged bitmap tells of.
         let lost = matches!(cleared, Err(Error::NoSpace | Error::Corrupt));
         if lost {

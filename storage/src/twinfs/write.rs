@@ -107,13 +107,32 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         modified_ns: u64,
     ) -> Result<bool> {
         let plan = self.run(|volume| volume.plan(request, checksums)).await?;
-        let mut guard = PlanGuard {
+        let guard = self.guard(&plan);
+        self.carry_out(guard, request.size, data, checksums, modified_ns)
+            .await
+    }
+
+    /// Takes a plan back if it is dropped before it is carried out.
+    pub(super) fn guard<'a>(&'a self, plan: &'a Plan) -> PlanGuard<'a, D, C> {
+        PlanGuard {
             store: self,
-            plan: &plan,
+            plan,
             armed: true,
             begun: false,
             in_flight: false,
-        };
+        }
+    }
+
+    /// Writes what was planned and makes it part of the file. False as for [`Self::try_write_planned`].
+    pub(super) async fn carry_out(
+        &self,
+        mut guard: PlanGuard<'_, D, C>,
+        size: u64,
+        data: &crate::buffer::Source<'_>,
+        checksums: &[Checksum],
+        modified_ns: u64,
+    ) -> Result<bool> {
+        let plan = guard.plan;
         self.begin_writing().await?;
         if let Some(ticket) = plan.ticket
             && !self.log_until(ticket).await?
@@ -135,14 +154,13 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
         guard.in_flight = false;
         written?;
         self.with(|volume| {
-            volume.written(&plan);
+            volume.written(plan);
             Ok(())
         })?;
-        self.run(|volume| volume.commit(&plan, request.size, checksums, modified_ns))
+        self.run(|volume| volume.commit(plan, size, checksums, modified_ns))
             .await?;
         guard.armed = false;
-        drop(guard);
-        self.end_overwrite(&plan)?;
+        self.end_overwrite(plan)?;
         if self.settle().await.is_err() {
             log::warn!("blocks that are no longer used could not be freed yet");
         }
@@ -172,7 +190,7 @@ impl<D: BlockDevice, C> TwinFs<D, C> {
 }
 
 /// Takes a plan back that was not committed.
-struct PlanGuard<'a, D: BlockDevice, C> {
+pub(super) struct PlanGuard<'a, D: BlockDevice, C> {
     store: &'a TwinFs<D, C>,
     plan: &'a Plan,
     armed: bool,
