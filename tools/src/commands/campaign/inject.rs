@@ -251,9 +251,9 @@ fn note_hits(seen: Seen, injection: &Injection, subject: &mut Subject) -> Result
 
 /// Ends it, and notes how often it struck: what never did shows nothing.
 fn take_back(subject: &mut Subject, injection: &Injection) -> Result<()> {
-    let listed = ask(subject, injection, "inject list")?;
+    let listed = ask_manager(subject, injection, "inject list")?;
     let listed = listed["injections"].as_array().cloned().unwrap_or_default();
-    let removed = ask(subject, injection, "inject off all")?["removed"].as_u64();
+    let removed = ask_manager(subject, injection, "inject off all")?["removed"].as_u64();
     let heard = &mut subject.heard;
     // What waits for its one time is in the list no more when that has come; nor if nobody was there for it, which
     // is told, or if the list died with the manager.
@@ -267,10 +267,10 @@ fn take_back(subject: &mut Subject, injection: &Injection) -> Result<()> {
 }
 
 /// The result of a command to the manager. If that is the target, a question may end with it, and is put again.
-fn ask(subject: &mut Subject, injection: &Injection, command: &str) -> Result<Value> {
+fn ask_manager(subject: &mut Subject, injection: &Injection, command: &str) -> Result<Value> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        match subject.run(command) {
+        match subject.ask(command) {
             Err(error)
                 if injection.target == MANAGER
                     && error.is::<Told>()

@@ -16,6 +16,9 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 /// How often something is synced so that what waits in a task has its occasion.
 const OCCASIONS_MAX: u32 = 10;
 
+/// How many consoles are asked one question, each after the death of the one before.
+const CONSOLES_MAX: u32 = 4;
+
 /// A command that does nothing, and what it tells as no other does.
 const PROBE: &str = "uptime";
 const PROBE_TELLS: &str = "uptime_ns";
@@ -92,7 +95,7 @@ impl Subject {
     /// # Errors
     /// [`Failure::Check`] if one is missing.
     pub fn is_whole(&mut self) -> Result<()> {
-        whole(&self.run("df")?)
+        whole(&self.ask("df")?)
     }
 
     /// Whether there is anything of this name.
@@ -100,7 +103,7 @@ impl Subject {
     /// # Errors
     /// [`Told`] if that cannot be said.
     pub fn exists(&mut self, path: &str) -> Result<bool> {
-        match self.run(&format!("stat {path}")) {
+        match self.ask(&format!("stat {path}")) {
             Ok(_) => Ok(true),
             Err(error) if error.downcast_ref().is_some_and(Told::is_absence) => Ok(false),
             Err(error) => Err(error),
@@ -113,7 +116,7 @@ impl Subject {
     /// [`Told`] if some cannot be read; [`Failure::Check`] if one is wrong, missing, or too many.
     pub fn verify_postmark(&mut self, parameters: &str) -> Result<()> {
         let command = format!("verify postmark {parameters}");
-        let error = match self.run(&command) {
+        let error = match self.ask(&command) {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
@@ -144,6 +147,27 @@ impl Subject {
     pub fn run(&mut self, command: &str) -> Result<Value> {
         let done = self.command(command)?;
         succeeded(command, done)
+    }
+
+    /// Asks what may be asked twice, and must be answered well. A console that dies takes what it was asked with it; then
+    /// its successor is asked.
+    pub fn ask(&mut self, question: &str) -> Result<Value> {
+        for _ in 0..CONSOLES_MAX {
+            let consoles = self.heard.consoles;
+            let id = self.guest.start(question)?;
+            let heard = &mut self.heard;
+            let doing = format!("`{question}`");
+            let done = self.guest.wait_for(&doing, LIMIT, |event| {
+                heard.note(event);
+                let done = event.done(id);
+                (done.is_some() || heard.consoles > consoles).then_some(done)
+            })?;
+            if let Some(done) = done {
+                return succeeded(question, done);
+            }
+        }
+        let what = format!("{CONSOLES_MAX} consoles died of `{question}`");
+        Err(self.guest.failure(what).into())
     }
 
     /// The ends of those of these commands that a console has read which was started since they were typed. The
@@ -185,7 +209,7 @@ impl Subject {
     /// something to do. False if it still waits then.
     pub fn has_come(&mut self, top: &str) -> Result<bool> {
         for _ in 0..OCCASIONS_MAX {
-            let listed = self.run("inject list")?;
+            let listed = self.ask("inject list")?;
             if listed["injections"].as_array().is_some_and(Vec::is_empty) {
                 return Ok(true);
             }

@@ -148,7 +148,7 @@ impl Program {
     }
 
     fn found(&self, subject: &mut Subject) -> Result<String> {
-        let result = subject.run(&format!("sha256 {}", self.top))?;
+        let result = subject.ask(&format!("sha256 {}", self.top))?;
         Ok(result["sha256"].as_str().unwrap_or_default().to_owned())
     }
 
