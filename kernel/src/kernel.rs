@@ -62,6 +62,8 @@ pub struct Kernel {
     pub manager_crashes: u64,
     /// When it was last looked whether it answers.
     manager_watched_ns: u64,
+    /// Whether it was late then.
+    manager_overdue: bool,
     per_cpu: &'static mut PerCpu,
     /// When the timer fires next.
     timer_ns: u64,
@@ -120,6 +122,7 @@ extern "C" fn boot(start_info: u64) -> ! {
         msi_owners: [None; apic::MSI_VECTORS],
         manager_crashes: 0,
         manager_watched_ns: 0,
+        manager_overdue: false,
         per_cpu,
         timer_ns: u64::MAX,
         running_since_ns: 0,
@@ -247,15 +250,19 @@ impl Kernel {
         apic::end_of_interrupt();
     }
 
-    /// Ends the manager if it keeps a caller waiting for longer than that said: nobody watches it but the
-    /// kernel. It is started again, as after any death.
+    /// Ends the manager if it keeps a caller waiting for longer than that said, at two looks in a row: after a machine
+    /// has stood still, everybody is late at the first. Nobody watches the manager but the kernel. It is started again,
+    /// as after any death.
     fn watch_manager(&mut self, now_ns: u64) {
         if now_ns < self.manager_watched_ns + WATCH_NS {
             return;
         }
         self.manager_watched_ns = now_ns;
         let (due_ns, waiting) = self.calls.due()[MANAGER];
-        if due_ns <= now_ns && waiting == 0 {
+        let is_overdue = due_ns <= now_ns && waiting == 0;
+        let was_overdue = core::mem::replace(&mut self.manager_overdue, is_overdue);
+        if is_overdue && was_overdue {
+            self.manager_overdue = false;
             self.log_as(
                 MANAGER,
                 1,

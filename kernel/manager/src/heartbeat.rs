@@ -3,15 +3,14 @@
 //! A task whose loop does not turn is ended. So is one that answers pings, but not the requests of others:
 //! callers say how long they wait, and the kernel knows since when they do.
 //!
-//! A task that does not answer pings is not ended at once. It may only be starved, on a machine that is busy: so
-//! it is ended when it has had its share of the processor since the deadline and still has not
-//! waited for events, or when it has answered nothing for a long time.
+//! A task that does not answer pings is a suspect, and is not ended at once (`suspect.rs`).
 
 use alloc::{rc::Rc, vec};
 use core::pin::pin;
 
 use abi::TaskInfo;
 use futures_util::future::{Either, select};
+use manager::suspect::{DEADLINE_NS, LOOK_NS, Suspect};
 use runtime::{inspect, time};
 use storage::Error;
 
@@ -20,23 +19,11 @@ use crate::stack_of_tasks::Tasks;
 /// Time from one ping to the next, nanoseconds.
 const PERIOD_NS: u64 = 1_000_000_000;
 
-/// A ping that is not answered by now raises suspicion, nanoseconds.
-const DEADLINE_NS: u64 = 2_000_000_000;
-
-/// How often a suspect is looked at, nanoseconds.
-const LOOK_NS: u64 = 100_000_000;
-
-/// Processor time that a suspect may use before it is ended, nanoseconds.
-const SHARE_NS: u64 = 300_000_000;
-
-/// A ping that is not answered by now is the end, whatever the reason, nanoseconds.
-const DEADLINE_NS_MAX: u64 = 20_000_000_000;
-
 /// An instance that has served for less is not held to what was asked of the one before, nanoseconds.
 const GRACE_NS: u64 = 1_000_000_000;
 
 /// Looks in a row at which a task is overdue before it is ended: one alone may fall between two calls that it
-/// makes for the request.
+/// makes for the request, or come just after the machine stood still.
 const LOOKS: u32 = 2;
 
 /// Pings all tasks for ever.
@@ -89,8 +76,7 @@ pub async fn ping(tasks: Rc<Tasks>, task: usize, generation: u64) {
     let endpoint = tasks.endpoint(task);
     let mut answer = pin!(endpoint.ping());
     let mut wait_ns = DEADLINE_NS;
-    // What it had used of the processor when the deadline passed.
-    let mut used_ns = None;
+    let mut suspect = Suspect::new(sent_ns);
     loop {
         match select(answer.as_mut(), pin!(time::sleep(wait_ns))).await {
             Either::Left((Ok(()), _)) => {
@@ -112,9 +98,7 @@ pub async fn ping(tasks: Rc<Tasks>, task: usize, generation: u64) {
         let Some(info) = instance(&tasks, task, generation) else {
             return;
         };
-        let base_ns = *used_ns.get_or_insert(info.cpu_ns);
-        let stuck = info.last_wait_ns < sent_ns && info.cpu_ns.saturating_sub(base_ns) >= SHARE_NS;
-        if stuck || time::now_ns() >= sent_ns + DEADLINE_NS_MAX {
+        if suspect.is_to_be_ended(info.last_wait_ns, info.cpu_ns) {
             tasks.silence(task);
             return;
         }

@@ -14,6 +14,7 @@ pub mod events;
 pub mod history;
 pub mod injection;
 pub mod policy;
+pub mod suspect;
 
 #[cfg(test)]
 extern crate std;
