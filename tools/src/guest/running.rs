@@ -19,7 +19,7 @@ use super::sockets::{Listeners, accept};
 use crate::Failure;
 use crate::host::folder::TempFolder;
 use crate::host::processes::{Child, Ending, describe, tied_to_us};
-use crate::host::qemu;
+use crate::host::{qemu, stalls};
 
 /// How long QEMU may take to open its files and connect.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -29,6 +29,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long QEMU may take to its end after its lines have closed.
 const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the host has to stand still before it is to blame for what did not end.
+const STALL_MIN: Duration = Duration::from_secs(5);
 
 /// Console lines shown with an error.
 const TAIL_LINES: usize = 40;
@@ -77,6 +80,7 @@ impl Guest {
     /// [`Failure::Host`] with QEMU's reason if it does not start, for instance because another
     /// guest has the disk.
     pub fn boot(machine: &Machine, tap: Option<Tap>) -> Result<Self> {
+        stalls::watch();
         let folder = TempFolder::for_sockets()?;
         let (listeners, paths) = Listeners::bind(folder.path())
             .with_context(|| format!("cannot listen in {}", folder.path().display()))?;
@@ -224,9 +228,7 @@ impl Guest {
                 Some(Arrival::Event(_)) => {}
                 Some(other) => return Err(self.trouble(other, doing)),
                 None => {
-                    let seconds = limit.as_secs();
-                    let what = format!("the guest hangs: {doing} did not end in {seconds} s");
-                    return Err(self.failure(what).into());
+                    return Err(self.hang(&format!("the guest hangs: {doing}"), limit));
                 }
             }
         }
@@ -305,6 +307,22 @@ impl Guest {
             what,
             tail: self.console.tail(TAIL_LINES),
         }
+    }
+
+    /// What did not end within a limit that has just passed is the guest's failure, unless the host stood still meanwhile.
+    #[must_use]
+    pub fn hang(&self, what: &str, limit: Duration) -> anyhow::Error {
+        let what = format!("{what} did not end in {} s", limit.as_secs());
+        let began = Instant::now().checked_sub(limit);
+        let stalled = began.map_or(Duration::ZERO, stalls::since);
+        if stalled < STALL_MIN {
+            return self.failure(what).into();
+        }
+        let stalled = stalled.as_secs();
+        Failure::Host(format!(
+            "{what}; the host stood still for {stalled} s of them"
+        ))
+        .into()
     }
 
     fn how_it_ended(&mut self) -> String {

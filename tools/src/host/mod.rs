@@ -11,3 +11,4 @@ pub mod processes;
 pub mod program;
 pub mod project;
 pub mod qemu;
+pub mod stalls;

@@ -210,11 +210,11 @@ impl Inject {
                     continue;
                 }
                 let what = if load.is_over() {
-                    format!("{target} did not come back in {} s", LIMIT.as_secs())
+                    format!("the recovery of {target}")
                 } else {
-                    format!("the work hangs: it did not end in {} s", LIMIT.as_secs())
+                    "the work".into()
                 };
-                return Err(subject.guest.failure(what).into());
+                return Err(subject.guest.hang(&what, LIMIT));
             };
             load.take(&event)?;
             if let Some(done) = event.done(order) {

@@ -162,11 +162,11 @@ impl Kind for Kill {
             load.go_on(subject)?;
             let Some(event) = subject.event("recovering", deadline)? else {
                 let what = if load.is_over() {
-                    format!("{target} did not come back in {} s", LIMIT.as_secs())
+                    format!("the recovery of {target}")
                 } else {
-                    format!("the work hangs: it did not end in {} s", LIMIT.as_secs())
+                    "the work".into()
                 };
-                return Err(subject.guest.failure(what).into());
+                return Err(subject.guest.hang(&what, LIMIT));
             };
             load.take(&event)?;
             if let Some(done) = event.done(order) {

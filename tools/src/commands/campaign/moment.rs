@@ -106,6 +106,6 @@ fn attend(subject: &mut Subject, load: &mut Load, due: Option<Instant>) -> Resul
     match event {
         Some(event) => load.take(&event),
         None if due.is_some() => Ok(()),
-        None => Err(subject.guest.failure("the work hangs".into()).into()),
+        None => Err(subject.guest.hang("the work", LIMIT)),
     }
 }

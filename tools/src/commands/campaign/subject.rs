@@ -188,7 +188,7 @@ impl Subject {
                 }
             }
             let Some(event) = self.event(DOING, deadline)? else {
-                return Err(self.guest.failure(format!("{DOING}: nothing comes")).into());
+                return Err(self.guest.hang(DOING, LIMIT));
             };
             let ended = asked.iter().find_map(|&id| Some((id, event.done(id)?)));
             match ended {
