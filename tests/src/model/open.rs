@@ -99,6 +99,13 @@ impl Model {
         Ok(read)
     }
 
+    /// Whether what is written to a handle without an offset goes to the end of its file.
+    #[must_use]
+    pub fn appends(&self, handle: u32) -> bool {
+        let open = self.open.get(&handle);
+        open.is_some_and(|open| open.flags.contains(OpenFlags::APPEND))
+    }
+
     /// Of a write, the numbers of its first bytes that end at a boundary of blocks.
     #[must_use]
     pub fn bytes_to_boundaries(&self, handle: u32, offset: Option<u64>, len: usize) -> Vec<usize> {

@@ -98,6 +98,7 @@ impl History {
             ended: None,
             by: Some((operation.clone(), stamp_ns)),
             changes: outcome.0.is_ok() && changes,
+            is_disturbed: false,
             half: None,
             model: self.model.clone(),
         });
@@ -222,12 +223,22 @@ impl History {
         None
     }
 
-    /// Has a crash find writes half done, too.
-    pub fn split_writes(&mut self) {
+    /// What is under way is made in two parts.
+    pub fn disturb(&mut self) {
+        if let Some(last) = self.states.last_mut().filter(|it| it.ended.is_none()) {
+            last.is_disturbed = true;
+        }
+    }
+
+    /// Has a crash find writes half done, too: all of them, or those that were disturbed.
+    pub fn split_writes(&mut self, all: bool) {
         let mut states: Vec<State> = Vec::new();
         for state in std::mem::take(&mut self.states) {
             // What a client that died has left in parts is there already.
-            if let Some(before) = states.last().filter(|before| before.begun < state.begun) {
+            let before = states.last().filter(|before| before.begun < state.begun);
+            if let Some(before) = before
+                && (all || state.is_disturbed && !state.appends(&before.model))
+            {
                 let parts = state.parts(&before.model);
                 states.extend(parts);
             }

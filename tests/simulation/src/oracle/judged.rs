@@ -372,3 +372,33 @@ fn a_file_has_both_names_of_a_rename_only_if_the_disk_fails() {
         }
     }
 }
+
+#[test]
+fn a_part_of_a_write_that_is_no_append_is_there_after_a_crash_only_if_naming_died_over_it() {
+    for (died, appends, may_be) in [
+        (false, false, false),
+        (true, false, true),
+        (true, true, false),
+    ] {
+        let mut scene = Scene::sound(1);
+        let append = if appends {
+            OpenFlags::APPEND
+        } else {
+            OpenFlags::empty()
+        };
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE | append;
+        let open = Operation::Open(path(0, "a"), flags, 0o644);
+        let handle = scene.done(0, &open).expect("it is open");
+        let mut half = scene.0.model(0).clone();
+        scene.begin(0, &Operation::Write(handle, None, 3 * BLOCK, 7));
+        half.at(scene.0.stamp_ns());
+        let bytes = tests::operation::contents(7, 3 * BLOCK);
+        half.write(handle, None, &bytes[..BLOCK]).expect("a part");
+        if died {
+            scene.0.naming_died();
+        }
+        scene.0.end(0, Extent::Whole).expect("it may end so");
+        let judged = scene.crash(&[Tree::of(&half, b"/client0")]);
+        assert_eq!(judged.is_ok(), may_be, "{judged:?}");
+    }
+}

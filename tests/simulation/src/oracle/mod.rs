@@ -22,6 +22,8 @@
 //! done; a write may end short, after a whole block, and as there may be a checkpoint between its parts, a
 //! crash may find as much of it.
 //!
+//! A write under way when naming died may be found like that as well, but for an append: that is cut off, and made anew.
+//!
 //! Where the only disk fails (`distrust`), see that file.
 
 mod distrust;
@@ -151,6 +153,11 @@ impl Oracle {
         Ok(())
     }
 
+    /// Naming has died. What it had made of a write stays until that is issued once more, and a checkpoint may have it.
+    pub fn naming_died(&mut self) {
+        self.clients.iter_mut().for_each(History::disturb);
+    }
+
     /// A client has died. What it was doing is done, or not, or will be; of a write, a part of it, in whole
     /// blocks. Nothing is open any more.
     pub fn died(&mut self, client: usize) {
@@ -231,8 +238,9 @@ impl Oracle {
             .as_ref()
             .map_or(self.durable, Distrust::durable);
         let mut fits = self.fits(trees);
-        if fits.is_err() && self.rules.tight {
-            self.clients.iter_mut().for_each(History::split_writes);
+        if fits.is_err() {
+            let all = self.rules.tight;
+            self.clients.iter_mut().for_each(|it| it.split_writes(all));
             fits = self.fits(trees);
         }
         let fits = fits?;

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub by: Option<(Operation, u64)>,
     /// It changed something, for sure.
     pub changes: bool,
+    /// Naming died while it was under way.
+    pub is_disturbed: bool,
     /// It was broken off.
     pub half: Option<Half>,
     pub model: Model,
@@ -41,8 +43,17 @@ impl State {
             ended: Some(0),
             by: None,
             changes: false,
+            is_disturbed: false,
             half: None,
             model,
+        }
+    }
+
+    /// Whether an append led to it.
+    pub fn appends(&self, before: &Model) -> bool {
+        match &self.by {
+            Some((Operation::Write(handle, None, ..), _)) => before.appends(*handle),
+            _ => false,
         }
     }
 
@@ -61,6 +72,7 @@ impl State {
                 ended: self.ended,
                 by: None,
                 changes: false,
+                is_disturbed: false,
                 half: None,
                 model,
             })
@@ -84,6 +96,7 @@ impl State {
                 ended: self.ended,
                 by: None,
                 changes: false,
+                is_disturbed: false,
                 half: Some(half),
                 model,
             })
@@ -130,6 +143,7 @@ impl State {
             ended: self.ended,
             by: Some((part, *stamp_ns)),
             changes: true,
+            is_disturbed: self.is_disturbed,
             half: None,
             model,
         })

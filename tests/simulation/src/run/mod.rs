@@ -190,6 +190,8 @@ struct Run<'a> {
     stops: u64,
     /// Blocks and files that were free in the beginning.
     room: Room,
+    /// The instance of naming that was seen last in this boot.
+    naming: u64,
     /// Clients are at work.
     works: bool,
     /// Kills, cuts and faults so far, those that were left out among them.
@@ -237,6 +239,7 @@ impl<'a> Run<'a> {
             lied: false,
             stops: 0,
             room: Room::default(),
+            naming: 0,
             works: false,
             disruptions: 0,
             mix,
@@ -421,6 +424,11 @@ impl<'a> Run<'a> {
                 Err(Halt::GaveUp(why)) => return Err(why),
                 Err(Halt::Stalled) => return Err("nothing in the stack can go on".into()),
             };
+            let naming = machine.kernel.generation(self.mix.roles.naming());
+            if naming > self.naming.max(1) {
+                self.shared.oracle.borrow_mut().naming_died();
+            }
+            self.naming = naming;
             if self.mix.only_disk_fails() {
                 self.note_misdeeds(machine);
                 if self.shared.stopped.get() {

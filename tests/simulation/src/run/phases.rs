@@ -45,8 +45,8 @@ impl Run<'_> {
         // have had a rename leave a file with a count of links that is too high.
         let is_whole = !self.lied && !self.shared.oracle.borrow().counts_too_many();
         let blocks_lack = is_whole && room.blocks + BLOCKS_KEPT_MAX < self.room.blocks;
-        // A file without a name may stay, if it could not be deleted when its turn came.
-        let files_lack = is_whole && !self.mix.only_disk_fails() && room.files < self.room.files;
+        // A file may stay without a name, or a copy of one on a disk that failed, if it could not be deleted when its turn came.
+        let files_lack = is_whole && self.mix.fault_steps == 0 && room.files < self.room.files;
         if blocks_lack || files_lack {
             return Err(format!(
                 "everything is deleted, and there is {room:?} free; {:?} was in the beginning",
@@ -157,7 +157,18 @@ impl Run<'_> {
         let (trees, there) = found.borrow_mut().take().expect("was looked at");
         match there {
             Ok(()) => {}
-            Err(_) if lied_to => return Ok(End::Lost),
+            // The volume is lost. That is told by an error, and what can still be read of it is as it was.
+            Err(
+                Error::Device
+                | Error::Corrupt
+                | Error::NotFormatted
+                | Error::NoCheckpoint
+                | Error::PeerGone,
+            ) if lied_to => {
+                let judged = self.shared.oracle.borrow_mut().crashed(&trees);
+                judged.map_err(|what| format!("of a volume that is lost: {what}"))?;
+                return Ok(End::Lost);
+            }
             Err(error) => return Err(format!("after a power cut: {error}")),
         }
         for tree in &trees {
