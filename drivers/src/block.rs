@@ -114,6 +114,9 @@ impl VirtioBlk {
             // All of them are asked, so that each is heard of when it is ready next.
             let completed = queue.as_mut().poll(context).is_ready();
             let changed = configuration.as_mut().poll(context).is_ready();
+            if completed {
+                self.driver.completed();
+            }
             if changed || completed && self.configuration.is_none() {
                 self.driver.configuration_changed();
             }

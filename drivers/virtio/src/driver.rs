@@ -31,6 +31,7 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 use crate::{
     Fault, Limits, Platform,
     bounce::Bounce,
+    lookout::Lookout,
     queue::Queue,
     reset::QUEUE,
     slot::{Outcome, Slots},
@@ -134,6 +135,7 @@ pub struct Inner<T, P: Platform> {
     pub free: Vec<u16>,
     /// No request that the device has is overdue before this time.
     check_ns: u64,
+    lookout: Lookout,
 }
 
 /// A virtio block device behind its registers `T`.
@@ -162,6 +164,7 @@ impl<T: Transport, P: Platform> Driver<T, P> {
                 in_flight: Vec::new(),
                 free: Vec::new(),
                 check_ns: u64::MAX,
+                lookout: Lookout::default(),
             }),
             phase_changed: WaitList::default(),
             worker: WaitList::default(),
@@ -189,6 +192,11 @@ impl<T: Transport, P: Platform> Driver<T, P> {
     /// Waits until a request came that the device has not been told of.
     pub async fn work(&self) {
         self.worker.until(|| self.work.get().then_some(())).await;
+    }
+
+    /// The device raised its queue's interrupt: the next turn takes what it handed back.
+    pub fn completed(&self) {
+        self.inner.borrow_mut().lookout.heard();
     }
 
     /// The device raised its configuration interrupt: the next turn looks at its status.
@@ -244,7 +252,7 @@ impl<T: Transport, P: Platform> Inner<T, P> {
             return Turn::Failed(fault);
         }
         match self.run(now_ns, suspect) {
-            Ok(()) => Turn::Until(self.check_ns),
+            Ok(()) => Turn::Until(self.check_ns.min(self.lookout.next_ns())),
             Err(trouble) => {
                 log::warn!("virtio-blk: resetting the device: {trouble}");
                 self.begin_reset(now_ns);
@@ -259,7 +267,7 @@ impl<T: Transport, P: Platform> Inner<T, P> {
     }
 
     fn run(&mut self, now_ns: u64, suspect: bool) -> Result<(), Trouble> {
-        self.collect()?;
+        let found = self.collect()?;
         if suspect
             && self
                 .transport
@@ -270,21 +278,25 @@ impl<T: Transport, P: Platform> Inner<T, P> {
         }
         self.look_for_overdue(now_ns)?;
         self.submit(now_ns);
+        let is_busy = self.free.len() < self.in_flight.len();
+        self.lookout.looked(now_ns, found, is_busy);
         Ok(())
     }
 
-    /// Takes everything that the device handed back.
-    fn collect(&mut self) -> Result<(), Trouble> {
+    /// Takes everything that the device handed back; whether it was anything.
+    fn collect(&mut self) -> Result<bool, Trouble> {
+        let mut found = false;
         loop {
             let Some(rings) = &mut self.rings else {
-                return Ok(());
+                return Ok(found);
             };
             // Every round takes a request that the device has, or ends: so this ends.
             match rings.queue.pop() {
                 Err(_) => return Err(Trouble::RingBroken),
                 Ok(None) if rings.queue.arm() => {}
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(found),
                 Ok(Some(used)) => {
+                    found = true;
                     let unknown = Trouble::UnknownRequest(used.head);
                     let slot = rings.slots.of_head(used.head).ok_or(unknown)?;
                     let place = self.in_flight.get_mut(usize::from(slot)).ok_or(unknown)?;

@@ -28,6 +28,7 @@ mod block;
 mod bounce;
 mod driver;
 mod limits;
+mod lookout;
 mod pieces;
 mod platform;
 mod queue;

@@ -14,6 +14,7 @@ use storage::{
     block::BlockDevice,
     buffer::{Side, Sink, Source},
 };
+use virtio::Turn;
 
 const DISK: usize = 4096;
 
@@ -38,6 +39,36 @@ fn data_go_both_ways_from_scattered_pages() {
     rig.run(rig.read(10, &into)).unwrap();
     assert!(into.bytes() == Rig::pattern(2560, 1));
     assert_eq!(rig.machine.pinned_tokens(), 0, "memory stays pinned");
+}
+
+#[test]
+fn a_driver_that_hears_no_interrupts_looks_by_itself_and_soon_often() {
+    let rig = Rig::new(DISK, ALL);
+    let loan = rig.lend(&[512], 0);
+    rig.run(rig.read(0, &loan)).unwrap();
+    rig.is_deaf.set(true);
+    let began_ns = rig.now_ns.get();
+    for sector in 0..50 {
+        rig.run(rig.read(sector, &loan)).unwrap();
+    }
+    // Two looks a tenth of a second apart, and from then on one each millisecond.
+    let took_ns = rig.now_ns.get() - began_ns;
+    assert!(took_ns < 300_000_000, "{took_ns} ns");
+
+    // Interrupts that come again make looks rare again.
+    rig.is_deaf.set(false);
+    rig.run(rig.read(0, &loan)).unwrap();
+    let Some(Turn::Until(until_ns)) = rig.last_turn.get() else {
+        panic!("{:?}", rig.last_turn.get());
+    };
+    assert!(until_ns - rig.now_ns.get() <= 100_000_000, "a look is due");
+    rig.now_ns.set(until_ns);
+    rig.settle();
+    assert!(
+        matches!(rig.last_turn.get(), Some(Turn::Until(next_ns)) if next_ns > rig.now_ns.get() + 1_000_000_000),
+        "nothing is looked for while the device has nothing: {:?}",
+        rig.last_turn.get()
+    );
 }
 
 #[test]

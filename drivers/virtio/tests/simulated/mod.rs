@@ -38,6 +38,8 @@ pub struct Rig {
     pub now_ns: Cell<u64>,
     until_ns: Cell<u64>,
     pub last_turn: Cell<Option<Turn>>,
+    /// No interrupt arrives.
+    pub is_deaf: Cell<bool>,
 }
 
 impl Rig {
@@ -58,6 +60,7 @@ impl Rig {
             now_ns: Cell::new(1000),
             until_ns: Cell::new(0),
             last_turn: Cell::new(None),
+            is_deaf: Cell::new(false),
         }
     }
 
@@ -74,7 +77,13 @@ impl Rig {
     pub fn step(&self) -> bool {
         let mut context = Context::from_waker(futures_util::task::noop_waker_ref());
         let work = pin!(self.driver.work()).poll(&mut context).is_ready();
-        let interrupts = std::mem::take(&mut self.device.borrow_mut().interrupts);
+        let mut interrupts = std::mem::take(&mut self.device.borrow_mut().interrupts);
+        if self.is_deaf.get() {
+            interrupts = (false, false);
+        }
+        if interrupts.0 {
+            self.driver.completed();
+        }
         if interrupts.1 {
             self.driver.configuration_changed();
         }
