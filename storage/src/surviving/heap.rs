@@ -85,9 +85,11 @@ impl Heap {
         }
     }
 
-    /// From now on nothing is stored for this instance: it is dead, though its destructors still run.
+    /// From now on nothing is stored for this instance: it is dead, though its destructors still run. What was called
+    /// before each store goes.
     pub fn end_instance(&self) {
         self.store.instance.set(self.store.instance.get() + 1);
+        self.store.hook.take();
     }
 
     /// From now on there are no more pages than there have been.
@@ -188,7 +190,9 @@ impl Memory for Heap {
         // Taken out while it runs, as it may unwind.
         if let Some(mut hook) = self.store.hook.take() {
             hook(self.store.stores.get());
-            *self.store.hook.borrow_mut() = Some(hook);
+            if self.store.instance.get() == self.instance {
+                *self.store.hook.borrow_mut() = Some(hook);
+            }
         }
         self.store.stores.set(self.store.stores.get() + 1);
         page[word * WORD_BYTES..][..WORD_BYTES].copy_from_slice(&value.to_le_bytes());

@@ -4,7 +4,12 @@
 //! The manager's rules are those of the guest (`manager::policy`); here is only what carries them out. It
 //! hears of a death some steps after it, and carries out its actions one at a time, between anything else.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use futures_util::FutureExt as _;
 use manager::policy::{Action, Death, Member, Policy};
@@ -354,7 +359,75 @@ impl Machine {
             })
         };
         let media = disks.map(cut).collect();
-        self.kernel.shut_down();
+        self.switch_off();
         media
+    }
+
+    /// Ends every task. Tasks hold the kernel, and the kernel its tasks; memory that outlives them is held by what is called
+    /// before each store to it. Without this none of it would ever go.
+    fn switch_off(&self) {
+        self.kernel.shut_down();
+        self.memory.end_instance();
+        self.naming_memory.end_instance();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // After a violation destructors may find anything; what they say then is of no interest.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.switch_off()));
+    }
+}
+
+#[cfg(test)]
+mod after {
+    use storage::block::ram::RamDisk;
+
+    use super::*;
+    use crate::{case::Case, oracle::Rules};
+
+    /// A machine that has run for some steps, so that every task holds what it holds.
+    fn machine() -> Machine {
+        let mix = Mix::of(&Case::new(1));
+        let rules = Rules {
+            in_place: false,
+            tight: false,
+            distrust: false,
+        };
+        let oracle = Rc::new(RefCell::new(Oracle::new(Vec::new(), 1, rules)));
+        let blank = |&sectors: &u64| {
+            Some(Medium {
+                truth: RamDisk::new(sectors),
+                lies: Rc::default(),
+            })
+        };
+        let media = mix.sectors.iter().map(blank).collect();
+        let mut machine = Machine::boot(&mix, 1, media, &oracle, 0);
+        for _ in 0..500 {
+            machine.step().expect("it goes on");
+        }
+        machine
+    }
+
+    /// Hours of runs must not take the host's memory.
+    #[test]
+    fn nothing_of_a_machine_that_is_off_stays_however_it_went_off() {
+        let ends: [fn(Machine); 3] = [
+            |machine| drop(machine.cut(&mut Random::new(1))),
+            drop,
+            |machine| {
+                let violation = catch_unwind(AssertUnwindSafe(|| {
+                    let _machine = machine;
+                    std::panic::resume_unwind(Box::new("a violation"));
+                }));
+                assert!(violation.is_err());
+            },
+        ];
+        for end in ends {
+            let machine = machine();
+            let kernel = Rc::downgrade(&machine.kernel);
+            end(machine);
+            assert_eq!(kernel.strong_count(), 0);
+        }
     }
 }

@@ -92,6 +92,7 @@ const STAMP_NS: u64 = 1_000_000_000;
 /// With the violation, if there is one.
 pub fn run(case: &Case) -> Result<Counts, Box<Violation>> {
     let counts = Cell::new(Counts::default());
+    LAST_WORDS.take();
     let result = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::new(case, &counts);
         let result = run.all();
@@ -112,18 +113,23 @@ pub fn run(case: &Case) -> Result<Counts, Box<Violation>> {
 }
 
 thread_local! {
-    /// What the last panic of this thread said, and where.
+    /// What the first panic of this thread's run said, and where.
     static LAST_WORDS: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has panics tell what they say to [`run`] instead of the terminal.
+/// Has panics tell what they say to [`run`] instead of the terminal. Of several the first one counts: the others come from
+/// destructors that it has run.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("a panic without words");
         let place = panic
             .location()
             .map(|it| format!(" ({}:{})", it.file(), it.line()));
-        LAST_WORDS.set(format!("{text}{}", place.unwrap_or_default()));
+        LAST_WORDS.with_borrow_mut(|words| {
+            if words.is_empty() {
+                *words = format!("{text}{}", place.unwrap_or_default());
+            }
+        });
     }));
 }
 
@@ -310,7 +316,6 @@ impl<'a> Run<'a> {
         if end == End::Done && is_whole {
             self.empty(&mut machine)?;
         }
-        machine.kernel.shut_down();
         Ok(())
     }
 
