@@ -111,7 +111,7 @@ pub enum Command {
     FuzzImages(FuzzImages),
     /// Break recovery in ways that the simulation must find, one at a time, and see that it does
     #[command(after_help = "Examples:\n  cargo galago mutants\n  \
-                      cargo galago mutants --only flush --runs 5000")]
+                      cargo galago mutants --only flush,created-twice --runs 5000")]
     Mutants(Mutants),
     /// Install QEMU if it is missing, and build the guest
     #[command(after_help = "Example:\n  cargo galago setup")]
@@ -233,15 +233,16 @@ pub struct Measure {
 /// Options of `mutants`.
 #[derive(Debug, Args)]
 pub struct Mutants {
-    /// Only those whose name contains this
-    #[arg(long, value_name = "NAME")]
-    pub only: Option<String>,
+    /// Only those whose name contains this, or one of these
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Seed of the first run
     #[arg(long, default_value = "1", value_parser = parse_seed,
           allow_negative_numbers = true)]
     pub seed: u64,
     /// Runs after which a mutant counts as not found
-    #[arg(long, value_name = "N", default_value = "2000")]
+    #[arg(long, value_name = "N", default_value = "2000",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: u64,
     /// Print JSON lines
     #[arg(long)]

@@ -56,14 +56,7 @@ pub fn run(options: &Mutants) -> Result<()> {
     let ui = Ui::new(options.json);
     let project = Project::find()?;
     let mutants = list(project.root())?;
-    let wanted = |mutant: &&Mutant| {
-        let only = options.only.as_ref();
-        only.is_none_or(|only| mutant.name.contains(only))
-    };
-    let mutants: Vec<&Mutant> = mutants.iter().filter(wanted).collect();
-    if mutants.is_empty() {
-        return Err(Failure::Usage(format!("no mutant of this name; all are in {LIST}")).into());
-    }
+    let mutants = chosen(&mutants, &options.only)?;
     let copy = Copy::new(&project)?;
     let step = ui.step("control");
     copy.build("the copy", &step)?;
@@ -118,6 +111,21 @@ fn list(root: &Path) -> Result<Vec<Mutant>> {
         fs::read_to_string(root.join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
     let list: List = toml::from_str(&text).with_context(|| format!("{LIST} is wrong"))?;
     Ok(list.mutant)
+}
+
+/// Those whose names contain one of `only`; all, if that is empty.
+///
+/// # Errors
+/// [`Failure::Usage`] for one of `only` that is in no name.
+fn chosen<'a>(mutants: &'a [Mutant], only: &[String]) -> Result<Vec<&'a Mutant>> {
+    let is_in = |text: &String| mutants.iter().any(|mutant| mutant.name.contains(text));
+    if let Some(text) = only.iter().find(|text| text.is_empty() || !is_in(text)) {
+        let what = format!("no mutant has `{text}` in its name; all are in {LIST}");
+        return Err(Failure::Usage(what).into());
+    }
+    let wanted =
+        |mutant: &&Mutant| only.is_empty() || only.iter().any(|text| mutant.name.contains(text));
+    Ok(mutants.iter().filter(wanted).collect())
 }
 
 impl Mutant {
@@ -343,6 +351,22 @@ mod tests {
             let text = fs::read_to_string(root.join(&mutant.file)).expect("the file");
             let mutated = mutant.apply(&text).expect("it applies once");
             assert_ne!(mutated, text, "{}", mutant.name);
+        }
+    }
+
+    #[test]
+    fn each_name_that_is_asked_for_chooses_a_mutant() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mutants = list(&root).expect("the list");
+        let chosen = |only: &[&str]| {
+            let only: Vec<String> = only.iter().map(|&text| text.into()).collect();
+            chosen(&mutants, &only).map(|chosen| chosen.len())
+        };
+        assert_eq!(chosen(&[]).expect("all"), mutants.len());
+        let both = ["created-twice", "flush-does-not-wait"];
+        assert_eq!(chosen(&both).expect("two"), 2);
+        for wrong in [&["created-twice", "nonsense"][..], &[""]] {
+            assert!(chosen(wrong).is_err(), "{wrong:?}");
         }
     }
 
