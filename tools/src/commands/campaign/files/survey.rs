@@ -178,8 +178,11 @@ impl State {
             }
             let mut versions = later.iter().filter_map(|state| state.content(file));
             if *found == "!" {
-                let was_overwritten =
-                    versions.any(|version| hashes.of(version, index, size) != own);
+                // An append overwrites what is behind the end of the last block.
+                let was_overwritten = versions.any(|version| {
+                    let size = size.max(version.len());
+                    hashes.of(version, index, size).to_owned() != hashes.of(bytes, index, size)
+                });
                 if !was_overwritten && !hashes.is_lossy {
                     return Some(format!("{name}: block {index} cannot be read"));
                 }
@@ -295,5 +298,24 @@ pub mod tests {
                 .is_empty()
         );
         assert!(differences(&first, &[lost], &later[..1])[0].contains("block 2 cannot be read"));
+    }
+
+    #[test]
+    fn an_append_overwrites_the_last_block_and_no_other() {
+        let short = last(&State::default(), &file(1, 0, 5000));
+        let long = last(&short, &file(2, 5000, 300));
+        let shown = lines(&short);
+        let (first, second) = shown[0].split_once(',').expect("two blocks");
+        let unreadable = |line: String| {
+            short
+                .compare(
+                    &[line],
+                    std::slice::from_ref(&long),
+                    &mut Comparison::default(),
+                )
+                .unreadable
+        };
+        assert_eq!(unreadable(format!("{first},! a")), 1);
+        assert_eq!(unreadable(format!("f 5000 !,{second}")), 0);
     }
 }
