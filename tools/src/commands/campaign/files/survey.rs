@@ -181,7 +181,8 @@ impl State {
                 // An append overwrites what is behind the end of the last block.
                 let was_overwritten = versions.any(|version| {
                     let size = size.max(version.len());
-                    hashes.of(version, index, size).to_owned() != hashes.of(bytes, index, size)
+                    let before = hashes.of(bytes, index, size).to_owned();
+                    before != hashes.of(version, index, size)
                 });
                 if !was_overwritten && !hashes.is_lossy {
                     return Some(format!("{name}: block {index} cannot be read"));
