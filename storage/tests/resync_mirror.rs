@@ -12,8 +12,8 @@ use storage::{
     buffer::{Sink, Source},
     checksum::Algorithm,
     file::{
-        Attributes, Class, FileNumber, FileService, Redundancy, Resume, Timestamp, VolumeFormat,
-        Write,
+        AttributeChange, Attributes, Class, FileNumber, FileService, Redundancy, Resume, Timestamp,
+        VolumeFormat, Write,
     },
     logical::Logical,
     twinfs::TwinFs,
@@ -28,6 +28,10 @@ const FORMAT: VolumeFormat = VolumeFormat {
     twin_offset: 16,
 };
 const FILE: FileNumber = FileNumber(9);
+
+/// The times of change of the data and of the attributes, in the checkpoint.
+const MODIFIED_NS: u64 = 5;
+const CHANGED_NS: u64 = 7;
 
 fn layer(disks: &[Disk]) -> Layer {
     let store = |disk: &Disk| Some(TwinFs::with_config(disk.clone(), NoClock, in_place()));
@@ -45,7 +49,7 @@ fn overwrite(layer: &Layer, file: FileNumber, block: u64, data: &[u8]) {
         data: Source::local(data),
         checksums: &checksums,
         size: block * BLOCK + data.len() as u64,
-        modified_ns: 5,
+        modified_ns: MODIFIED_NS,
     };
     assert_eq!(block_on(layer.write(write)), Ok(data.len()));
 }
@@ -94,6 +98,11 @@ impl Volume {
             overwrite(&volume.layer, FILE, block, &data);
             volume.first.push(data);
         }
+        let changed = AttributeChange {
+            changed_ns: Some(CHANGED_NS),
+            ..AttributeChange::default()
+        };
+        block_on(volume.layer.setattr(FILE, &changed)).unwrap();
         volume.checkpoint = block_on(volume.layer.sync()).unwrap().0;
         for disk in &volume.disks {
             disk.record();
@@ -135,12 +144,15 @@ fn checkpointed(history: &History) -> usize {
     root.map_or(usize::MAX, |root| root + 2)
 }
 
-/// Every disk alone says the same of each block as all together.
+/// Every disk alone says the same of each block as all together, and nothing of the file has changed but its blocks.
 fn all_agree(disks: &[Disk], what: &str) -> Vec<Result<Vec<u8>>> {
     let blocks = |disks: &[Disk]| {
         let copies: Vec<Disk> = disks.iter().map(|disk| Rc::new(disk.snapshot())).collect();
         let layer = layer(&copies);
         block_on(layer.attach()).unwrap();
+        let found = block_on(layer.getattr(FILE)).unwrap();
+        let times = (found.modified_ns, found.changed_ns);
+        assert_eq!(times, (MODIFIED_NS, CHANGED_NS), "{what}");
         (0..4)
             .map(|block| read(&layer, FILE, block))
             .collect::<Vec<_>>()

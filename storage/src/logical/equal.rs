@@ -205,20 +205,29 @@ impl<S: FileStore> Logical<S> {
         let mut outcomes = self
             .on_all(volume, &others, async |store, file| {
                 let Attributes {
-                    size, modified_ns, ..
+                    size,
+                    modified_ns,
+                    changed_ns,
+                    ..
                 } = store.getattr(file).await?;
-                let (data, checksums) = (Source::local(&good), &checksums[..]);
-                let offset = block * BLOCK;
-                store
-                    .write(Write {
-                        file,
-                        offset,
-                        data,
-                        checksums,
-                        size,
-                        modified_ns,
-                    })
-                    .await
+                let write = Write {
+                    file,
+                    offset: block * BLOCK,
+                    data: Source::local(&good),
+                    checksums: &checksums,
+                    size,
+                    modified_ns,
+                };
+                store.write(write).await?;
+                if changed_ns == modified_ns {
+                    return Ok(());
+                }
+                // A write sets both times alike, and nobody has changed the file.
+                let change = AttributeChange {
+                    changed_ns: Some(changed_ns),
+                    ..AttributeChange::default()
+                };
+                store.setattr(file, &change).await
             })
             .await;
         tally.rewritten += outcomes.iter().filter(|(_, it)| it.is_ok()).count() as u64;
