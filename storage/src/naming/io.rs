@@ -161,6 +161,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                         file: file.inode.number,
                         size: before.size,
                         modified_ns: before.modified_ns,
+                        changed_ns: before.changed_ns,
                     };
                     (done, before.size, intent)
                 }

@@ -21,6 +21,8 @@ use crate::{
     buffer::Source,
     clock::Clock,
     file::{AttributeChange, FileNumber, FileService, Write},
+    surviving::RecordId,
+    transport::answer,
 };
 
 /// What counts as done: the change was made, or there is no such file any more.
@@ -92,16 +94,20 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         for step in steps {
             let mut taken = self.take_step_back(volume, step).await;
             if matches!(taken, Err(Error::NoMemory | Error::NoSpace)) {
-                // As after any other shortage. What is half done is gone from the next checkpoint.
-                if let Err(error) = self.below.sync().await {
-                    log::warn!("no checkpoint for want of room: {error}");
-                }
+                self.make_room().await;
                 taken = self.take_step_back(volume, step).await;
             }
             if let Err(error) = taken {
                 let file = step.file().0;
                 log::error!("a change of names stays half done, at file {file}: {error}");
             }
+        }
+    }
+
+    /// As after any other shortage. What is half done is gone from the next checkpoint.
+    async fn make_room(&self) {
+        if let Err(error) = self.below.sync().await {
+            log::warn!("no checkpoint for want of room: {error}");
         }
     }
 
@@ -189,7 +195,7 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 Ok(false) => self.journal.drop_intent(*id),
                 Err(error) => {
                     log::error!("a change of one file stays half done: {error}");
-                    self.journal.drop_intent(*id);
+                    self.leave_half_done(*id, call, *intent, error);
                 }
             }
         }
@@ -227,21 +233,42 @@ impl<F: FileService, C: Clock> Naming<F, C> {
         Ok(())
     }
 
+    /// What can neither be finished nor taken back. An append is not made once more behind what has come of it: its
+    /// client hears the error. Anything else the repeated call makes whole.
+    fn leave_half_done(&self, id: RecordId, call: &Call, intent: Intent, error: Error) {
+        match intent {
+            Intent::Append { .. } => {
+                let answer = answer(Err::<(), _>(error));
+                let call = call.clone();
+                self.journal.keep_answer(id, Call { answer, ..call });
+            }
+            _ => self.journal.drop_intent(id),
+        }
+    }
+
     /// Finishes or takes back a change of one file. Whether its client is told that it was made.
     async fn finish(&self, call: &Call, intent: &Intent) -> Result<bool> {
+        let finished = self.try_to_finish(call, intent).await;
+        match finished {
+            Err(Error::NoMemory | Error::NoSpace) => {
+                self.make_room().await;
+                self.try_to_finish(call, intent).await
+            }
+            _ => finished,
+        }
+    }
+
+    async fn try_to_finish(&self, call: &Call, intent: &Intent) -> Result<bool> {
         match intent {
             Intent::Answered => Ok(true),
             Intent::Append {
                 file,
                 size,
                 modified_ns,
+                changed_ns,
             } => {
-                match self.below.getattr(*file).await {
-                    Ok(now) if now.size > *size => {
-                        if_there(self.below.truncate(*file, *size, *modified_ns).await)?;
-                    }
-                    other => if_there(other.map(|_| ()))?,
-                }
+                let before = (*size, *modified_ns, *changed_ns);
+                if_there(self.cut_off(*file, before).await)?;
                 Ok(!call.answer.is_empty())
             }
             Intent::Truncate {
@@ -259,5 +286,27 @@ impl<F: FileService, C: Clock> Naming<F, C> {
                 Ok(true)
             }
         }
+    }
+
+    /// Makes a file that was appended to as long as it was, with its times of change of the data and of the attributes.
+    async fn cut_off(
+        &self,
+        file: FileNumber,
+        (size, modified_ns, changed_ns): (u64, u64, u64),
+    ) -> Result<()> {
+        let now = self.below.getattr(file).await?;
+        let mut times = (now.modified_ns, now.changed_ns);
+        if now.size > size || times.0 != modified_ns {
+            self.below.truncate(file, size, modified_ns).await?;
+            times = (modified_ns, modified_ns);
+        }
+        if times.1 != changed_ns {
+            let change = AttributeChange {
+                changed_ns: Some(changed_ns),
+                ..AttributeChange::default()
+            };
+            self.below.setattr(file, &change).await?;
+        }
+        Ok(())
     }
 }

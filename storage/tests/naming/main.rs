@@ -3,6 +3,7 @@
 //! Nothing here shares code with what it judges: the fake keeps files of its own, `fsck` reads
 //! directories by the document of their format, and `model` is another file system in memory.
 
+mod appends;
 mod conformance;
 mod costs;
 mod crashes;

@@ -97,6 +97,8 @@ pub enum Intent {
         size: u64,
         /// Its time of change before.
         modified_ns: u64,
+        /// That of its attributes before.
+        changed_ns: u64,
     },
     /// A truncation: it is made.
     Truncate {
@@ -286,7 +288,8 @@ impl Intent {
                 file,
                 size,
                 modified_ns,
-            } => put_all(record, &[1, file.0, size, modified_ns]),
+                changed_ns,
+            } => put_all(record, &[1, file.0, size, modified_ns, changed_ns]),
             Self::Truncate {
                 file,
                 size,
@@ -310,6 +313,7 @@ impl Intent {
                 file,
                 size: words.take()?,
                 modified_ns: words.take()?,
+                changed_ns: words.take()?,
             },
             2 => Self::Truncate {
                 file,
