@@ -96,6 +96,8 @@ pub enum Command {
     PassOnPinned(u64),
     /// Fill all memory lent to be written with 0xaa.
     Fill,
+    /// Fill it and leave, without an answer.
+    FillAndExit,
     /// Submit calls to a role until the kernel refuses; answers how many, and the kernel's word.
     Flood(u64),
     /// Write a pattern to the memory that outlives the instance; answers whether it was there.

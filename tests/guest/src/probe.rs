@@ -100,11 +100,8 @@ impl Probe {
             Command::TakeBack => value = self.take_back(),
             Command::PassOn(role) => pass_on(&request, role, &Command::Hold).await,
             Command::PassOnPinned(role) => pass_on(&request, role, &Command::Pin).await,
-            Command::Fill => {
-                let mut lent = request.receive();
-                let bytes = alloc::vec![0xaa; lent.len()];
-                kernel = lent.copy_from(0, &bytes).map_or(-1, |()| 0);
-            }
+            Command::Fill => kernel = fill(&request),
+            Command::FillAndExit => system::exit(fill(&request) as u64),
             Command::Flood(role) => (value, kernel) = flood(role),
             Command::RoleMemory => (value, kernel) = role_memory(),
             Command::Pin => {
@@ -226,6 +223,13 @@ impl Probe {
         system::cancel(call);
         u64::from(black_box(&page).iter().all(|&byte| byte == 0x5a))
     }
+}
+
+/// Fills all of what was lent to be written.
+fn fill(request: &Request) -> i64 {
+    let mut lent = request.receive();
+    let bytes = alloc::vec![0xaa; lent.len()];
+    lent.copy_from(0, &bytes).map_or(-1, |()| 0)
 }
 
 async fn pass_on(request: &Request, role: u64, command: &Command) {

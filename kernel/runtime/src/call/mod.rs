@@ -253,14 +253,19 @@ impl Transport for Endpoint {
         let reply = if lend::fits(&send, &mut receive) {
             self.exchange(&message, &send, &mut receive).await?
         } else {
-            // More pieces than a grant takes: by way of one piece of our own.
+            // More pieces than a grant takes: by way of one piece of our own. It says what they say, before and after,
+            // also if the call fails: an instance may have written there before it died, and the next one only
+            // answers when the call is issued again.
             let bounce_out = send.to_vec()?;
             let mut bounce_in = alloc::vec![0; receive.len()];
+            receive.copy_to(0, &mut bounce_in)?;
             let send = Source::local(&bounce_out);
             let reply = self
                 .exchange(&message, &send, &mut Sink::local(&mut bounce_in))
-                .await?;
-            receive.copy_from(0, &bounce_in)?;
+                .await;
+            let copied = receive.copy_from(0, &bounce_in);
+            let reply = reply?;
+            copied?;
             reply
         };
         transport::Message::from_slice(reply.payload()).map_err(|_| Error::Protocol)

@@ -8,7 +8,7 @@ use guest_tests::{Answer, Command, Fault};
 use runtime::{manage, time};
 use storage::{
     Error,
-    buffer::{Sink, Source},
+    buffer::{Sink, SinkSegment, Source},
 };
 
 use crate::{
@@ -30,6 +30,9 @@ pub const TESTS: &[Test] = &[
         Box::pin(exact_grant(b))
     }),
     ("a grant larger than one copy", |b| Box::pin(large_grant(b))),
+    ("more pieces than a grant takes", |b| {
+        Box::pin(many_pieces(b))
+    }),
     ("a sub-grant after its parent died", |b| {
         Box::pin(sub_grant(b))
     }),
@@ -258,6 +261,46 @@ async fn sub_grant(bench: &mut Bench) -> Outcome {
         kernel: KernelError::NoSuchCall as i64,
     };
     ensure!(after == expected, "after its parent it gave {after:?}");
+    Ok(())
+}
+
+/// What an instance wrote before it died is there when the next one only answers, as in memory that is lent itself.
+async fn many_pieces(bench: &mut Bench) -> Outcome {
+    const PIECE: usize = 100;
+    // None adjoins the next.
+    let mut buffer = alloc::vec![0x11_u8; (abi::SEGMENTS_MAX + 1) * 2 * PIECE];
+    fn pieces(buffer: &mut [u8]) -> Sink<'_> {
+        let mut sink = Sink::empty();
+        for piece in buffer.chunks_mut(2 * PIECE) {
+            sink.push(SinkSegment::Local(&mut piece[..PIECE]));
+        }
+        sink
+    }
+    let holds = |buffer: &[u8], written: u8| {
+        let mut pieces = buffer.chunks(2 * PIECE);
+        pieces.all(|piece| {
+            let (lent, kept) = piece.split_at(PIECE);
+            lent.iter().all(|&byte| byte == written) && kept.iter().all(|&byte| byte == 0x11)
+        })
+    };
+    let probe = bench.start(0, Setting::default()).await?;
+    let answer = probe
+        .ask_with(Command::Sum, Source::empty(), pieces(&mut buffer))
+        .await;
+    answer.map_err(error)?;
+    ensure!(holds(&buffer, 0x11), "what nobody wrote to has changed");
+    let answer = probe
+        .ask_with(Command::FillAndExit, Source::empty(), pieces(&mut buffer))
+        .await;
+    ensure!(answer == Err(Error::PeerDied), "it heard {answer:?}");
+    bench.wait_death(probe.role).await?;
+    ensure!(holds(&buffer, 0xaa), "what was written is not there");
+    let next = bench.start_dead(0, Setting::default())?;
+    let answer = next
+        .ask_with(Command::Sum, Source::empty(), pieces(&mut buffer))
+        .await;
+    answer.map_err(error)?;
+    ensure!(holds(&buffer, 0xaa), "an answer alone has taken it away");
     Ok(())
 }
 
