@@ -9,6 +9,7 @@ pub mod model;
 pub mod operation;
 pub mod outcome;
 pub mod overwrites;
+pub mod processor;
 pub mod random;
 pub mod session;
 pub mod stack;

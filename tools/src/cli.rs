@@ -268,13 +268,13 @@ pub struct Simulate {
     /// End the work of a run after so many steps
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Leave out operations of each client, by their numbers: 3-10 is 3 to 9
+    /// Leave out operations of each client, by their numbers
     #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
     pub drop: Vec<(u64, u64)>,
     /// Leave out kills, cuts and faults, by their numbers
     #[arg(long, value_name = "A-B", value_delimiter = ',', value_parser = parse_range)]
     pub spare: Vec<(u64, u64)>,
-    /// Tell every step
+    /// Tell every step, of a failure as it is (--whole)
     #[arg(long)]
     pub trace: bool,
     /// Tell a failure as it is, without looking for a smaller one
@@ -303,16 +303,18 @@ fn parse_seed(text: &str) -> Result<u64, String> {
 
 fn parse_hours(text: &str) -> Result<f64, String> {
     let hours = text.parse().ok();
-    let hours = hours.filter(|hours: &f64| (0.0..=10_000.0).contains(hours));
-    hours.ok_or_else(|| "expected hours from 0 to 10000, for instance 0.5".into())
+    let hours = hours.filter(|hours: &f64| *hours > 0.0 && *hours <= 10_000.0);
+    hours.ok_or_else(|| "expected hours above 0, at most 10000, for instance 0.5".into())
 }
 
-/// `A-B`: numbers from A on, up to before B.
+/// `A-B`: the numbers from A to B, as from A on, up to before B + 1.
 fn parse_range(text: &str) -> Result<(u64, u64), String> {
-    let numbers = text
-        .split_once('-')
-        .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    numbers.ok_or_else(|| "expected A-B, for instance 3-10: 3 to 9".into())
+    let numbers = text.split_once('-').and_then(|(from, to)| {
+        let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+        Some((from, to.checked_add(1)?))
+    });
+    let numbers = numbers.filter(|(from, end)| from < end);
+    numbers.ok_or_else(|| "expected A-B, for instance 3-10, and A not above B".into())
 }
 
 /// Options of `crash-states`.
@@ -355,7 +357,7 @@ pub struct FuzzImages {
           allow_negative_numbers = true)]
     pub seed: u64,
     /// How many [default: 10000, or as many as the minutes allow]
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: Option<u64>,
     /// How long at most
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -404,6 +406,24 @@ mod tests {
                 "{} has no example",
                 command.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_left_out_are_from_the_first_to_the_last() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["galago", "simulate"], words].concat());
+        let cli = parse(&["--drop", "3-10,12-12", "--hours", "0.001"]).expect("fine");
+        let Command::Simulate(options) = cli.command else {
+            panic!("not simulate")
+        };
+        assert_eq!(options.drop, [(3, 11), (12, 13)]);
+        for wrong in [
+            ["--drop", "9-3"],
+            ["--spare", "3"],
+            ["--hours", "0"],
+            ["--runs", "0"],
+        ] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -27,6 +27,11 @@ pub enum Event {
         /// The arguments of `cargo galago` that do it once more.
         replay: String,
     },
+    /// What was asked for makes no sense, so that nothing was tried.
+    Refused {
+        /// Why.
+        what: String,
+    },
     /// The end.
     Summary(Value),
 }

@@ -82,10 +82,33 @@ impl Case {
         }
         for (name, ranges) in [("drop", &self.dropped), ("spare", &self.spared)] {
             if !ranges.is_empty() {
-                let ranges = ranges.iter().map(|(from, to)| format!("{from}-{to}"));
+                let last = |end: u64| end.saturating_sub(1);
+                let ranges = ranges
+                    .iter()
+                    .map(|&(from, end)| format!("{from}-{}", last(end)));
                 text += &format!(" --{name} {}", ranges.collect::<Vec<_>>().join(","));
             }
         }
+        // One that is small already is not made smaller once more.
+        if *self != Self::new(self.seed) {
+            text += " --whole";
+        }
         text
+    }
+}
+
+#[cfg(test)]
+mod told {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_told_from_the_first_number_to_the_last() {
+        assert_eq!(Case::new(7).arguments(), "simulate --seed 7 --runs 1");
+        let case = Case {
+            dropped: vec![(3, 11), (12, 13)],
+            ..Case::new(7)
+        };
+        let expected = "simulate --seed 7 --runs 1 --drop 3-10,12-12 --whole";
+        assert_eq!(case.arguments(), expected);
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -11,28 +11,31 @@ use std::{
 };
 
 use simulation::{Case, Violation, shrink};
+use tests::processor::Watched;
 
 use crate::{Request, report::Report};
 
 /// Stack of a thread: the futures of the whole stack, one inside the other.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Time that one run may take, and a shrinking with all its runs.
+/// Processor time that one run may take, and a shrinking with all its runs. A run takes a second or two.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
-/// What a thread is at: since when, and the seed.
-type Present = Mutex<Option<(Instant, u64)>>;
+/// Threads that run seeds, as the one that watches them sees them.
+type Threads = Mutex<Vec<Arc<Watched>>>;
 
 /// Carries out what is asked for.
 pub fn run(request: &Request) -> ExitCode {
     let report = Report::new(request);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(request.runs.unwrap_or(u64::MAX) as usize).max(1);
-    let presents: Vec<Present> = (0..threads).map(|_| Mutex::default()).collect();
+    let watched = Threads::default();
     let (next, failures, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     thread::scope(|scope| {
-        let work = |present| {
+        let work = || {
+            let present = Arc::new(Watched::this_thread());
+            lock(&watched).push(present.clone());
             let wanted = || {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let in_time = |limit: u64| began.elapsed().as_secs() < limit;
@@ -45,17 +48,17 @@ pub fn run(request: &Request) -> ExitCode {
                     seed: request.case.seed.wrapping_add(number),
                     ..request.case.clone()
                 };
-                set(present, Some((Instant::now(), case.seed)));
+                present.begins(case.seed);
                 one(&case, request, &report, &failures);
-                set(present, None);
+                present.ends();
             }
         };
-        let start = |present| {
+        let start = |_| {
             let builder = thread::Builder::new().stack_size(STACK_BYTES);
-            builder.spawn_scoped(scope, move || work(present))
+            builder.spawn_scoped(scope, work)
         };
-        let started: Vec<_> = presents.iter().map(start).collect();
-        scope.spawn(|| watch(&presents, &over, &report));
+        let started: Vec<_> = (0..threads).map(start).collect();
+        let watch = scope.spawn(|| watch(&watched, &over, &report));
         for thread in started {
             let thread = thread.unwrap_or_else(|error| {
                 // Whatever the others would find is not what was asked for.
@@ -66,6 +69,7 @@ pub fn run(request: &Request) -> ExitCode {
             thread.join().expect("a thread that runs seeds");
         }
         over.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
     });
     if report.ended() {
         ExitCode::SUCCESS
@@ -74,8 +78,8 @@ pub fn run(request: &Request) -> ExitCode {
     }
 }
 
-fn set(present: &Present, to: Option<(Instant, u64)>) {
-    *present.lock().unwrap_or_else(PoisonError::into_inner) = to;
+fn lock(threads: &Threads) -> std::sync::MutexGuard<'_, Vec<Arc<Watched>>> {
+    threads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn one(case: &Case, request: &Request, report: &Report, failures: &AtomicU64) {
@@ -95,33 +99,20 @@ fn one(case: &Case, request: &Request, report: &Report, failures: &AtomicU64) {
 }
 
 /// Ends the program when a run does not end: a poll that never returns cannot be ended otherwise.
-///
-/// What counts is time in which this thread got its turns too: a host that stands still for minutes is no hang.
-fn watch(presents: &[Present], over: &AtomicBool, report: &Report) {
-    const LOOK: Duration = Duration::from_millis(20);
-    let mut watched = vec![(None, Duration::ZERO); presents.len()];
+fn watch(threads: &Threads, over: &AtomicBool, report: &Report) {
+    const LOOK: Duration = Duration::from_secs(1);
     while !over.load(Ordering::Relaxed) {
-        thread::sleep(LOOK);
-        for (present, (last, lasts)) in presents.iter().zip(&mut watched) {
-            let present = *present.lock().unwrap_or_else(PoisonError::into_inner);
-            *lasts = if present == *last {
-                *lasts + LOOK
-            } else {
-                Duration::ZERO
+        thread::park_timeout(LOOK);
+        let exceeds = lock(threads).iter().find_map(|it| it.exceeds(RUN_MAX));
+        if let Some(seed) = exceeds {
+            let seconds = RUN_MAX.as_secs();
+            let violation = Violation {
+                counts: Default::default(),
+                what: format!("it has taken {seconds} s of processor time, and does not end"),
             };
-            *last = present;
-            let Some((_, seed)) = present else {
-                continue;
-            };
-            if *lasts > RUN_MAX {
-                let violation = Violation {
-                    counts: Default::default(),
-                    what: format!("a step takes more than {} s", RUN_MAX.as_secs()),
-                };
-                report.failed(&Case::new(seed), &violation);
-                report.ended();
-                std::process::exit(1);
-            }
+            report.failed(&Case::new(seed), &violation);
+            report.ended();
+            std::process::exit(1);
         }
     }
 }

@@ -12,15 +12,19 @@ pub const SIMULATION: Program = Program {
     name: "simulate",
 };
 
+/// The level of what the simulation and the stack in it log, which is shown if this is set.
+const LOG: &str = "GALAGO_LOG";
+
 /// Runs, if neither their number nor hours are given.
 const RUNS: u64 = 1000;
 
 /// Runs the simulation.
 pub fn run(options: &Simulate) -> Result<()> {
+    let tells = options.trace || std::env::var_os(LOG).is_some();
     let shown = Shown {
         step: "Simulation",
         json: options.json,
-        others: options.trace,
+        others: tells,
     };
     let runs = match (options.runs, options.hours) {
         (None, None) => Some(RUNS),
@@ -35,9 +39,10 @@ pub fn run(options: &Simulate) -> Result<()> {
             "spared": options.spare,
         },
         "runs": runs,
-        "seconds": options.hours.map(|hours| (hours * 3600.0) as u64),
+        "seconds": options.hours.map(|hours| (hours * 3600.0).ceil() as u64),
         "trace": options.trace,
-        "whole": options.whole,
+        // What many attempts at something smaller have to tell, nobody can tell apart.
+        "whole": options.whole || tells,
     });
     SIMULATION.run("run", &request, shown)
 }

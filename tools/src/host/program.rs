@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `progress` | `done`, `total` (zero if not known), `text` |
 //! | `failure` | `id`, `what`, `replay`: the arguments of `cargo galago` that do it once more |
+//! | `refused` | `what`: it makes no sense, and nothing was tried |
 //! | `summary` | at the end, once: `text`, and figures |
 
 use std::io::IsTerminal as _;
@@ -49,8 +50,8 @@ impl Program {
     /// Builds the program and has it do something; shows how far it is, and every failure.
     ///
     /// # Errors
-    /// [`Failure::Check`] if there was a failure, or the program ended without a summary; [`Failure::Host`]
-    /// if it does not build.
+    /// [`Failure::Check`] if there was a failure, or the program ended without a summary; [`Failure::Usage`] if what is
+    /// to be done makes no sense; [`Failure::Host`] if it does not build.
     pub fn run(self, task: &str, options: &impl Serialize, shown: Shown<'_>) -> Result<()> {
         let ui = Ui::new(shown.json);
         let project = Project::find()?;
@@ -72,6 +73,10 @@ impl Program {
         let ended = lines::run(&mut command, |line| report.line(line, &step, shown));
         interrupt::on_interrupt(None);
         let ended = ended.with_context(|| format!("cannot run {}", self.name))?;
+        if let Some(what) = report.refused {
+            step.forget();
+            return Err(Failure::Usage(what).into());
+        }
         let Some(summary) = &report.summary else {
             step.failed("it ended early");
             let tail = report.other.join("\n");
@@ -138,6 +143,8 @@ const OTHER_MAX: usize = 40;
 #[derive(Debug, Default)]
 struct Report {
     failures: u64,
+    /// Why nothing was tried.
+    refused: Option<String>,
     summary: Option<Value>,
     /// The last progress.
     last: Arc<Mutex<String>>,
@@ -192,6 +199,7 @@ impl Report {
                     }
                 });
             }
+            "refused" => self.refused = Some(text("what").to_owned()),
             "summary" => {
                 if json {
                     ui::print(line);
@@ -228,6 +236,12 @@ mod tests {
         assert_eq!((report.failures, report.summary.is_some()), (1, false));
         assert_eq!(report.said().as_str(), "one of three");
         assert_eq!(report.other, ["thread main panicked"]);
+        report.line(
+            r#"{"event":"refused","what":"no such thing"}"#,
+            &step,
+            shown,
+        );
+        assert_eq!(report.refused.as_deref(), Some("no such thing"));
         report.line(r#"{"event":"summary","text":"done"}"#, &step, shown);
         assert!(report.summary.is_some());
         step.forget();

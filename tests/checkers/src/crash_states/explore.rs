@@ -80,25 +80,17 @@ enum News {
 
 /// Tries everything, telling `tell` how far it is.
 pub fn run(options: &Options, mut tell: impl FnMut(Event)) -> Outcome {
-    let only = options.state.as_ref().map(|name| Name::parse(name));
-    let workloads = match &only {
-        Some(None) => Vec::new(),
-        Some(Some(name)) => vec![name.workload.clone()],
-        None => {
-            let (index, count) = options.shard;
-            let all = workload::all(&Base::new(1).model, options.calls);
-            let mine = all.into_iter().skip(index);
-            mine.step_by(count.max(1)).collect()
+    let Chosen {
+        workloads,
+        setups,
+        wanted,
+    } = match Chosen::by(options) {
+        Ok(chosen) => chosen,
+        Err(what) => {
+            tell(Event::Refused { what });
+            return Outcome::default();
         }
     };
-    let setups = match &only {
-        Some(name) => name.iter().map(|name| name.setup).collect(),
-        None => match options.disks {
-            Some(disks) => Setup::all(disks),
-            None => [Setup::all(1), Setup::all(2)].concat(),
-        },
-    };
-    let wanted = only.flatten().map(|name| name.state);
     let (next, begun) = (AtomicUsize::new(0), Instant::now());
     let (sender, news) = channel();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -156,16 +148,64 @@ pub fn run(options: &Options, mut tell: impl FnMut(Event)) -> Outcome {
         }
     });
     if let Some(name) = &options.state
-        && outcome.states == 0
+        && (outcome.states, outcome.failures) == (0, 0)
     {
-        outcome.failures += 1;
-        tell(Event::Failure {
-            id: name.clone(),
-            what: "there is no state of this name, so that nothing was tried".into(),
-            replay: format!("crash-states --state {name}"),
-        });
+        let what = no_state(name);
+        tell(Event::Refused { what });
     }
     outcome
+}
+
+/// What is to be tried.
+struct Chosen {
+    workloads: Vec<Workload>,
+    setups: Vec<Setup>,
+    /// Only this state.
+    wanted: Option<String>,
+}
+
+impl Chosen {
+    /// # Errors
+    /// With why, if there is nothing of the kind.
+    fn by(options: &Options) -> Result<Self, String> {
+        let model = Base::new(1).model;
+        if let Some(text) = &options.state {
+            let name = Name::parse(text).ok_or_else(|| no_state(text))?;
+            if !workload::makes_sense(&name.workload, &model) {
+                let calls = &name.workload;
+                return Err(format!(
+                    "{calls} is no workload: not each of its calls changes something, or syncs what has changed"
+                ));
+            }
+            return Ok(Self {
+                workloads: vec![name.workload],
+                setups: vec![name.setup],
+                wanted: Some(name.state),
+            });
+        }
+        let (index, count) = options.shard;
+        let all = workload::all(&model, options.calls);
+        let number = all.len();
+        let workloads: Vec<_> = all.into_iter().skip(index).step_by(count.max(1)).collect();
+        if workloads.is_empty() {
+            return Err(format!(
+                "there are {number} workloads, and none of them is in shard {index}/{count}"
+            ));
+        }
+        let setups = match options.disks {
+            Some(disks) => Setup::all(disks),
+            None => [Setup::all(1), Setup::all(2)].concat(),
+        };
+        Ok(Self {
+            workloads,
+            setups,
+            wanted: None,
+        })
+    }
+}
+
+fn no_state(name: &str) -> String {
+    format!("there is no state `{name}`: a name has the form SETUP@CALLS@EVENTS/KEPT")
 }
 
 /// A state's name in its parts: setup, workload, state.

@@ -49,25 +49,26 @@ fn a_flush_that_is_left_out_is_found() {
     });
 }
 
-/// A name that was mistyped is no success.
+/// A name that was mistyped is no success, and no failure of the stack either.
 #[test]
 fn a_state_is_tried_by_its_name_or_there_is_none() {
-    let tried = |name: &str| {
-        let mut failures = Vec::new();
+    let try_all = |shard, state: Option<&str>| {
+        let mut refusals = Vec::new();
         let options = Options {
             calls: 1,
             disks: None,
-            shard: (0, 1),
-            state: Some(name.into()),
+            shard,
+            state: state.map(Into::into),
         };
         let outcome = run(&options, |event| {
-            if let Event::Failure { what, .. } = event {
-                failures.push(what);
+            if let Event::Refused { what } = event {
+                refusals.push(what);
             }
         });
-        assert_eq!(outcome.failures as usize, failures.len());
-        (outcome.states, failures.concat())
+        assert_eq!(outcome.failures, 0);
+        (outcome.states, refusals.concat())
     };
+    let tried = move |name: &str| try_all((0, 1), Some(name));
     on_a_large_stack(move || {
         let workload = workload::find("overwrite:a").expect("a workload");
         let recording = Recording::new(&Base::new(1), SINGLE, &workload);
@@ -78,9 +79,24 @@ fn a_state_is_tried_by_its_name_or_there_is_none() {
         assert_eq!(tried(&whole), (1, String::new()));
         for name in ["typo", "1-ample@overwrite:b@1/first0", &format!("{name}9")] {
             let (states, what) = tried(name);
-            let none = states == 0 && what.contains("no state of this name");
-            assert!(none, "{name}: {what}");
+            assert!(
+                states == 0 && what.contains("there is no state"),
+                "{name}: {what}"
+            );
         }
+        // Nothing is to be synced of a file that has gone, nor to be deleted that was never there.
+        for calls in ["rename:a:d/b+fsync:a", "sync", "unlink:c"] {
+            let (states, what) = tried(&format!("{SINGLE}@{calls}@run"));
+            assert!(
+                states == 0 && what.contains("is no workload"),
+                "{calls}: {what}"
+            );
+        }
+        let (states, what) = try_all((99_998, 99_999), None);
+        assert!(
+            states == 0 && what.contains("none of them is in shard"),
+            "{what}"
+        );
     });
 }
 

@@ -25,6 +25,23 @@ pub fn find(name: &str) -> Option<Workload> {
     calls.map(Workload)
 }
 
+/// Whether each call of a workload changes something, or syncs what has changed, on the tree that `model` has.
+#[must_use]
+pub fn makes_sense(workload: &Workload, model: &Model) -> bool {
+    let (mut model, calls) = (model.clone(), &workload.0);
+    (0..calls.len()).all(|place| {
+        let after = after(&calls[..place], calls[place], &model);
+        after.map(|after| model = after).is_some()
+    })
+}
+
+/// What there is after one more call, if that is any news: it does not fail, nor sync what was just synced.
+fn after(calls: &[Call], call: Call, model: &Model) -> Option<Model> {
+    let syncs_again = call.is_sync() && calls.last().is_none_or(|last| last.is_sync());
+    let mut after = model.clone();
+    (!syncs_again && call.model(&mut after, salt(calls.len())) == Ok(true)).then_some(after)
+}
+
 /// Time and contents of the call at this place of a workload.
 pub fn salt(place: usize) -> u64 {
     1_000 + place as u64
@@ -34,21 +51,14 @@ pub fn salt(place: usize) -> u64 {
 #[must_use]
 pub fn all(model: &Model, calls: usize) -> Vec<Workload> {
     let mut all = Vec::new();
-    let mut shorter = vec![(Vec::new(), model.clone())];
-    for place in 0..calls {
+    let mut shorter: Vec<(Vec<Call>, Model)> = vec![(Vec::new(), model.clone())];
+    for _ in 0..calls {
         let mut longer = Vec::new();
         for (calls, model) in &shorter {
             for call in CALLS {
-                let mut after: Model = model.clone();
-                // A call that fails, or that syncs what was just synced, is no news.
-                let syncs_again =
-                    call.is_sync() && calls.last().is_none_or(|last: &Call| last.is_sync());
-                if syncs_again || call.model(&mut after, salt(place)) != Ok(true) {
-                    continue;
+                if let Some(after) = after(calls, call, model) {
+                    longer.push(([&calls[..], &[call]].concat(), after));
                 }
-                let mut calls = calls.clone();
-                calls.push(call);
-                longer.push((calls, after));
             }
         }
         all.extend(longer.iter().map(|(calls, _)| Workload(calls.clone())));

@@ -5,16 +5,13 @@ use std::{
     collections::HashSet,
     fmt,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 use storage::block::ram::RamDisk;
-use tests::random::Random;
+use tests::{processor::Watched, random::Random};
 
 use super::{
     image::Image,
@@ -34,7 +31,7 @@ const FAILURES_MAX: u64 = 10;
 const RUN_BYTES_MAX: usize = 96 << 20;
 /// Bytes that it may have within a call. Beyond them the allocator refuses, and that ends the process.
 const RUN_BYTES_PEAK: usize = 2 * RUN_BYTES_MAX;
-/// How long a run may take; it takes milliseconds.
+/// Processor time that a run may take; it takes milliseconds.
 const RUN_LIMIT: Duration = Duration::from_secs(30);
 /// The memory of the process.
 #[derive(Clone, Copy)]
@@ -101,28 +98,20 @@ impl Outcome {
     }
 }
 
-/// Ends the process, with the failure told, if a run does not end.
-struct Watchdog(Arc<AtomicU64>);
-
-impl Watchdog {
-    fn begin(fails: impl Fn(u64) + Send + 'static) -> Self {
-        let run = Arc::new(AtomicU64::new(u64::MAX));
-        let watched = run.clone();
-        std::thread::spawn(move || {
-            let mut last = (u64::MAX, Instant::now());
-            loop {
-                std::thread::sleep(Duration::from_secs(1));
-                let now = watched.load(Ordering::Relaxed);
-                if now != last.0 {
-                    last = (now, Instant::now());
-                } else if now != u64::MAX && last.1.elapsed() > RUN_LIMIT {
-                    fails(now);
-                    std::process::exit(1);
-                }
+/// Ends the process, with the failure told, if a run of this thread does not end.
+fn watch(fails: impl Fn(u64) + Send + 'static) -> Arc<Watched> {
+    let watched = Arc::new(Watched::this_thread());
+    let this_thread = watched.clone();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            if let Some(run) = this_thread.exceeds(RUN_LIMIT) {
+                fails(run);
+                std::process::exit(1);
             }
-        });
-        Self(run)
-    }
+        }
+    });
+    watched
 }
 
 fn failure(run: u64, what: String) -> Event {
@@ -137,11 +126,9 @@ fn failure(run: u64, what: String) -> Event {
 pub fn fuzz(options: &Options, memory: Memory, mut tell: impl FnMut(Event)) -> Outcome {
     let allocated = memory.allocated;
     let volumes = Volume::all();
-    let watchdog = Watchdog::begin(|run| {
-        report::print(&failure(
-            run,
-            format!("it did not end within {RUN_LIMIT:?}"),
-        ));
+    let watched = watch(|run| {
+        let what = format!("it has taken {RUN_LIMIT:?} of processor time, and does not end");
+        report::print(&failure(run, what));
     });
     let (mut outcome, begun) = (Outcome::default(), Instant::now());
     let limit = options
@@ -151,11 +138,11 @@ pub fn fuzz(options: &Options, memory: Memory, mut tell: impl FnMut(Event)) -> O
         .runs
         .unwrap_or(if limit.is_some() { u64::MAX } else { 10_000 });
     let total = if limit.is_some() { 0 } else { runs };
-    for run in options.seed..options.seed.saturating_add(runs) {
+    for run in (0..runs).map(|number| options.seed.wrapping_add(number)) {
         if limit.is_some_and(|limit| begun.elapsed() > limit) || outcome.failures >= FAILURES_MAX {
             break;
         }
-        watchdog.0.store(run, Ordering::Relaxed);
+        watched.begins(run);
         tell(Event::Progress {
             done: outcome.runs,
             total,
@@ -185,6 +172,7 @@ pub fn fuzz(options: &Options, memory: Memory, mut tell: impl FnMut(Event)) -> O
         outcome.runs += 1;
         outcome.bytes_max = outcome.bytes_max.max(most.get());
     }
+    watched.ends();
     outcome
 }
 

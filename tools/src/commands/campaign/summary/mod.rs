@@ -23,6 +23,9 @@ use crate::ui;
 /// Prints the summary of some files.
 pub fn run(options: &Summary) -> Result<()> {
     let merged = merged(&options.files)?;
+    if merged.records().next().is_none() {
+        return Err(Failure::Usage("there is no experiment in what was given".into()).into());
+    }
     let figures = Figures::of(&merged);
     if let Some(path) = &options.plot {
         let drawn = plot::replays_drawn(&merged.records().collect::<Vec<_>>())?;
