@@ -4,14 +4,16 @@ use super::subject::{Subject, Told};
 use crate::Failure;
 use crate::guest::Condition;
 
-/// What may be seen of a fault, by the documents. Wrong data, a guest that ends otherwise than by an orderly stop: never.
+/// What may be seen of a fault, by the documents. A guest that ends otherwise than by an orderly stop: never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shows {
     /// A delay.
     Nothing,
     /// Errors, or an orderly stop of the machine.
     Errors,
-    /// The same, or nobody answers any more: of who serves nobody but its user.
+    /// The same, or wrong data: the answers of one task to two calls are mixed up, and both are in order.
+    Wrong,
+    /// Errors, an orderly stop, or nobody answers any more: of who serves nobody but its user.
     Silence,
 }
 
@@ -53,7 +55,8 @@ impl Shows {
         match seen {
             Seen::Error | Seen::GaveUp => self >= Self::Errors,
             Seen::Silence => self == Self::Silence,
-            Seen::Wrong | Seen::Ended => false,
+            Seen::Wrong => self == Self::Wrong,
+            Seen::Ended => false,
         }
     }
 }
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_data_and_a_machine_that_ends_are_never_documented() {
+    fn a_machine_that_ends_is_never_documented_and_wrong_data_of_mixed_up_answers_alone() {
         let all = [
             Seen::Error,
             Seen::GaveUp,
@@ -74,6 +77,7 @@ mod tests {
         let allowed = |shows: Shows| all.map(|seen| shows.allows(seen));
         assert_eq!(allowed(Shows::Nothing), [false; 5]);
         assert_eq!(allowed(Shows::Errors), [true, true, false, false, false]);
+        assert_eq!(allowed(Shows::Wrong), [true, true, false, true, false]);
         assert_eq!(allowed(Shows::Silence), [true, true, true, false, false]);
     }
 }

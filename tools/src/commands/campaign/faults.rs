@@ -11,7 +11,8 @@ use crate::Failure;
 use crate::guest::Description;
 
 /// Faults of tasks after which wrong code goes on with wrong memory: what it answers may be an error, as
-/// nothing can tell its good answers from its bad ones (paper, section VI-C). It must not be wrong data.
+/// nothing can tell its good answers from its bad ones (paper, section VI-C). Wrong data it must not be, but of answers that are
+/// mixed up.
 const GOES_ON: [Fault; 10] = [
     Fault::WildWrite,
     Fault::HeapCorruption,
@@ -24,6 +25,9 @@ const GOES_ON: [Fault; 10] = [
     Fault::GarbageReply,
     Fault::BitFlip,
 ];
+
+/// Programs whose answers nothing below can check: what one says of a read, another takes for data.
+const UNCHECKED: [&str; 4] = ["twinfs", "logical", "cache", "naming"];
 
 /// Faults after which a task does nothing, and which only those notice who wait for its replies. Nobody does for
 /// those of the console but who types.
@@ -115,9 +119,13 @@ impl Faults {
         targets: &Targets,
         description: &Description,
     ) -> Result<Self, Failure> {
-        let role = |name: &String| {
+        let task = |name: &String| {
             let mut tasks = description.stack.tasks.iter();
-            tasks.find(|task| task.name == *name).map(|task| task.role)
+            tasks.find(|task| task.name == *name)
+        };
+        let role = |name: &String| task(name).map(|task| task.role);
+        let unchecked = |name: &String| {
+            task(name).is_some_and(|task| UNCHECKED.contains(&task.program.as_str()))
         };
         let mut all = Vec::new();
         for fault in Fault::ALL {
@@ -134,6 +142,7 @@ impl Faults {
                     parameters: String::new(),
                     shows: match () {
                         () if expendable || (console && hangs) => Shows::Silence,
+                        () if *fault == Fault::WrongReply && unchecked(target) => Shows::Wrong,
                         () if goes_on => Shows::Errors,
                         () => Shows::Nothing,
                     },
@@ -274,6 +283,9 @@ mod tests {
         assert_eq!(shows("panic", "manager"), Shows::Nothing);
         assert_eq!(shows("deadlock", "cache"), Shows::Nothing);
         assert_eq!(shows("bit-flip", "manager"), Shows::Errors);
+        assert_eq!(shows("wrong-reply", "naming"), Shows::Wrong);
+        assert_eq!(shows("wrong-reply", "faulty.0"), Shows::Errors);
+        assert_eq!(shows("garbage-reply", "naming"), Shows::Errors);
         assert_eq!(shows("deadlock", "console"), Shows::Silence);
         assert_eq!(shows("dead", "faulty.0"), Shows::Nothing);
         assert_eq!(deaths("kill", "cache"), Ordered::Kill);

@@ -163,8 +163,9 @@ impl Inject {
         rig.kill_qemu()?;
         let subject = rig.subject()?;
         // A cache that says it gave up what was not synced had programs go on from before it; what a damaged PostMark
-        // has written is its own.
-        if !subject.heard.lost_all && injection.target != POSTMARK {
+        // has written is its own; and what programs were told of each other's files they have written.
+        let is_known = !subject.heard.lost_all && injection.target != POSTMARK;
+        if is_known && injection.shows != Shows::Wrong {
             load.verify_after_cut(subject, allowed)?;
         }
         rig.check_kept()
