@@ -99,10 +99,7 @@ fn what_waits_goes_over_to_the_next_instance_and_ends_with_the_manager() {
     assert_eq!(restarts(&mut guest, "naming"), 5);
     run(&mut guest, "inject exit naming after=5");
     run(&mut guest, "kill manager");
-    let takes_over = |event: &Event| {
-        let text = event.text("text").unwrap_or_default();
-        text.contains("takes over").then_some(())
-    };
+    let takes_over = |event: &Event| event.is_restart_of("manager").then_some(());
     or_explain(guest.wait_for("the manager", LIMIT, takes_over));
     assert!(listed(&mut guest).is_empty());
     for _ in 0..10 {

@@ -62,13 +62,9 @@ fn every_task_can_be_killed_and_who_asks_hears_that_it_was() {
     run(&mut guest, "sync");
     for task in ["naming", "cache", "postmark", "console", "manager"] {
         assert_eq!(run(&mut guest, &format!("kill {task}"))["kills"], 1);
-        let restarted = |event: &Event| {
-            let of_task = event.kind() == "restart" && event.text("task") == Some(task);
-            // The manager cannot tell of its own restart.
-            let log = event.text("text").unwrap_or_default();
-            (of_task || log.contains("a new instance of the manager takes over")).then_some(())
-        };
-        or_explain(guest.wait_for(task, LIMIT, restarted));
+        let restarted = |event: &Event| event.is_restart_of(task).then(|| event.number("restarts"));
+        let restarts = or_explain(guest.wait_for(task, LIMIT, restarted));
+        assert_eq!(restarts, Some(1), "{task}");
         if task == "console" {
             let ready = or_explain(guest.wait_ready(LIMIT));
             assert_eq!(ready.get("restart"), Some(&Value::Bool(true)));

@@ -5,11 +5,8 @@ use std::process::Command;
 
 use clap::Parser as _;
 use galago::cli::{self, Cli};
-use galago::commands::script;
-use galago::guest::{Guest, Request};
-use galago::ui::Ui;
 
-use crate::bed::{Bed, LIMIT, or_explain, output, power_off, run};
+use crate::bed::{Bed, output, power_off};
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
@@ -26,6 +23,7 @@ fn options(line: &str, folder: &Path) -> cli::Run {
     else {
         panic!("`{line}` is no `run`: {cli:?}")
     };
+    run.json = true;
     let machine = &mut run.machine;
     if machine.disks.is_empty() {
         // The user's own are not for tests.
@@ -56,14 +54,9 @@ fn every_run_in_the_readme_succeeds() {
             assert!(status.expect("a shell").success(), "{line}");
         } else if line.starts_with("cargo galago run ") {
             let options = options(&line["cargo galago ".len()..], folder);
-            let request = Request::check(&options.machine).expect(line);
-            let machine = request.prepare(&Ui::new(true)).expect(line);
-            let mut guest = or_explain(Guest::boot(&machine, None));
-            or_explain(guest.wait_ready(LIMIT));
-            for command in options.command.iter().flat_map(|text| script::split(text)) {
-                run(&mut guest, &command);
-            }
-            power_off(guest);
+            let command = cli::Command::Run(options);
+            galago::commands::run(Cli { command })
+                .unwrap_or_else(|error| panic!("{line}: {error:#}"));
             count += 1;
         }
     }

@@ -166,7 +166,11 @@ impl Tasks {
     pub fn start(self: &Rc<Self>) {
         let table = if start::is_restart() {
             log::warn!("a new instance of the manager takes over");
-            inspect::tasks().unwrap_or_default()
+            let table = inspect::tasks().unwrap_or_default();
+            let own = table.get(start::role() as usize);
+            let restarts = own.map_or(1, |info| info.generation.saturating_sub(1));
+            tell(&events::restart(time::now_ns(), stack::MANAGER, restarts));
+            table
         } else {
             Vec::new()
         };

@@ -2,7 +2,8 @@
 //!
 //! The terminal is put into raw mode, so that every key reaches the guest, Ctrl-C too. Ctrl-A is kept
 //! for us: `Ctrl-A x` switches the guest off, `Ctrl-A Ctrl-A` sends one. What is piped in is held back until the guest
-//! takes commands, and at its end the guest is switched off.
+//! takes commands, and at its end the guest is switched off; that is typed again if the manager dies meanwhile, whose
+//! successor knows nothing of it.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -14,7 +15,7 @@ use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetatt
 
 use crate::cli;
 use crate::failure::reason;
-use crate::guest::{Guest, Request};
+use crate::guest::{Guest, Heard, Request};
 use crate::host::{interrupt, processes};
 use crate::ui::{self, Plain, Ui};
 
@@ -36,6 +37,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Typed when piped input has ended, after what may be half a line.
 const LAST_COMMAND: &[u8] = b"\npoweroff\n";
 
+/// How often that is typed again at most.
+const TYPED_AGAIN_MAX: u32 = 8;
+
 /// Boots and relays until the guest ends or the user leaves.
 pub fn run(options: &cli::Machine) -> Result<()> {
     let ui = Ui::new(false);
@@ -51,8 +55,9 @@ pub fn run(options: &cli::Machine) -> Result<()> {
     }
     let (ended, end) = channel();
     let keyboard = guest.console().keyboard()?;
+    let last_words = guest.console().keyboard()?;
     std::thread::spawn(move || ended.send(relay(keyboard, interactive)));
-    let result = match look_after(&mut guest, &end) {
+    let result = match look_after(&mut guest, &end, last_words) {
         Ok(Ended::Left) => guest.power_off(POWER_OFF_LIMIT, |_| {}),
         Ok(Ended::Over) => Ok(()),
         Err(error) => Err(error),
@@ -90,10 +95,21 @@ enum Relayed {
 }
 
 /// Waits for the guest's end, or the user's wish to leave.
-fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<Ended> {
+fn look_after(
+    guest: &mut Guest,
+    relayed: &Receiver<Relayed>,
+    mut keyboard: UnixStream,
+) -> Result<Ended> {
+    // As often as the end may yet be typed again; none before it was typed.
+    let mut again = None;
     loop {
         let end = guest.wait_end(POLL)?;
-        if let Some(failure) = guest.host_failure() {
+        let (mut failures, mut manager_died) = (Vec::new(), false);
+        guest.heard_meanwhile(|heard| match heard {
+            Heard::Event(event) => manager_died |= event.is_restart_of(stack::MANAGER),
+            Heard::Failure(failure) => failures.push(failure),
+        });
+        for failure in failures {
             eprintln!("\r\nerror: {failure}\r");
         }
         if let Some(end) = end {
@@ -103,6 +119,13 @@ fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<Ended> {
             let how = processes::describe(end.status);
             return Err(guest.failure(format!("the guest ended with {how}")).into());
         }
+        if let Some(left @ 1..) = again
+            && manager_died
+        {
+            again = Some(left - 1);
+            // A guest that takes nothing is just ending.
+            let _ = keyboard.write_all(LAST_COMMAND);
+        }
         match relayed.try_recv() {
             Ok(Relayed::Left) => return Ok(Ended::Left),
             // A guest that is just ending takes nothing either; that is told by its end.
@@ -110,7 +133,8 @@ fn look_after(guest: &mut Guest, relayed: &Receiver<Relayed>) -> Result<Ended> {
                 let what = format!("the guest takes no input: {}", reason(&error));
                 return Err(guest.failure(what).into());
             }
-            Ok(Relayed::NotTaken(_) | Relayed::InputEnded) | Err(_) => {}
+            Ok(Relayed::InputEnded) => again = Some(TYPED_AGAIN_MAX),
+            Ok(Relayed::NotTaken(_)) | Err(_) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod accidents;
 mod boot;
 mod campaign;
 mod checkers;
@@ -9,7 +10,7 @@ mod measure;
 mod mutants;
 mod progress;
 mod run;
-pub mod script;
+mod script;
 mod setup;
 mod simulate;
 mod test;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::accidents::{Accidents, restarts_at_once};
 use super::script::split;
 use crate::Failure;
 use crate::cli::Run;
-use crate::guest::{Event, Guest, Machine, Request, succeeded};
+use crate::guest::{BootEnd, Event, Guest, Machine, Request, is_refusal, succeeded};
 use crate::ui::{self, Step, Ui};
 
 /// How long the guest may take to switch itself off when all is done.
@@ -40,29 +41,112 @@ pub fn run(options: &Run) -> Result<()> {
     };
     let ready = guest.wait_ready(limit)?;
     printer.event(&ready);
+    let mut session = Session {
+        guest,
+        machine: &machine,
+        limit,
+        printer,
+        accidents: Accidents::default(),
+    };
     for command in &commands {
-        let outcome = match command.as_str() {
-            "poweroff" => return guest.power_off(limit, |event| printer.event(event)),
-            "reboot" | "reset" => guest.restart(command, limit, |event| printer.event(event)),
-            _ => one(&mut guest, command, limit, &mut printer)
-                .and_then(|result| note_sync(&machine, command, &result)),
-        };
-        match outcome {
-            Ok(()) => {}
-            // What went well before is kept all the same.
-            Err(error) if is_refusal(&error) => {
-                let _ = guest.power_off(POWER_OFF_LIMIT, |event| printer.event(event));
+        match session.run(command) {
+            Ok(Next::Command) => {}
+            Ok(Next::Nothing) => return Ok(()),
+            Err(error) => {
+                // What went well before is kept all the same.
+                if is_refusal(&error) {
+                    let _ = session.power_off(POWER_OFF_LIMIT);
+                }
                 return Err(error);
             }
-            Err(error) => return Err(error),
         }
     }
-    guest.power_off(POWER_OFF_LIMIT, |event| printer.event(event))
+    session.power_off(POWER_OFF_LIMIT)
 }
 
-/// Whether a command failed, and not the guest.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Failure::Check(_)))
+/// What comes after a command.
+enum Next {
+    Command,
+    /// The machine is off.
+    Nothing,
+}
+
+/// A script at work.
+struct Session<'a> {
+    guest: Guest,
+    machine: &'a Machine,
+    /// How long each command may take.
+    limit: Duration,
+    printer: Printer,
+    accidents: Accidents,
+}
+
+impl Session<'_> {
+    fn run(&mut self, command: &str) -> Result<Next> {
+        match command {
+            "poweroff" => return self.power_off(self.limit).map(|()| Next::Nothing),
+            _ if restarts_at_once(command) => {
+                let printer = &mut self.printer;
+                let end = self
+                    .guest
+                    .end_boot(command, self.limit, |event| printer.event(event));
+                self.printer.clear();
+                self.begin_again(command, end?)?;
+            }
+            _ => self.ordinary(command)?,
+        }
+        Ok(Next::Command)
+    }
+
+    /// A command after which this boot goes on, unless an accident comes that was ordered before.
+    fn ordinary(&mut self, command: &str) -> Result<()> {
+        let id = self.guest.start(command)?;
+        let (printer, limit) = (&mut self.printer, self.limit);
+        let each = |event: &Event| printer.event(event);
+        let done = if self.accidents.may_happen(command) {
+            self.guest.finish_or_reset(id, command, limit, each)
+        } else {
+            self.guest.finish(id, command, limit, each).map(Some)
+        };
+        self.printer.clear();
+        let Some(done) = done? else {
+            let told = format!("`{command}` was cut off: the machine starts again");
+            self.printer.ui.note(&told);
+            return self.begin_again(command, BootEnd::Reset);
+        };
+        let result = succeeded(command, done)?;
+        self.accidents.note(command, &result);
+        note_sync(self.machine, command, &result)
+    }
+
+    /// Waits for the next boot.
+    fn begin_again(&mut self, command: &str, end: BootEnd) -> Result<()> {
+        if end == BootEnd::Closed {
+            return Err(self.guest.ended_while(&format!("`{command}`")));
+        }
+        self.accidents.machine_has_restarted();
+        let printer = &mut self.printer;
+        self.guest
+            .wait_booted(self.limit, |event| printer.event(event))
+    }
+
+    /// Switches the machine off; once more if an accident comes first that was ordered before.
+    fn power_off(&mut self, limit: Duration) -> Result<()> {
+        const COMMAND: &str = "poweroff";
+        loop {
+            let printer = &mut self.printer;
+            let end = self
+                .guest
+                .end_boot(COMMAND, limit, |event| printer.event(event))?;
+            match end {
+                BootEnd::Closed => return self.guest.expect_off(limit),
+                BootEnd::Reset if self.accidents.may_happen(COMMAND) => {
+                    self.begin_again(COMMAND, end)?;
+                }
+                BootEnd::Reset => return Err(self.guest.reset_while(&format!("`{COMMAND}`"))),
+            }
+        }
+    }
 }
 
 /// Notes in the logs of the disks' writes, if there are any, that a sync has returned.
@@ -73,13 +157,6 @@ fn note_sync(machine: &Machine, command: &str, result: &Value) -> Result<()> {
         checkpoint.map_or(Ok(()), |checkpoint| log.mark(checkpoint))?;
     }
     Ok(())
-}
-
-fn one(guest: &mut Guest, command: &str, limit: Duration, printer: &mut Printer) -> Result<Value> {
-    let id = guest.start(command)?;
-    let ended = guest.finish(id, command, limit, |event| printer.event(event));
-    printer.clear();
-    succeeded(command, ended?)
 }
 
 /// Shows what the guest says.

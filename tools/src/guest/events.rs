@@ -28,6 +28,13 @@ impl Done {
         let told = self.error.as_deref();
         told.is_some_and(|error| error.ends_with("of different ids"))
     }
+
+    /// Whether it failed because a task died that was asked.
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        let told = self.error.as_deref();
+        told.is_some_and(|error| error.ends_with("peer died"))
+    }
 }
 
 impl Event {
@@ -100,6 +107,12 @@ impl Event {
     #[must_use]
     pub fn id(&self) -> Option<u64> {
         self.number("id")
+    }
+
+    /// Whether it says that a new instance of this task was started.
+    #[must_use]
+    pub fn is_restart_of(&self, task: &str) -> bool {
+        self.kind() == "restart" && self.text("task") == Some(task)
     }
 
     /// How the command `id` ended, if this says so.

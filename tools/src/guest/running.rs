@@ -43,6 +43,15 @@ pub struct End {
     pub status: ExitStatus,
 }
 
+/// What arrives while somebody else types.
+#[derive(Debug)]
+pub enum Heard {
+    /// The guest says something.
+    Event(Event),
+    /// The host fails in something.
+    Failure(Failure),
+}
+
 /// How it is with a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -248,7 +257,7 @@ impl Guest {
     }
 
     /// What an arrival that is no event means for who waits for one.
-    fn trouble(&mut self, arrival: Arrival, doing: &str) -> anyhow::Error {
+    pub(super) fn trouble(&mut self, arrival: Arrival, doing: &str) -> anyhow::Error {
         let what = match arrival {
             Arrival::DiskFull(node) => return disk_full(&node).into(),
             Arrival::Closed => {
@@ -277,13 +286,14 @@ impl Guest {
         &mut self.monitor
     }
 
-    /// What the host has failed in since the last look, without waiting.
-    pub fn host_failure(&mut self) -> Option<Failure> {
-        loop {
-            match self.inbox.next(Instant::now())? {
-                Arrival::DiskFull(node) => return Some(disk_full(&node)),
-                Arrival::Closed => return None,
-                Arrival::Event(_) | Arrival::Reset { .. } => {}
+    /// Hands on what has arrived since the last look, without waiting.
+    pub fn heard_meanwhile(&mut self, mut each: impl FnMut(Heard)) {
+        while let Some(arrival) = self.inbox.next(Instant::now()) {
+            match arrival {
+                Arrival::Event(event) => each(Heard::Event(event)),
+                Arrival::DiskFull(node) => each(Heard::Failure(disk_full(&node))),
+                Arrival::Reset { .. } => {}
+                Arrival::Closed => return,
             }
         }
     }
@@ -343,11 +353,16 @@ impl Guest {
 /// # Errors
 /// [`Failure::Check`] with the guest's reason.
 pub fn succeeded(command: &str, done: Done) -> Result<Value> {
-    if done.ok {
-        return Ok(done.result);
+    match done.ok {
+        true => Ok(done.result),
+        false => Err(refused(command, done)),
     }
+}
+
+/// That a command failed, with the guest's reason.
+pub(super) fn refused(command: &str, done: Done) -> anyhow::Error {
     let reason = done.error.unwrap_or_else(|| "no reason given".into());
-    Err(Failure::Check(format!("`{command}` failed: {reason}")).into())
+    Failure::Check(format!("`{command}` failed: {reason}")).into()
 }
 
 fn disk_full(node: &str) -> Failure {
