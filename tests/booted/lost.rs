@@ -127,7 +127,8 @@ fn a_cache_that_dies_again_and_again_of_its_memory_goes_on_without_and_names_wha
         }
     }
     let console = guest.console().tail(400).join("\n");
-    let once_more = "cache crashed too often with the memory that outlives it; once more without";
+    let once_more =
+        "cache crashed too often; once more, without what earlier instances have left in memory";
     assert!(console.contains(once_more), "{console}");
     let reason = "instances that went on with it died";
     assert!(

@@ -359,7 +359,7 @@ impl Tasks {
         {
             let name = self.name(task);
             log::error!(
-                "{name} crashed too often with the memory that outlives it; once more without"
+                "{name} crashed too often; once more, without what earlier instances have left in memory"
             );
         }
         match manage::spawn_task(placed.role, &spec) {

@@ -78,6 +78,9 @@ impl Takes {
                     }
                     arguments.flags.push_str(letters);
                 }
+                (_, Some((key, _))) if arguments.value(key).is_some() => {
+                    return Err(format!("{key}= is there twice"));
+                }
                 (_, Some((key, value))) => {
                     arguments.pairs.push((key.to_string(), value.to_string()));
                 }
@@ -122,12 +125,11 @@ impl Arguments {
         }
     }
 
-    /// The value of a key, the last one if it was given more than once.
+    /// The value of a key.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
         self.pairs
             .iter()
-            .rev()
             .find(|(name, _)| name == key)
             .map(|(_, value)| value.as_str())
     }
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn flags_pairs_and_words_are_sorted() {
         let takes = Takes::words(0, 2).flags("lr").keys(&["every", "count"]);
-        let arguments = parse(takes, "-l a every=200ms -r b count=1 count=2").expect("fits");
+        let arguments = parse(takes, "-l a every=200ms -r b count=2").expect("fits");
         assert!(arguments.flag('l') && arguments.flag('r'));
         assert_eq!(arguments.words, ["a", "b"]);
         assert_eq!(
@@ -199,6 +201,7 @@ mod tests {
             ("ever=1 a", "ever="),
             ("", "too few"),
             ("a b c", "`c`"),
+            ("a every=1s every=2s", "every= is there twice"),
         ] {
             let message = parse(takes, line).expect_err(line);
             assert!(message.contains(part), "{message}");

@@ -46,7 +46,7 @@ pub fn parse(arguments: &Arguments) -> Result<Order, String> {
     let every_ms = u32::try_from(every_ms).ok().filter(|&ms| ms >= 1);
     let every_ms = every_ms
         .filter(|&ms| u64::from(ms) <= EVERY_MS_MAX)
-        .ok_or("every: expected 1ms to an hour")?;
+        .ok_or("every: expected 1ms to 60m")?;
     if count.is_some_and(|count| !(1..=KILLS_MAX).contains(&count)) {
         return Err(format!("count: expected 1 to {KILLS_MAX}"));
     }

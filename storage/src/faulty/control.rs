@@ -34,7 +34,8 @@ enum Request {
 
 /// What a filter does for whom it trusts with faults.
 pub trait Control {
-    /// As [`Faulty::add`].
+    /// As [`Faulty::add`]; also [`Error::BadArgument`] if it names sectors that the disk does not have: it would wait for
+    /// ever, and who asks for that has mistyped.
     fn add(&self, number: u32, rule: Rule) -> impl Future<Output = Result<()>>;
     /// As [`Faulty::remove`].
     fn remove(&self, number: u32) -> Result<()>;
@@ -48,6 +49,10 @@ pub trait Control {
 
 impl<D: BlockDevice, T: Timer> Control for Faulty<WriteCache<D>, T> {
     async fn add(&self, number: u32, rule: Rule) -> Result<()> {
+        let beyond = |last: u64| self.geometry.get().is_some_and(|disk| last >= disk.sectors);
+        if rule.last_sector().is_some_and(beyond) {
+            return Err(Error::BadArgument);
+        }
         Faulty::add(self, Some(number), rule).await.map(|_| ())
     }
     fn remove(&self, number: u32) -> Result<()> {

@@ -142,6 +142,20 @@ impl Rule {
         }
     }
 
+    /// The last sector that it names, if it names any.
+    #[must_use]
+    pub fn last_sector(&self) -> Option<u64> {
+        let place = match self.place {
+            Place::Sectors { last, .. } => Some(last),
+            Place::Anywhere | Place::Kind(_) => None,
+        };
+        let target = match self.action {
+            Action::MisdirectedWrite { to } => to.map(|(_, last)| last),
+            _ => None,
+        };
+        place.max(target)
+    }
+
     /// Whether its action can do something to such a request.
     pub fn concerns(&self, operation: Operation) -> bool {
         let direction = match operation {

@@ -1,13 +1,15 @@
 //! Which requests a rule acts on, and how it counts.
 
+use std::rc::Rc;
+
 use futures_executor::block_on;
 use storage::{
     Error,
-    block::BlockDevice,
-    faulty::{Action, Direction, Persistence, Place, RULES_MAX, Rule},
+    block::{BlockDevice, ram::RamDisk},
+    faulty::{Action, Control, Direction, Faulty, Persistence, Place, RULES_MAX, Rule, WriteCache},
 };
 
-use crate::{faulty, numbered, read, run_of, write};
+use crate::{Slept, faulty, numbered, read, run_of, write};
 
 #[test]
 fn a_rule_spares_acts_and_is_done() {
@@ -45,6 +47,25 @@ fn a_rule_acts_on_requests_that_touch_its_place_at_all() {
         assert_eq!(result.is_err(), fails, "{count} from {sector}");
     }
     assert!(read(&filter, 8, 8).is_ok(), "a write error spares reads");
+}
+
+#[test]
+fn a_rule_that_somebody_asks_for_names_no_sectors_that_the_disk_does_not_have() {
+    let cache = WriteCache::new(Rc::new(RamDisk::new(64)), 16);
+    let filter = Faulty::new(cache, Slept::default(), Persistence::Written);
+    block_on(filter.attach()).unwrap();
+    let placed = |first, last| Rule {
+        place: Place::Sectors { first, last },
+        ..Rule::new(Action::WriteError)
+    };
+    let sent = |to| Rule::new(Action::MisdirectedWrite { to: Some(to) });
+    for rule in [placed(0, 64), placed(70, 80), sent((60, 64))] {
+        let added = block_on(Control::add(&filter, 1, rule));
+        assert_eq!(added, Err(Error::BadArgument), "{rule:?}");
+    }
+    for (number, rule) in (1..).zip([placed(0, 63), sent((56, 63))]) {
+        block_on(Control::add(&filter, number, rule)).unwrap();
+    }
 }
 
 #[test]

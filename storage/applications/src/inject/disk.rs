@@ -25,6 +25,8 @@ pub const DISK_FAULTS: &[(&str, &str)] = &[
 
 /// Bytes that are corrupted in a block if nothing else is said.
 const CORRUPT_BYTES: u64 = 8;
+/// Sectors of the smallest write that a store makes.
+const BLOCK_SECTORS: u64 = 8;
 /// How much longer a slow request takes if nothing else is said.
 const DELAY_NS: u64 = 100_000_000;
 
@@ -47,7 +49,14 @@ pub fn action(fault: &str, arguments: &Arguments) -> Result<Option<Action>, Stri
         },
         "lost-write" => Action::LostWrite,
         "misdirected-write" => Action::MisdirectedWrite {
-            to: range(arguments, "to")?,
+            to: match range(arguments, "to")? {
+                Some((first, last)) if last - first < BLOCK_SECTORS - 1 => {
+                    return Err(format!(
+                        "to: expected at least the {BLOCK_SECTORS} sectors of a block"
+                    ));
+                }
+                to => to,
+            },
         },
         "lost-flush" => Action::LostFlush,
         "read-error" => Action::ReadError,

@@ -41,6 +41,53 @@ pub const KEYS: &[&str] = &[
     "seed", "skip", "to", "type", "writes",
 ];
 
+/// What the keys mean, in the order in which they are explained.
+pub const KEYS_EXPLAINED: &[(&str, &str)] = &[
+    (
+        "after",
+        "N: the Nth request that the task takes from now on; 200ms, 5s: so late",
+    ),
+    ("at", "when the task passes this point; `inject` lists them"),
+    (
+        "rate",
+        "1/N: by chance, at one request in N, until switched off",
+    ),
+    (
+        "every",
+        "again each time so much has passed, until switched off",
+    ),
+    (
+        "count",
+        "so many times; 0: until switched off, by `inject off NUMBER`",
+    ),
+    ("seed", "what is left to chance follows from it"),
+    ("skip", "so many requests of the disk are spared first"),
+    (
+        "type",
+        "on blocks of this type: root, log, bitmap, tree, inode, indirect, mapping, directory, link, data",
+    ),
+    (
+        "range",
+        "on these sectors of 512 bytes, the last included: 2048-4095",
+    ),
+    ("on", "reads, writes or both: which requests of the disk"),
+    ("bytes", "of `corrupt`: how many of each block change"),
+    ("sectors", "of `torn-write`: how many are written"),
+    (
+        "to",
+        "of `misdirected-write`: the sectors where the data may go",
+    ),
+    (
+        "delay",
+        "of `slow`: how much longer a request takes, up to 60s",
+    ),
+    ("writes", "of `wild-write`: how many stores"),
+    (
+        "memory",
+        "of `wild-write`: any, heap, stack, data or surviving (what outlives the instance)",
+    ),
+];
+
 /// What `inject` takes.
 pub const TAKES: Takes = Takes::words(0, 3).keys(KEYS);
 

@@ -34,6 +34,18 @@ fn every_bug_is_a_line_that_is_understood() {
     assert!(order("bug nothing").is_err());
 }
 
+#[test]
+fn every_key_is_explained_and_every_bug_is_in_the_documents_with_its_line() {
+    let mut explained: Vec<&str> = KEYS_EXPLAINED.iter().map(|(key, _)| *key).collect();
+    explained.sort_unstable();
+    assert_eq!(explained, KEYS);
+    let faults = include_str!("../../../../docs/faults.md");
+    for bug in bugs::BUGS {
+        let row = format!("| `{}` | `{}` | ", bug.name, bug.line);
+        assert!(faults.contains(&row), "{row}");
+    }
+}
+
 fn what(line: &str) -> What {
     match order(line) {
         Ok(Order::Inject(injection)) => injection.what,
@@ -71,9 +83,9 @@ fn faults_of_disks_are_rules() {
         ..Rule::new(Action::Slow { ms: 20 })
     };
     assert_eq!(what("slow vdb delay=20ms"), What::Disk(slow));
-    let to = Action::MisdirectedWrite { to: Some((5, 9)) };
+    let to = Action::MisdirectedWrite { to: Some((5, 12)) };
     assert_eq!(
-        what("misdirected-write vda to=5-9"),
+        what("misdirected-write vda to=5-12"),
         What::Disk(Rule::new(to))
     );
 }
@@ -130,6 +142,8 @@ fn mistakes_are_named() {
         ("panic cache at=cache.replaying after=3", "not both"),
         ("panic cache count=3", "needs every="),
         ("panic cache every=1us", "expected 1ms to 60m"),
+        ("misdirected-write vda to=5-5", "at least the 8 sectors"),
+        ("corrupt vda seed=1 seed=2", "seed= is there twice"),
         ("corrupt vda rate=3", "rate: expected such as 1/100"),
         ("corrupt vda rate=1/0", "rate: expected such as 1/100"),
         ("off", "off: expected a number, or all"),
@@ -226,7 +240,7 @@ fn what_is_in_force_is_told_as_it_could_be_said() {
             "vda",
         ),
         ("torn-write range=5-9 count=0 seed=1 sectors=3", "vda"),
-        ("misdirected-write seed=1 to=7-8", "vda"),
+        ("misdirected-write seed=1 to=7-14", "vda"),
         ("slow rate=1/4 seed=2 delay=20ms", "vda"),
         (
             "wild-write after=5 count=2 seed=3 memory=heap writes=40",

@@ -42,12 +42,14 @@ pub type Work<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 pub struct Command {
     /// What the user types.
     pub name: &'static str,
-    /// How, in a line.
+    /// How, in a line; in several if there are several ways.
     pub usage: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
     /// One or more examples, each a line.
     pub examples: &'static [&'static str],
+    /// What keys mean that do not speak for themselves.
+    pub keys: &'static [(&'static str, &'static str)],
     /// What words it takes.
     pub takes: Takes,
     /// Does it.
@@ -178,8 +180,12 @@ impl Shell {
             return Ok(Value::Null);
         };
         let command = find(name).ok_or_else(|| unknown(name))?;
-        let usage =
-            |problem: String| Failure(format!("{name}: {problem}; usage: {}", command.usage));
+        let usage = |problem: String| {
+            Failure(match command.usage.contains('\n') {
+                true => format!("{name}: {problem}; `help {name}` says what there is"),
+                false => format!("{name}: {problem}; usage: {}", command.usage),
+            })
+        };
         let arguments = command.takes.parse(words).map_err(usage)?;
         let files = Files::new(self);
         let context = Context {

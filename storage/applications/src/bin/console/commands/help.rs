@@ -53,10 +53,13 @@ async fn help(context: &Context<'_>) -> Outcome {
             .output
             .line(&format!("{}: {}", command.name, command.summary))
             .await;
-        context
-            .output
-            .line(&format!("  usage    {}", command.usage))
-            .await;
+        for usage in command.usage.lines() {
+            context.output.line(&format!("  usage    {usage}")).await;
+        }
+        for (key, text) in command.keys {
+            let key = format!("{key}=");
+            context.output.line(&format!("  {key:<8} {text}")).await;
+        }
         for example in command.examples {
             context.output.line(&format!("  example  {example}")).await;
         }

@@ -11,7 +11,7 @@ use abi::Fault;
 use applications::{
     arguments::Takes,
     bugs::BUGS,
-    inject::{DISK_FAULTS, MACHINE_FAULTS, Order, TAKES, driver, parse, told},
+    inject::{DISK_FAULTS, KEYS_EXPLAINED, MACHINE_FAULTS, Order, TAKES, driver, parse, told},
     text, values,
 };
 use manager::{
@@ -28,32 +28,37 @@ use crate::{
 };
 
 pub const COMMANDS: &[Command] = &[
-    command!(
-        "inject",
-        "inject FAULT TASK|all [after=N|DURATION|at=POINT|rate=1/N] [every=DURATION] [count=N] [seed=S] \
-         [writes=N memory=REGION], \
-         inject FAULT DISK [type=TYPE|range=A-B] [on=reads|writes] [skip=N] [count=N] [rate=1/N] [seed=S] \
-         [bytes= sectors= to= delay=], inject power-cut DISK|all [after=DURATION|at=POINT] [seed=S], \
-         inject reset all [after=DURATION|at=POINT], inject bug NAME [TARGET] [KEY=VALUE…], inject list, \
-         inject off N|all, inject",
-        "has a task, a disk or the machine fail; `inject` alone lists faults, points and bugs",
-        [
-            "inject wild-write cache memory=heap writes=40 seed=3",
-            "inject infinite-loop twinfs.0 after=200ms",
-            "inject panic logical after=50",
-            "inject kill twinfs.0 at=twinfs.root-written",
-            "inject kill naming rate=1/1000 count=5",
-            "inject power-cut all at=twinfs.root-written seed=7",
-            "inject kill all every=200ms count=10 seed=7",
-            "inject corrupt vda type=inode on=reads count=1",
-            "inject slow vdb rate=1/10 delay=50ms",
-            "inject bug pool-deadlock",
-            "inject list",
-            "inject off 3"
-        ],
-        TAKES,
-        inject
-    ),
+    Command {
+        keys: KEYS_EXPLAINED,
+        ..command!(
+            "inject",
+            "inject FAULT TASK|all [after= at= rate= every= count= seed=], wild-write also [writes= memory=]\n\
+             inject FAULT DISK [type= range= on= skip= count= rate= seed=], some also [bytes= sectors= to= delay=]\n\
+             inject power-cut DISK|all [after= at= seed=]\n\
+             inject reset all [after= at=]\n\
+             inject bug NAME [TARGET] [KEY=VALUE…]\n\
+             inject list\n\
+             inject off N|all\n\
+             inject",
+            "has a task, a disk or the machine fail; `inject` alone lists faults, points and bugs",
+            [
+                "inject wild-write cache memory=heap writes=40 seed=3",
+                "inject infinite-loop twinfs.0 after=200ms",
+                "inject panic logical after=50",
+                "inject kill twinfs.0 at=twinfs.root-written",
+                "inject kill naming rate=1/1000 count=5",
+                "inject power-cut all at=twinfs.root-written seed=7",
+                "inject kill all every=200ms count=10 seed=7",
+                "inject corrupt vda type=inode on=reads count=1",
+                "inject slow vdb rate=1/10 delay=50ms",
+                "inject bug pool-deadlock",
+                "inject list",
+                "inject off 3"
+            ],
+            TAKES,
+            inject
+        )
+    },
     command!(
         "power-cut",
         "power-cut [DISK|all] [seed=S]",
@@ -115,9 +120,22 @@ async fn inject_it(context: &Context<'_>, injection: Injection) -> Outcome {
         Target::Role(name) => name.to_string(),
         Target::All => "all".into(),
     };
+    // As it was typed: `vda`, and not the name of its driver.
+    let typed = context.arguments.words.iter().find(|it| driver(it) == name);
+    let typed = typed.unwrap_or(&name);
+    let is_rule = matches!(injection.what, What::Disk(_));
+    let line = format!("{} of {typed}", told(&injection.what));
     let manager = context.manager()?;
     let number = manager.inject(injection).await;
-    let number = number.map_err(|error| about(&name, of_disk, error))?;
+    let number = number.map_err(|error| match error {
+        Error::BadArgument if is_rule => Failure(format!(
+            "{typed}: the range goes beyond the end of the disk"
+        )),
+        error => about(typed, of_disk, error),
+    })?;
+    if context.arguments.word(0) == Some("bug") {
+        context.output.line(&line).await;
+    }
     if waits {
         let line = format!("number {number}; `inject off {number}` takes it back");
         context.output.line(&line).await;
@@ -140,7 +158,10 @@ async fn faults(context: &Context<'_>) -> Outcome {
     rows.push(vec!["points:".to_string()]);
     rows.extend(Point::ALL.iter().map(|it| row(it.name(), it.summary())));
     rows.push(vec!["bugs:".to_string()]);
-    rows.extend(BUGS.iter().map(|bug| row(bug.name, bug.summary)));
+    for bug in BUGS {
+        rows.push(row(bug.name, bug.summary));
+        rows.push(vec!["".into(), format!("= inject {}", bug.line)]);
+    }
     context.output.lines(text::table(&rows, &[])).await;
     let names = |names: Vec<&str>| Value::from(names);
     Ok(json!({

@@ -20,7 +20,8 @@ use crate::{
 pub const COMMANDS: &[Command] = &[command!(
     "kill",
     "kill TASK|all [every=DURATION] [count=N] [seed=S], kill stop|status",
-    "ends a task by a trap; `all`: one of the layers, at random",
+    "ends a task by a trap; `all`: the cache or one of those below it, at random; the console and the manager end 0.3 s \
+     after the answer",
     [
         "kill twinfs.0",
         "kill all every=200ms count=300 seed=7",

@@ -40,6 +40,7 @@ macro_rules! command {
             usage: $usage,
             summary: $summary,
             examples: &[$($example),+],
+            keys: &[],
             takes: $takes,
             run: |context| alloc::boxed::Box::pin($run(context)),
         }
