@@ -124,9 +124,9 @@ pub struct Machine {
     /// A disk image; several for several disks. A missing one is made. Without any: two under target/
     #[arg(long = "disk", value_name = "IMAGE")]
     pub disks: Vec<PathBuf>,
-    /// Size of the images that are made
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
-    pub size: u64,
+    /// Size of the images that are made; those that are there keep theirs [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
     /// A tar to `import` from, attached as a further disk that cannot be written
     #[arg(long, value_name = "TAR")]
     pub import: Option<PathBuf>,
@@ -434,7 +434,7 @@ mod tests {
         let Command::Boot(machine) = cli.command else {
             panic!("not boot")
         };
-        assert_eq!((machine.disks.len(), machine.size), (2, 2 << 30));
+        assert_eq!((machine.disks.len(), machine.size), (2, Some(2 << 30)));
         let wrong = parse(&["boot", "--size", "big"]).unwrap_err().to_string();
         assert!(wrong.contains("1GiB"), "{wrong}");
         assert!(parse(&["run"]).is_err(), "run without a command");

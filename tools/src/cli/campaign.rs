@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::host::accelerator::Choice;
 
@@ -79,7 +79,7 @@ pub struct Experiments {
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     pub shard: Shard,
     /// Only this experiment, to repeat it; nothing is written
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["shard", "out"])]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["shard", "out", "count"])]
     pub only: Option<u64>,
     /// Little work, and one boot for all: a slice for tests
     #[arg(long)]
@@ -104,6 +104,7 @@ pub struct Targets {
         long,
         value_name = "TASK,…",
         value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
         default_value = "all"
     )]
     pub targets: Vec<String>,
@@ -117,6 +118,7 @@ pub struct Faults {
         long,
         value_name = "FAULT,…",
         value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new(),
         default_value = "all"
     )]
     pub faults: Vec<String>,
@@ -270,6 +272,20 @@ mod tests {
         for wrong in ["5/5", "1", "a/b", "0/0", "-1/2", "1/2/3"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_would_be_ignored_or_means_nothing_is_refused() {
+        let refused = |words: &[&str]| {
+            let words = ["galago", "campaign"].iter().chain(words);
+            Cli::try_parse_from(words).unwrap_err().to_string()
+        };
+        let error = refused(&["kill", "--only", "1", "--count", "5"]);
+        assert!(error.contains("cannot be used with"), "{error}");
+        let error = refused(&["kill", "--targets", ""]);
+        assert!(error.contains("--targets"), "{error}");
+        let error = refused(&["fault", "--faults", "panic,"]);
+        assert!(error.contains("--faults"), "{error}");
     }
 
     #[test]

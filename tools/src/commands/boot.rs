@@ -17,7 +17,7 @@ use crate::cli;
 use crate::failure::reason;
 use crate::guest::{Guest, Heard, Request};
 use crate::host::{interrupt, processes};
-use crate::ui::{self, Plain, Ui};
+use crate::ui::{self, Lines, Plain, Ui};
 
 /// Ctrl-A.
 const ESCAPE: u8 = 1;
@@ -77,7 +77,9 @@ enum Ended {
 
 /// Where the guest's console goes.
 fn screen() -> Box<dyn std::io::Write + Send> {
-    if console::colors_enabled() {
+    if !std::io::stdout().is_terminal() {
+        Box::new(Lines::new(std::io::stdout()))
+    } else if console::colors_enabled() {
         Box::new(std::io::stdout())
     } else {
         Box::new(Plain::new(std::io::stdout()))

@@ -15,6 +15,9 @@ use crate::ui::Ui;
 /// Most disks beside an imported tar; QEMU's root bus has few more places.
 const DISKS_MAX: usize = 16;
 
+/// Size of an image that is made, if none is said.
+const IMAGE_BYTES: u64 = 1 << 30;
+
 /// Options that make sense together, and files that are what they should be.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -80,14 +83,18 @@ impl<'a> Request<'a> {
     pub fn prepare(self, ui: &Ui) -> Result<Machine> {
         let prepared = Prepared::new(ui)?;
         let mut machine = prepared.machine(self.stack, self.options.memory)?;
+        let size = self.options.size.unwrap_or(IMAGE_BYTES);
+        let mut made = 0;
         for image in &self.images {
-            if images::ensure(image, self.options.size)? {
-                ui.note(&format!(
-                    "made {} ({} MiB)",
-                    shown(image),
-                    self.options.size >> 20
-                ));
+            if images::ensure(image, size)? {
+                made += 1;
+                ui.note(&format!("made {} ({} MiB)", shown(image), size >> 20));
             }
+        }
+        if made == 0 && self.options.size.is_some() {
+            ui.note(
+                "--size does nothing here: all images are there, and keep the size that they have",
+            );
         }
         machine.disks = Disk::numbered(self.images);
         if let Some(folder) = &self.options.log_writes {

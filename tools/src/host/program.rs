@@ -65,7 +65,9 @@ impl Program {
             .arg(serde_json::to_string(options)?);
         // Whoever interrupts it still learns how far it was.
         let last = report.last.clone();
+        let clear = step.clearing();
         interrupt::on_interrupt(Some(Box::new(move || {
+            clear();
             if let Ok(text) = last.try_lock() {
                 eprint!("\n{text}");
             }

@@ -2,6 +2,7 @@
 //!
 //! Progress goes to standard error, results to standard output, so that a result can be piped on.
 
+mod lines;
 mod plain;
 mod table;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use console::{Emoji, style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub use lines::Lines;
 pub use plain::Plain;
 pub use table::Table;
 
@@ -142,6 +144,12 @@ impl Step {
     pub fn forget(mut self) {
         self.ended = true;
         self.bar.finish_and_clear();
+    }
+
+    /// What takes the step from the screen, from whatever thread.
+    pub fn clearing(&self) -> impl Fn() + Send + use<> {
+        let bar = self.bar.clone();
+        move || bar.finish_and_clear()
     }
 
     /// Lets `print` write lines that stay, above this step.

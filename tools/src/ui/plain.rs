@@ -1,4 +1,4 @@
-//! A guest's console without its colours, for where they are not wanted: in a pipe, or by `NO_COLOR`.
+//! A guest's console without its colours, for a terminal where they are not wanted (`NO_COLOR`).
 
 use std::io::{Result, Write};
 
