@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use storage::{
-    Error, Result,
+    Result,
     buffer::{Sink, Source},
     vfs::{Descriptor, FileSystem, SetTime},
 };
@@ -138,18 +138,30 @@ pub async fn perform<F: FileSystem>(
     (outcome, None)
 }
 
-/// Panics, with `what`, if the file system's outcome is not the model's.
-pub fn agree(operation: &Operation, found: Result<Outcome>, expected: Result<Outcome>, what: &str) {
-    let known = |error: Error| match (operation, error) {
-        // Which of several reasons is given is not laid down.
-        (Operation::Rename(..), _) => Error::BadArgument,
-        // A directory, and over something: either may be said.
-        (Operation::Link(..), Error::NotPermitted) => Error::Exists,
-        (_, error) => error,
+/// Panics, with `what`, if the file system's outcome is not the model's. `model` is as after the operation.
+pub fn agree(
+    model: &Model,
+    operation: &Operation,
+    found: Result<Outcome>,
+    expected: Result<Outcome>,
+    what: &str,
+) {
+    // What fails leaves everything as it was, and so all reasons that it had.
+    let reasons = || match operation {
+        Operation::Rename(from, to) => model.rename_reasons(from, to),
+        Operation::Link(from, to) => model.link_reasons(from, to),
+        _ => Vec::new(),
     };
-    match (found.map_err(known), expected.map_err(known)) {
+    match (found, expected) {
         (Ok(Outcome::Bytes(found)), Ok(Outcome::Bytes(expected))) => {
             same_bytes(&found, &expected, what);
+        }
+        (Err(found), Err(expected)) if found != expected => {
+            let reasons = reasons();
+            assert!(
+                reasons.contains(&expected) && reasons.contains(&found),
+                "{what}: found {found:?}, expected {expected:?} or one of {reasons:?}"
+            );
         }
         (found, expected) => assert_eq!(found, expected, "{what}: found, expected"),
     }
@@ -165,7 +177,7 @@ pub async fn step<F: FileSystem>(
 ) {
     let (expected, handle) = apply(model, operation);
     let (found, descriptor) = perform(system, descriptors, operation).await;
-    agree(operation, found, expected, what);
+    agree(model, operation, found, expected, what);
     note_open(descriptors, operation, handle, descriptor);
 }
 

@@ -208,7 +208,8 @@ pub async fn work(
             };
             match extent {
                 Extent::Whole => {
-                    agree(&operation, found, expected, &what);
+                    let oracle = shared.oracle.borrow();
+                    agree(oracle.model(client), &operation, found, expected, &what);
                     note_open(&mut descriptors, &operation, handle, descriptor);
                 }
                 Extent::Bytes(_) | Extent::Nothing => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use storage::Error;
+use storage::{Error, vfs::Kind};
 
 use super::{Body, Model, ROOT, Result};
 
@@ -92,6 +92,60 @@ impl Model {
 
     pub(super) fn find(&self, path: &[u8], follow: bool) -> Result<u64> {
         self.lookup(path, follow)?.node.ok_or(Error::NotFound)
+    }
+
+    /// Every reason for which a rename between these paths has to fail: POSIX does not say which of several is told.
+    #[must_use]
+    pub fn rename_reasons(&self, from: &[u8], to: &[u8]) -> Vec<Error> {
+        let (from, to) = (self.lookup(from, false), self.lookup(to, false));
+        let mut reasons = Vec::new();
+        for end in [&from, &to] {
+            match end {
+                Err(error) => reasons.push(*error),
+                Ok(place) if place.name.is_none() => reasons.push(Error::Busy),
+                Ok(_) => {}
+            }
+        }
+        let Ok(from) = from else { return reasons };
+        let Some(node) = from.node else {
+            reasons.push(Error::NotFound);
+            return reasons;
+        };
+        let Ok(to) = to else { return reasons };
+        let is_directory = |node| self.node(node).kind() == Kind::Directory;
+        if is_directory(node) && self.is_above(node, to.directory) {
+            reasons.push(Error::BadArgument);
+        }
+        if let Some(victim) = to.node.filter(|victim| *victim != node) {
+            let is_empty = self.names(victim).is_ok_and(|names| names.is_empty());
+            match (is_directory(node), is_directory(victim)) {
+                (true, false) => reasons.push(Error::NotADirectory),
+                (false, true) => reasons.push(Error::IsADirectory),
+                (true, true) if !is_empty => reasons.push(Error::NotEmpty),
+                _ => {}
+            }
+        }
+        reasons
+    }
+
+    /// As [`Self::rename_reasons`], for a further name of a file.
+    #[must_use]
+    pub fn link_reasons(&self, from: &[u8], to: &[u8]) -> Vec<Error> {
+        let (from, to) = (self.find(from, false), self.lookup(to, false));
+        let mut reasons = Vec::new();
+        match from {
+            Err(error) => reasons.push(error),
+            Ok(node) if self.node(node).kind() == Kind::Directory => {
+                reasons.push(Error::NotPermitted);
+            }
+            Ok(_) => {}
+        }
+        match to {
+            Err(error) => reasons.push(error),
+            Ok(place) if place.node.is_some() => reasons.push(Error::Exists),
+            Ok(_) => {}
+        }
+        reasons
     }
 
     pub(super) fn is_above(&self, above: u64, below: u64) -> bool {

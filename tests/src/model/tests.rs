@@ -63,3 +63,36 @@ fn a_gap_reads_as_zeros() {
     assert_eq!(model.read(handle, None, 9), Ok(b"\0\0\0x".to_vec()));
     assert_eq!(model.read(handle, None, 9), Ok(vec![]));
 }
+
+#[test]
+fn all_reasons_are_told_for_which_a_name_cannot_change_and_no_other() {
+    let mut model = with_file(b"/f");
+    model.mkdir(b"/a", 0o755).unwrap();
+    model.mkdir(b"/a/b", 0o755).unwrap();
+    model.link(b"/f", b"/a/f").unwrap();
+    for (from, to, reasons) in [
+        ("/f", "/g", &[][..]),
+        ("/f", "/a/f", &[]),
+        ("/a/b", "/a/c", &[]),
+        ("/none", "/f/x", &[Error::NotADirectory, Error::NotFound]),
+        ("/a", "/a/f", &[Error::BadArgument, Error::NotADirectory]),
+        ("/f", "/a", &[Error::IsADirectory]),
+        ("/a/b", "/a", &[Error::NotEmpty]),
+        (
+            "/",
+            "/a",
+            &[Error::Busy, Error::BadArgument, Error::NotEmpty],
+        ),
+    ] {
+        let (from, to) = (from.as_bytes(), to.as_bytes());
+        assert_eq!(model.rename_reasons(from, to), reasons);
+        match model.clone().rename(from, to) {
+            Ok(()) => assert!(reasons.is_empty()),
+            Err(error) => assert!(reasons.contains(&error), "{error}"),
+        }
+    }
+    let both = [Error::NotPermitted, Error::Exists];
+    assert_eq!(model.link_reasons(b"/a", b"/f"), both);
+    assert_eq!(model.link_reasons(b"/f", b"/a"), [Error::Exists]);
+    assert_eq!(model.link_reasons(b"/f", b"/g"), []);
+}
