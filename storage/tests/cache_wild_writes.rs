@@ -93,7 +93,7 @@ async fn differences(
 /// a state as of the last checkpoint that naming is told of. Whatever is lost was named.
 #[test]
 fn nothing_wrong_is_served_after_wild_writes() {
-    let (mut intact, mut pages, mut all) = (0, 0, 0);
+    let (mut intact, mut pages, mut all, mut complete) = (0, 0, 0, 0);
     for seed in 0..250 {
         let name = format!("seed {seed}");
         let mut random = Random::new(seed + 5000);
@@ -128,6 +128,7 @@ fn nothing_wrong_is_served_after_wild_writes() {
                     line.starts_with("ERROR") && line.contains("what was not synced is lost")
                 };
                 assert!(words.iter().any(told), "{name}: {words:?}");
+                complete += u64::from(all_are_named(&words, &checkpoint, &model, &name));
                 let service = Resuming::new(mortal.clone());
                 service.attach().await.unwrap();
                 check(&service, &checkpoint, &name).await;
@@ -162,9 +163,77 @@ fn nothing_wrong_is_served_after_wild_writes() {
     }
     println!("{intact} intact, {pages} with lost pages, {all} with all lost");
     assert!(
-        intact > 30 && pages > 20 && all > 5,
-        "{intact} {pages} {all}"
+        intact > 30 && pages > 20 && all > 5 && all > complete,
+        "{intact} {pages} {all} {complete}"
     );
+}
+
+/// Whether it was said that the files are named that went back to the checkpoint, without a reservation: then they are
+/// all of those that had changed.
+fn all_are_named(words: &[String], checkpoint: &Model, model: &Model, name: &str) -> bool {
+    let is_partial = words.iter().any(|line| line.contains(r#""more":true"#));
+    let reserved = ["at least these files", "cannot be named any more"];
+    let is_said = words
+        .iter()
+        .any(|line| line.starts_with("ERROR") && reserved.iter().any(|it| line.contains(it)));
+    assert_eq!(is_partial, is_said, "{name}: {words:?}");
+    if is_partial {
+        return false;
+    }
+    let named: BTreeSet<u64> = words
+        .iter()
+        .filter_map(|line| line.split_once(r#"{"event":"reverted","files":["#))
+        .flat_map(|(_, rest)| rest.trim_end_matches("]}").split(','))
+        .map(|number| number.parse().unwrap())
+        .collect();
+    for file in checkpoint.keys().chain(model.keys()) {
+        let has_changed = checkpoint.get(file) != model.get(file);
+        assert!(
+            !has_changed || named.contains(&file.0),
+            "{name}: {file:?}: {words:?}"
+        );
+    }
+    true
+}
+
+/// A record that is overwritten is of a file that nobody can name, or of one that may be another.
+#[test]
+fn files_whose_records_are_overwritten_are_not_passed_over() {
+    let (mut all, mut complete) = (0, 0);
+    for seed in 0..40 {
+        let name = format!("seed {seed}");
+        let mut random = Random::new(seed + 9000);
+        let mortal = Mortal::new(seed, small());
+        let service = Resuming::new(mortal.clone());
+        let mut model = Model::new();
+        run(&mortal, &name, async {
+            service.attach().await.unwrap();
+            step(&service, &mut model, Step::Create(1), 1).await;
+            step(&service, &mut model, Step::Sync, 2).await;
+            let checkpoint = model.clone();
+            for number in 2..12 {
+                step(&service, &mut model, Step::Create(number), 3).await;
+                step(&service, &mut model, Step::Write(number, 0, 100), 4).await;
+            }
+            said();
+            mortal
+                .kill_and(|memory| {
+                    for _ in 0..100 {
+                        write_wild(memory, &mut random);
+                    }
+                })
+                .await;
+            let asked = service.usage().fuse();
+            let lost = service.lost().fuse();
+            pin_mut!(asked, lost);
+            let is_lost = select_biased! { _ = asked => false, () = lost => true };
+            if is_lost {
+                all += 1;
+                complete += u64::from(all_are_named(&said(), &checkpoint, &model, &name));
+            }
+        });
+    }
+    assert!(all > 30 && complete < all, "{all} {complete}");
 }
 
 /// Writes by mistake into the memory of a cache that lives: nothing of it is served, nor merged with what is

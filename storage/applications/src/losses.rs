@@ -36,6 +36,10 @@ pub struct Losses {
     news: BTreeSet<u64>,
     /// There were more files than are remembered.
     pub is_full: bool,
+    /// Files went back to the last checkpoint that nobody can name.
+    pub is_unnamed: bool,
+    /// That was told since it was last asked for.
+    unnamed_news: bool,
 }
 
 impl Losses {
@@ -67,7 +71,10 @@ impl Losses {
                         lost.reverted = true;
                     }
                 }
-                !files.is_empty()
+                let more = event["more"].as_bool() == Some(true);
+                self.is_unnamed |= more;
+                self.unnamed_news |= more;
+                more || !files.is_empty()
             }
             _ => false,
         }
@@ -100,6 +107,18 @@ impl Losses {
         news.into_iter().filter_map(known).collect()
     }
 
+    /// Whether it has been told since this was last asked for that files went back that nobody can name.
+    pub fn take_unnamed(&mut self) -> bool {
+        core::mem::take(&mut self.unnamed_news)
+    }
+
+    /// What is lost of these files now.
+    #[must_use]
+    pub fn still(&self, files: &BTreeMap<u64, Lost>) -> BTreeMap<u64, Lost> {
+        let known = |file: &u64| Some((*file, self.files.get(file)?.clone()));
+        files.keys().filter_map(known).collect()
+    }
+
     /// It could not be said of these, and is to be tried again.
     pub fn put_back(&mut self, files: impl Iterator<Item = u64>) {
         let known = files.filter(|file| self.files.contains_key(file));
@@ -127,6 +146,9 @@ impl Losses {
         *self = Self::default();
     }
 }
+
+/// What is said of files that went back to the last checkpoint and that nobody can name.
+pub const UNNAMED: &str = "what was written since the last checkpoint is gone, also of files that cannot be named any more";
 
 /// What is lost of a file, in a line. Without a path it has no name any more.
 #[must_use]
@@ -215,13 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn files_that_nobody_can_name_are_told_of_once_and_remembered() {
+        let mut losses = Losses::default();
+        assert!(losses.note(r#"{"event":"reverted","files":[7]}"#));
+        assert!(!losses.is_unnamed && !losses.take_unnamed());
+        assert!(losses.note(r#"{"event":"reverted","files":[],"more":true}"#));
+        assert!(losses.take_unnamed());
+        assert!(!losses.take_unnamed());
+        assert!(losses.is_unnamed);
+        losses.clear();
+        assert!(!losses.is_unnamed);
+    }
+
+    #[test]
     fn what_is_whole_again_is_forgotten_and_what_is_remembered_is_bounded() {
         let mut losses = Losses::default();
         losses.note(r#"{"event":"bad-blocks","file":1,"blocks":[1,3]}"#);
         losses.is_whole(1, 1);
         assert_eq!(losses.all()[&1].blocks, [3].into());
+        let news = losses.take_news();
+        assert_eq!(losses.still(&news)[&1].blocks, [3].into());
         losses.is_whole(1, 3);
         assert!(losses.all().is_empty());
+        assert!(losses.still(&news).is_empty());
         for file in 0..2 * FILES_MAX as u64 {
             losses.note(&format!(r#"{{"event":"loss","file":{file},"page":0}}"#));
         }

@@ -8,14 +8,14 @@
 //! below are restarted with the cache, and lack it: that is a crash below, and the recovery from that sees to
 //! it ([`super::recovery`]), also if the cache died in a sync, so that there may be a checkpoint that has it.
 
-use alloc::{collections::BTreeSet, rc::Rc, string::String, vec::Vec};
+use alloc::{rc::Rc, string::String, vec::Vec};
 use core::fmt::Write;
 
 use super::{
     Inner, Trust,
     below::Phase,
     files::{File, State},
-    ledger::{FileRecord, Ledger, Left, Reading, Restored, RestoredPage, VolumeRecord},
+    ledger::{Changed, FileRecord, Ledger, Left, Reading, Restored, RestoredPage, VolumeRecord},
     log::Record,
     page::page_of,
     pool::{Content, Pool},
@@ -39,13 +39,17 @@ pub(super) fn read<M: Memory>(
     let (reading, left) = Reading::new(memory, pages_max);
     match left {
         Left::Nothing => (reading.discard(), None),
-        Left::Damaged { reason, files } => {
-            tell_all_lost(reason, files);
+        Left::Damaged { reason, changed } => {
+            tell_all_lost(reason, changed);
             (reading.discard(), None)
         }
         Left::Whole(restored) if trust == Trust::Discard => {
             let files = restored.files.iter().map(|(_, file, _)| file.number);
-            tell_all_lost("instances that went on with it died", files.collect());
+            let changed = Changed {
+                files: files.collect(),
+                are_all: true,
+            };
+            tell_all_lost("instances that went on with it died", changed);
             drop(restored);
             (reading.discard(), None)
         }
@@ -74,11 +78,17 @@ pub(super) fn tell_lost(file: FileNumber, pages: &[u64]) {
     }
 }
 
-fn tell_all_lost(reason: &str, files: BTreeSet<FileNumber>) {
+/// Says that files went back to the checkpoint that nobody can name.
+fn tell_unnamed() {
+    ::log::info!(target: crate::EVENT, r#"{{"event":"reverted","files":[],"more":true}}"#);
+}
+
+fn tell_all_lost(reason: &str, changed: Changed) {
     ::log::error!(
         "cache: its memory cannot be relied on ({reason}): what was not synced is lost, and everything is as of the last checkpoint"
     );
-    let files: Vec<_> = files.into_iter().collect();
+    let are_all = changed.are_all;
+    let files: Vec<_> = changed.files.into_iter().collect();
     ::log::info!(
         target: crate::EVENT,
         r#"{{"event":"loss","reason":"{reason}","files":{}}}"#,
@@ -99,8 +109,20 @@ fn tell_all_lost(reason: &str, files: BTreeSet<FileNumber>) {
                 0 => String::new(),
                 more => alloc::format!(" and {more} more"),
             };
-            ::log::error!("cache: files that had changed since: {numbers}{more}");
+            let which = match are_all {
+                true => "files that had changed since",
+                false => {
+                    "at least these files had changed since, and others cannot be named any more"
+                }
+            };
+            ::log::error!("cache: {which}: {numbers}{more}");
         }
+    }
+    if files.is_empty() && !are_all {
+        ::log::error!("cache: the files that had changed since cannot be named any more");
+    }
+    if named.len() < files.len() || !are_all {
+        tell_unnamed();
     }
 }
 

@@ -39,6 +39,7 @@ async fn run() {
             "an instance has died, and no log is kept (roll_forward=off): what was not synced is lost"
         );
         log::info!(target: storage::EVENT, r#"{{"event":"loss","reason":"no log is kept","files":0}}"#);
+        log::info!(target: storage::EVENT, r#"{{"event":"reverted","files":[],"more":true}}"#);
     }
     let memory =
         RoleMemory::open(config.memory_pages()).expect("the kernel keeps memory for a role");

@@ -28,7 +28,7 @@ mod record;
 
 use alloc::rc::Rc;
 
-pub(super) use reading::{Left, Reading, Restored, RestoredPage};
+pub(super) use reading::{Changed, Left, Reading, Restored, RestoredPage};
 pub(super) use record::{FileRecord, VolumeRecord};
 
 use self::{map::Map, record::WORDS};

@@ -29,9 +29,18 @@ pub(in crate::cache) enum Left<M: Memory> {
     Damaged {
         /// What is wrong.
         reason: &'static str,
-        /// Files known to have changed since the checkpoint.
-        files: BTreeSet<FileNumber>,
+        /// Files that have changed since the checkpoint.
+        changed: Changed,
     },
+}
+
+/// Files that have changed since the checkpoint.
+#[derive(Default)]
+pub(in crate::cache) struct Changed {
+    /// Those that are known.
+    pub files: BTreeSet<FileNumber>,
+    /// There are no others.
+    pub are_all: bool,
 }
 
 /// What an earlier instance had.
@@ -116,7 +125,7 @@ impl<M: Memory> Reading<M> {
         let Some(opened) = Table::open(memory.clone(), page) else {
             return Left::Damaged {
                 reason: "its records are unreadable",
-                files: BTreeSet::new(),
+                changed: Changed::default(),
             };
         };
         // One that the table had not taken yet when a death came holds nothing.
@@ -126,7 +135,7 @@ impl<M: Memory> Reading<M> {
             .look_at(&opened)
             .unwrap_or_else(|reason| Left::Damaged {
                 reason,
-                files: changed(&opened),
+                changed: Changed::of(&opened),
             });
         self.opened = Some(opened);
         left
@@ -302,14 +311,33 @@ impl<M: Memory> Reading<M> {
     }
 }
 
-/// The files that have changed since the checkpoint, as far as the records tell.
-fn changed<M: Memory>(opened: &Opened<M, WORDS>) -> BTreeSet<FileNumber> {
-    let words = opened.records.iter().filter_map(|(_, found)| match found {
-        Found::Held(words) | Found::Lost(Some(words)) => Some(words),
-        Found::Lost(None) => None,
-    });
-    words
-        .filter_map(FileRecord::from_words)
-        .map(|(file, _)| file.number)
-        .collect()
+impl Changed {
+    /// As far as the records tell. Each that cannot be read may be one of a file.
+    fn of<M: Memory>(opened: &Opened<M, WORDS>) -> Self {
+        let held = opened.records.iter().filter_map(|(_, found)| match found {
+            Found::Held(words) => VolumeRecord::from_words(words),
+            Found::Lost(_) => None,
+        });
+        // Those of earlier epochs are in the checkpoint.
+        let epochs: BTreeSet<u64> = held.map(|volume| volume.epoch).collect();
+        let mut changed = Self {
+            files: BTreeSet::new(),
+            are_all: opened.pages_lost == 0 && !epochs.is_empty(),
+        };
+        for (_, found) in &opened.records {
+            let (words, is_held) = match found {
+                Found::Held(words) => (Some(words), true),
+                Found::Lost(hint) => (hint.as_ref(), false),
+            };
+            let file = words.and_then(FileRecord::from_words);
+            let is_known = file.is_some() || words.and_then(VolumeRecord::from_words).is_some();
+            changed.are_all &= is_held && is_known;
+            if let Some((file, epoch)) = file
+                && (!is_held || epochs.is_empty() || epochs.contains(&epoch))
+            {
+                changed.files.insert(file.number);
+            }
+        }
+        changed
+    }
 }

@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::cell::RefCell;
 
-use applications::losses::{Losses, Lost, line};
+use applications::losses::{Losses, Lost, UNNAMED, line};
 use runtime::time;
 use serde_json::{Value, json};
 use storage::{
@@ -45,6 +45,18 @@ pub struct Named {
     pub lost: Lost,
 }
 
+/// Everything that is lost, as far as it is known.
+pub struct All {
+    /// Files of which something is lost.
+    pub named: Vec<Named>,
+    /// Where their names were looked for.
+    pub found: Found,
+    /// There are more than are remembered.
+    pub is_full: bool,
+    /// There are some that nobody can name.
+    pub is_unnamed: bool,
+}
+
 impl Named {
     /// For people.
     pub fn line(&self) -> String {
@@ -79,6 +91,9 @@ impl Watch {
     pub async fn tell(self: Rc<Self>, shell: Rc<Shell>) {
         loop {
             let heard = self.heard.raised();
+            if self.losses.borrow_mut().take_unnamed() {
+                log::error!("lost: {UNNAMED}");
+            }
             let news = self.losses.borrow_mut().take_news();
             if news.is_empty() {
                 heard.await;
@@ -86,7 +101,15 @@ impl Watch {
                 continue;
             }
             match patiently(&shell.system, &news).await {
-                Ok(found) => tell(&news, &found),
+                Ok(found) => {
+                    // What was told may be over: a checkpoint that everything went back to has it.
+                    let looked = self.forget_whole(&shell.system, &news, &found).await;
+                    if let Err(error) = looked {
+                        log::warn!("whether what is lost can be read again is not known: {error}");
+                    }
+                    let still = self.losses.borrow().still(&news);
+                    tell(&still, &found);
+                }
                 Err(error) => {
                     log::error!("what is lost cannot be named: {error}; try `lost` later");
                     // With the next news it is tried again.
@@ -98,25 +121,38 @@ impl Watch {
     }
 
     /// Everything that is still lost, by name: what can be read again is forgotten.
-    pub async fn all(
-        &self,
-        system: &vfs::Client<runtime::Endpoint>,
-    ) -> Result<(Vec<Named>, Found, bool)> {
+    pub async fn all(&self, system: &vfs::Client<runtime::Endpoint>) -> Result<All> {
         let files = self.losses.borrow().all().clone();
         let found = paths(system, &files).await?;
-        for (&file, lost) in &files {
+        self.forget_whole(system, &files, &found).await?;
+        let losses = self.losses.borrow();
+        let named = losses.all().iter();
+        let named = named
+            .map(|(&file, lost)| name(file, lost, &found))
+            .collect();
+        Ok(All {
+            named,
+            found,
+            is_full: losses.is_full,
+            is_unnamed: losses.is_unnamed,
+        })
+    }
+
+    /// Forgets what of these files can be read again.
+    async fn forget_whole(
+        &self,
+        system: &vfs::Client<runtime::Endpoint>,
+        files: &BTreeMap<u64, Lost>,
+        found: &Found,
+    ) -> Result<()> {
+        for (&file, lost) in files {
             if let Some(path) = found.paths.get(&file) {
                 for block in whole_again(system, path, lost).await? {
                     self.losses.borrow_mut().is_whole(file, block);
                 }
             }
         }
-        let losses = self.losses.borrow();
-        let named = losses.all().iter();
-        let named = named
-            .map(|(&file, lost)| name(file, lost, &found))
-            .collect();
-        Ok((named, found, losses.is_full))
+        Ok(())
     }
 }
 

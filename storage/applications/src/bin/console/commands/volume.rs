@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use applications::{arguments::Takes, text, values};
+use applications::{arguments::Takes, losses::UNNAMED, text, values};
 use runtime::time::{SystemClock, now_ns};
 use serde_json::{Value, json};
 use storage::{
@@ -19,7 +19,7 @@ use storage::{
 
 use super::command;
 use crate::{
-    losses::Named,
+    losses::{All, Named},
     output::Failure,
     shell::{Command, Context, Outcome},
 };
@@ -146,14 +146,22 @@ async fn df(context: &Context<'_>) -> Outcome {
 }
 
 async fn lost(context: &Context<'_>) -> Outcome {
-    let (named, found, is_full) = context.shell.losses.all(context.system()).await?;
-    if named.is_empty() {
+    let All {
+        named,
+        found,
+        is_full,
+        is_unnamed,
+    } = context.shell.losses.all(context.system()).await?;
+    if named.is_empty() && !is_unnamed {
         context.output.line("nothing that is known of").await;
     }
     for it in &named {
         context.output.line(&it.line()).await;
     }
     let mut more = Vec::new();
+    if is_unnamed {
+        more.push(UNNAMED.to_string());
+    }
     if is_full {
         more.push("of more files something is lost than are remembered".to_string());
     }
@@ -168,7 +176,7 @@ async fn lost(context: &Context<'_>) -> Outcome {
     }
     context.output.lines(more).await;
     let files: Vec<Value> = named.iter().map(Named::members).collect();
-    Ok(json!({ "files": files }))
+    Ok(json!({ "files": files, "more": is_full || is_unnamed }))
 }
 
 async fn sync(context: &Context<'_>) -> Outcome {
