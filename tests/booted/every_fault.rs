@@ -93,8 +93,13 @@ fn shows(fault: &str, task: &str) -> bool {
 }
 
 /// What may strike and do nothing to anybody: the kernel refuses a second reply; a timer, or a future that is never
-/// polled again, may be one that nobody waits for.
-const HARMLESS: [&str; 3] = ["double-reply", "late-timers", "missed-wake-up"];
+/// polled again, may be one that nobody waits for; a driver that hears nothing looks.
+const HARMLESS: [&str; 4] = [
+    "double-reply",
+    "late-timers",
+    "missed-wake-up",
+    "stuck-interrupt",
+];
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
