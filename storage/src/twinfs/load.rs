@@ -274,7 +274,8 @@ impl<D: BlockDevice, C: Clock> TwinFs<D, C> {
                     }
                     (NoRoot::Unknown, _) | (_, NoRoot::Unknown) => {
                         log::error!(
-                            "neither root block is one, and the disk is not empty: both are damaged, or it                              never was a Galago volume; format would overwrite it"
+                            "neither root block is one, and the disk is not empty: both are damaged, or it \
+                             never was a Galago volume; format would overwrite it"
                         );
                         Error::Corrupt
                     }
